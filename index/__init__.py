@@ -1,0 +1,1 @@
+"""The gallery: durable records, a vector index over them, and filtered search."""

@@ -1,0 +1,1 @@
+"""The retrieval service and its HTTP and gRPC transports."""

@@ -1,0 +1,135 @@
+"""What the service is asked and what it answers, free of any transport."""
+
+from dataclasses import dataclass, field
+
+from vireid.arrays import Float32Array
+from vireid.types import Filter, Hit, Item, Modality
+
+
+@dataclass(frozen=True, slots=True)
+class ImageQuery:
+    """An encoded image, and what the caller says it was taken with.
+
+    Attributes:
+        data: encoded JPEG, PNG or WebP.
+        modality: visible or infrared, or None to let the server decide.
+    """
+
+    data: bytes
+    modality: Modality | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ItemQuery:
+    """An item that is already in the gallery."""
+
+    item_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class VectorQuery:
+    """An embedding computed before, of the same space.
+
+    Attributes:
+        vector: (D,), finite.
+        space_id: the space it belongs to.
+        modality: what it was taken with.
+    """
+
+    vector: Float32Array
+    space_id: str
+    modality: Modality
+
+
+Query = ImageQuery | ItemQuery | VectorQuery
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRequest:
+    """One search.
+
+    Attributes:
+        gallery: gallery name.
+        query: what to look for.
+        top_k: how many hits at most, 1 to 1000.
+        min_score: hits below this cosine are left out.
+        filter: which items may be hit.
+        timeout_s: seconds until the caller gives up, None for the server's own limit.
+    """
+
+    gallery: str
+    query: Query
+    top_k: int = 10
+    min_score: float | None = None
+    filter: Filter = field(default_factory=Filter)
+    timeout_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds spent in each stage of one answer."""
+
+    queue_s: float = 0.0
+    decode_s: float = 0.0
+    infer_s: float = 0.0
+    search_s: float = 0.0
+    total_s: float = 0.0
+    batch_size: int = 0
+    device: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """Something the caller should know although the call succeeded."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """One image, embedded.
+
+    Attributes:
+        vector: unit row, (D,).
+        modality: as used by the model.
+        confidence: of the automatic decision, 1.0 when the caller said so.
+        warnings: for example ``MODALITY_MISMATCH``.
+        timing: seconds by stage.
+    """
+
+    vector: Float32Array
+    modality: Modality
+    confidence: float
+    warnings: tuple[Warned, ...] = ()
+    timing: Timing = field(default_factory=Timing)
+
+
+@dataclass(frozen=True, slots=True)
+class SearchAnswer:
+    """Ranked hits and how they were found."""
+
+    hits: tuple[Hit, ...]
+    modality: Modality
+    confidence: float
+    warnings: tuple[Warned, ...]
+    items_total: int
+    items_searched: int
+    space_id: str
+    gallery_version: int
+    timing: Timing
+
+
+@dataclass(frozen=True, slots=True)
+class PutAnswer:
+    """An item after it was put.
+
+    Attributes:
+        item: as stored.
+        outcome: ``created``, ``replaced`` or ``unchanged``.
+        timing: seconds by stage.
+    """
+
+    item: Item
+    outcome: str
+    timing: Timing

@@ -1,0 +1,1 @@
+"""Training of visible-infrared re-identification models."""

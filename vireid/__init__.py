@@ -1,0 +1,1 @@
+"""The shared vocabulary of vireid; empty on purpose, so that importing it costs nothing."""

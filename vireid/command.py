@@ -1,0 +1,93 @@
+"""The one command ``vireid``: a catalogue of subcommands, each imported only when it is called.
+
+So ``vireid serve`` never imports torch, and ``vireid --help`` imports nothing heavy. Knows the names of the
+modules that hold the subcommands, not the modules.
+"""
+
+import importlib
+import sys
+
+import click
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command as typer_command
+
+from vireid.errors import VireidError
+
+# name -> (module that holds `app`, one line for --help)
+CATALOGUE: dict[str, tuple[str, str]] = {
+    "demo": ("server.demo_command", "Serve a drawn gallery: the product, running, in one command."),
+    "serve": ("server.command", "Serve a bundle and its galleries over HTTP and gRPC."),
+    "query": ("clients.query_command", "Search a running server by image, over gRPC."),
+    "upload": ("clients.upload_command", "Upload a folder into a gallery of a running server."),
+    "bench": ("clients.bench_command", "Measure accuracy and speed over a labelled folder."),
+    "data": ("vireid.datasets.command", "Draw, verify and describe datasets."),
+    "evaluate": ("vireid.evaluation.command", "CMC, mAP and mINP of a bundle on a dataset."),
+    "index": ("index.command", "Build, inspect and search a gallery folder."),
+    "train": ("training.command", "Train a model."),
+    "export": ("export.command", "Turn a checkpoint into a proven bundle."),
+    "doctor": ("vireid.engines.command", "Say what this machine can run, and test it."),
+}
+
+# what a missing import means: top-level module -> the extra that brings it
+EXTRAS: dict[str, str] = {
+    "torch": "training",
+    "onnx": "export",
+    "onnxscript": "export",
+    "numba": "synthetic",
+    "scipy": "synthetic",
+    "sklearn": "training",
+}
+
+
+class LazyGroup(TyperGroup):
+    """A command group that imports a subcommand's module only when it is needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the subcommands in the catalogue's order."""
+        return list(CATALOGUE)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return one subcommand, or None if there is none of that name."""
+        if cmd_name not in CATALOGUE:
+            return None
+        module, _ = CATALOGUE[cmd_name]
+        return typer_command(importlib.import_module(module).app)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the subcommands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in CATALOGUE.items()])
+
+
+app = typer.Typer(
+    cls=LazyGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="Find the same person by day and by night.",
+)
+
+
+@app.callback()
+def root() -> None:
+    """Find the same person by day and by night."""
+
+
+def main() -> None:
+    """Run the command; a vireid error ends it with one clear line and status 2."""
+    try:
+        app()
+    except VireidError as error:
+        typer.echo(f"vireid: {error.message} [{error.stable_reason}]", err=True)
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get((error.name or "").split(".")[0])
+        if extra is None:
+            raise
+        typer.echo(
+            f"vireid: this command needs {error.name}, which is not installed; "
+            f"run: pip install 'vireid[{extra}]' [MISSING_EXTRA]",
+            err=True,
+        )
+        sys.exit(2)

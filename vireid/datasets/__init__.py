@@ -1,0 +1,1 @@
+"""Readers of the field's datasets and the synthetic generator."""

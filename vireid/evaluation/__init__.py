@@ -1,0 +1,1 @@
+"""CMC, mAP and mINP under the field's protocols."""

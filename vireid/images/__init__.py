@@ -1,0 +1,1 @@
+"""Untrusted image bytes to the exact pixels a bundle expects."""

@@ -1,0 +1,1 @@
+"""The wire contract (retrieval.proto) and its generated stubs."""

@@ -1,0 +1,370 @@
+import datetime
+
+from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Modality(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    MODALITY_UNSPECIFIED: _ClassVar[Modality]
+    MODALITY_VISIBLE: _ClassVar[Modality]
+    MODALITY_INFRARED: _ClassVar[Modality]
+MODALITY_UNSPECIFIED: Modality
+MODALITY_VISIBLE: Modality
+MODALITY_INFRARED: Modality
+
+class ImageInput(_message.Message):
+    __slots__ = ("data", "item_id", "embedding", "modality")
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    ITEM_ID_FIELD_NUMBER: _ClassVar[int]
+    EMBEDDING_FIELD_NUMBER: _ClassVar[int]
+    MODALITY_FIELD_NUMBER: _ClassVar[int]
+    data: bytes
+    item_id: str
+    embedding: Embedding
+    modality: Modality
+    def __init__(self, data: _Optional[bytes] = ..., item_id: _Optional[str] = ..., embedding: _Optional[_Union[Embedding, _Mapping]] = ..., modality: _Optional[_Union[Modality, str]] = ...) -> None: ...
+
+class Embedding(_message.Message):
+    __slots__ = ("space_id", "f32_le")
+    SPACE_ID_FIELD_NUMBER: _ClassVar[int]
+    F32_LE_FIELD_NUMBER: _ClassVar[int]
+    space_id: str
+    f32_le: bytes
+    def __init__(self, space_id: _Optional[str] = ..., f32_le: _Optional[bytes] = ...) -> None: ...
+
+class EmbedRequest(_message.Message):
+    __slots__ = ("inputs",)
+    INPUTS_FIELD_NUMBER: _ClassVar[int]
+    inputs: _containers.RepeatedCompositeFieldContainer[ImageInput]
+    def __init__(self, inputs: _Optional[_Iterable[_Union[ImageInput, _Mapping]]] = ...) -> None: ...
+
+class EmbedResponse(_message.Message):
+    __slots__ = ("results", "timing")
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    TIMING_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[EmbedResult]
+    timing: ServerTiming
+    def __init__(self, results: _Optional[_Iterable[_Union[EmbedResult, _Mapping]]] = ..., timing: _Optional[_Union[ServerTiming, _Mapping]] = ...) -> None: ...
+
+class EmbedResult(_message.Message):
+    __slots__ = ("embedding", "error", "modality", "modality_confidence")
+    EMBEDDING_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    MODALITY_FIELD_NUMBER: _ClassVar[int]
+    MODALITY_CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
+    embedding: Embedding
+    error: ItemError
+    modality: Modality
+    modality_confidence: float
+    def __init__(self, embedding: _Optional[_Union[Embedding, _Mapping]] = ..., error: _Optional[_Union[ItemError, _Mapping]] = ..., modality: _Optional[_Union[Modality, str]] = ..., modality_confidence: _Optional[float] = ...) -> None: ...
+
+class Filter(_message.Message):
+    __slots__ = ("camera_ids", "exclude_camera_ids", "captured_from", "captured_to", "modalities", "person_ids", "exclude_item_ids", "attributes")
+    class AttributesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    CAMERA_IDS_FIELD_NUMBER: _ClassVar[int]
+    EXCLUDE_CAMERA_IDS_FIELD_NUMBER: _ClassVar[int]
+    CAPTURED_FROM_FIELD_NUMBER: _ClassVar[int]
+    CAPTURED_TO_FIELD_NUMBER: _ClassVar[int]
+    MODALITIES_FIELD_NUMBER: _ClassVar[int]
+    PERSON_IDS_FIELD_NUMBER: _ClassVar[int]
+    EXCLUDE_ITEM_IDS_FIELD_NUMBER: _ClassVar[int]
+    ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
+    camera_ids: _containers.RepeatedScalarFieldContainer[str]
+    exclude_camera_ids: _containers.RepeatedScalarFieldContainer[str]
+    captured_from: _timestamp_pb2.Timestamp
+    captured_to: _timestamp_pb2.Timestamp
+    modalities: _containers.RepeatedScalarFieldContainer[Modality]
+    person_ids: _containers.RepeatedScalarFieldContainer[str]
+    exclude_item_ids: _containers.RepeatedScalarFieldContainer[str]
+    attributes: _containers.ScalarMap[str, str]
+    def __init__(self, camera_ids: _Optional[_Iterable[str]] = ..., exclude_camera_ids: _Optional[_Iterable[str]] = ..., captured_from: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., captured_to: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., modalities: _Optional[_Iterable[_Union[Modality, str]]] = ..., person_ids: _Optional[_Iterable[str]] = ..., exclude_item_ids: _Optional[_Iterable[str]] = ..., attributes: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class SearchRequest(_message.Message):
+    __slots__ = ("gallery", "query", "top_k", "min_score", "filter")
+    GALLERY_FIELD_NUMBER: _ClassVar[int]
+    QUERY_FIELD_NUMBER: _ClassVar[int]
+    TOP_K_FIELD_NUMBER: _ClassVar[int]
+    MIN_SCORE_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    gallery: str
+    query: ImageInput
+    top_k: int
+    min_score: float
+    filter: Filter
+    def __init__(self, gallery: _Optional[str] = ..., query: _Optional[_Union[ImageInput, _Mapping]] = ..., top_k: _Optional[int] = ..., min_score: _Optional[float] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ...) -> None: ...
+
+class Hit(_message.Message):
+    __slots__ = ("rank", "item_id", "score", "modality", "camera_id", "captured_at", "person_id", "attributes")
+    class AttributesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    RANK_FIELD_NUMBER: _ClassVar[int]
+    ITEM_ID_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    MODALITY_FIELD_NUMBER: _ClassVar[int]
+    CAMERA_ID_FIELD_NUMBER: _ClassVar[int]
+    CAPTURED_AT_FIELD_NUMBER: _ClassVar[int]
+    PERSON_ID_FIELD_NUMBER: _ClassVar[int]
+    ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
+    rank: int
+    item_id: str
+    score: float
+    modality: Modality
+    camera_id: str
+    captured_at: _timestamp_pb2.Timestamp
+    person_id: str
+    attributes: _containers.ScalarMap[str, str]
+    def __init__(self, rank: _Optional[int] = ..., item_id: _Optional[str] = ..., score: _Optional[float] = ..., modality: _Optional[_Union[Modality, str]] = ..., camera_id: _Optional[str] = ..., captured_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., person_id: _Optional[str] = ..., attributes: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class SearchResponse(_message.Message):
+    __slots__ = ("hits", "query_modality", "modality_confidence", "warnings", "coverage", "timing", "space_id", "gallery_version")
+    HITS_FIELD_NUMBER: _ClassVar[int]
+    QUERY_MODALITY_FIELD_NUMBER: _ClassVar[int]
+    MODALITY_CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
+    COVERAGE_FIELD_NUMBER: _ClassVar[int]
+    TIMING_FIELD_NUMBER: _ClassVar[int]
+    SPACE_ID_FIELD_NUMBER: _ClassVar[int]
+    GALLERY_VERSION_FIELD_NUMBER: _ClassVar[int]
+    hits: _containers.RepeatedCompositeFieldContainer[Hit]
+    query_modality: Modality
+    modality_confidence: float
+    warnings: _containers.RepeatedCompositeFieldContainer[Warning]
+    coverage: Coverage
+    timing: ServerTiming
+    space_id: str
+    gallery_version: int
+    def __init__(self, hits: _Optional[_Iterable[_Union[Hit, _Mapping]]] = ..., query_modality: _Optional[_Union[Modality, str]] = ..., modality_confidence: _Optional[float] = ..., warnings: _Optional[_Iterable[_Union[Warning, _Mapping]]] = ..., coverage: _Optional[_Union[Coverage, _Mapping]] = ..., timing: _Optional[_Union[ServerTiming, _Mapping]] = ..., space_id: _Optional[str] = ..., gallery_version: _Optional[int] = ...) -> None: ...
+
+class Coverage(_message.Message):
+    __slots__ = ("items_total", "items_searched")
+    ITEMS_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_SEARCHED_FIELD_NUMBER: _ClassVar[int]
+    items_total: int
+    items_searched: int
+    def __init__(self, items_total: _Optional[int] = ..., items_searched: _Optional[int] = ...) -> None: ...
+
+class Warning(_message.Message):
+    __slots__ = ("code", "message")
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    code: str
+    message: str
+    def __init__(self, code: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+
+class ServerTiming(_message.Message):
+    __slots__ = ("queue", "decode", "infer", "search", "total", "batch_size", "device")
+    QUEUE_FIELD_NUMBER: _ClassVar[int]
+    DECODE_FIELD_NUMBER: _ClassVar[int]
+    INFER_FIELD_NUMBER: _ClassVar[int]
+    SEARCH_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    queue: _duration_pb2.Duration
+    decode: _duration_pb2.Duration
+    infer: _duration_pb2.Duration
+    search: _duration_pb2.Duration
+    total: _duration_pb2.Duration
+    batch_size: int
+    device: str
+    def __init__(self, queue: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., decode: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., infer: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., search: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., total: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., batch_size: _Optional[int] = ..., device: _Optional[str] = ...) -> None: ...
+
+class ItemError(_message.Message):
+    __slots__ = ("code", "reason", "message")
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    code: int
+    reason: str
+    message: str
+    def __init__(self, code: _Optional[int] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+
+class Gallery(_message.Message):
+    __slots__ = ("name", "space_id", "dim", "items", "version", "stores_images", "state", "state_detail")
+    class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        STATE_UNSPECIFIED: _ClassVar[Gallery.State]
+        STATE_READY: _ClassVar[Gallery.State]
+        STATE_FAILED: _ClassVar[Gallery.State]
+    STATE_UNSPECIFIED: Gallery.State
+    STATE_READY: Gallery.State
+    STATE_FAILED: Gallery.State
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SPACE_ID_FIELD_NUMBER: _ClassVar[int]
+    DIM_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    STORES_IMAGES_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    STATE_DETAIL_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    space_id: str
+    dim: int
+    items: int
+    version: int
+    stores_images: bool
+    state: Gallery.State
+    state_detail: str
+    def __init__(self, name: _Optional[str] = ..., space_id: _Optional[str] = ..., dim: _Optional[int] = ..., items: _Optional[int] = ..., version: _Optional[int] = ..., stores_images: _Optional[bool] = ..., state: _Optional[_Union[Gallery.State, str]] = ..., state_detail: _Optional[str] = ...) -> None: ...
+
+class CreateGalleryRequest(_message.Message):
+    __slots__ = ("name", "store_images")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    STORE_IMAGES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    store_images: bool
+    def __init__(self, name: _Optional[str] = ..., store_images: _Optional[bool] = ...) -> None: ...
+
+class GetGalleryRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class ListGalleriesRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListGalleriesResponse(_message.Message):
+    __slots__ = ("galleries",)
+    GALLERIES_FIELD_NUMBER: _ClassVar[int]
+    galleries: _containers.RepeatedCompositeFieldContainer[Gallery]
+    def __init__(self, galleries: _Optional[_Iterable[_Union[Gallery, _Mapping]]] = ...) -> None: ...
+
+class DeleteGalleryRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class Item(_message.Message):
+    __slots__ = ("item_id", "modality", "camera_id", "captured_at", "person_id", "attributes", "sha256", "has_image", "enrolled_at")
+    class AttributesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    ITEM_ID_FIELD_NUMBER: _ClassVar[int]
+    MODALITY_FIELD_NUMBER: _ClassVar[int]
+    CAMERA_ID_FIELD_NUMBER: _ClassVar[int]
+    CAPTURED_AT_FIELD_NUMBER: _ClassVar[int]
+    PERSON_ID_FIELD_NUMBER: _ClassVar[int]
+    ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    HAS_IMAGE_FIELD_NUMBER: _ClassVar[int]
+    ENROLLED_AT_FIELD_NUMBER: _ClassVar[int]
+    item_id: str
+    modality: Modality
+    camera_id: str
+    captured_at: _timestamp_pb2.Timestamp
+    person_id: str
+    attributes: _containers.ScalarMap[str, str]
+    sha256: bytes
+    has_image: bool
+    enrolled_at: _timestamp_pb2.Timestamp
+    def __init__(self, item_id: _Optional[str] = ..., modality: _Optional[_Union[Modality, str]] = ..., camera_id: _Optional[str] = ..., captured_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., person_id: _Optional[str] = ..., attributes: _Optional[_Mapping[str, str]] = ..., sha256: _Optional[bytes] = ..., has_image: _Optional[bool] = ..., enrolled_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class PutItemRequest(_message.Message):
+    __slots__ = ("gallery", "item", "image")
+    GALLERY_FIELD_NUMBER: _ClassVar[int]
+    ITEM_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    gallery: str
+    item: Item
+    image: ImageInput
+    def __init__(self, gallery: _Optional[str] = ..., item: _Optional[_Union[Item, _Mapping]] = ..., image: _Optional[_Union[ImageInput, _Mapping]] = ...) -> None: ...
+
+class PutItemResponse(_message.Message):
+    __slots__ = ("item", "outcome")
+    class Outcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        OUTCOME_UNSPECIFIED: _ClassVar[PutItemResponse.Outcome]
+        OUTCOME_CREATED: _ClassVar[PutItemResponse.Outcome]
+        OUTCOME_REPLACED: _ClassVar[PutItemResponse.Outcome]
+        OUTCOME_UNCHANGED: _ClassVar[PutItemResponse.Outcome]
+    OUTCOME_UNSPECIFIED: PutItemResponse.Outcome
+    OUTCOME_CREATED: PutItemResponse.Outcome
+    OUTCOME_REPLACED: PutItemResponse.Outcome
+    OUTCOME_UNCHANGED: PutItemResponse.Outcome
+    ITEM_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    item: Item
+    outcome: PutItemResponse.Outcome
+    def __init__(self, item: _Optional[_Union[Item, _Mapping]] = ..., outcome: _Optional[_Union[PutItemResponse.Outcome, str]] = ...) -> None: ...
+
+class GetItemRequest(_message.Message):
+    __slots__ = ("gallery", "item_id")
+    GALLERY_FIELD_NUMBER: _ClassVar[int]
+    ITEM_ID_FIELD_NUMBER: _ClassVar[int]
+    gallery: str
+    item_id: str
+    def __init__(self, gallery: _Optional[str] = ..., item_id: _Optional[str] = ...) -> None: ...
+
+class ListItemsRequest(_message.Message):
+    __slots__ = ("gallery", "filter", "page_size", "page_token")
+    GALLERY_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    gallery: str
+    filter: Filter
+    page_size: int
+    page_token: str
+    def __init__(self, gallery: _Optional[str] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListItemsResponse(_message.Message):
+    __slots__ = ("items", "next_page_token")
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    items: _containers.RepeatedCompositeFieldContainer[Item]
+    next_page_token: str
+    def __init__(self, items: _Optional[_Iterable[_Union[Item, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class DeleteItemsRequest(_message.Message):
+    __slots__ = ("gallery", "item_ids", "filter", "dry_run")
+    GALLERY_FIELD_NUMBER: _ClassVar[int]
+    ITEM_IDS_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    gallery: str
+    item_ids: _containers.RepeatedScalarFieldContainer[str]
+    filter: Filter
+    dry_run: bool
+    def __init__(self, gallery: _Optional[str] = ..., item_ids: _Optional[_Iterable[str]] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., dry_run: _Optional[bool] = ...) -> None: ...
+
+class DeletionReceipt(_message.Message):
+    __slots__ = ("items", "images", "vectors", "gallery_version", "at", "dry_run")
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    VECTORS_FIELD_NUMBER: _ClassVar[int]
+    GALLERY_VERSION_FIELD_NUMBER: _ClassVar[int]
+    AT_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    items: int
+    images: int
+    vectors: int
+    gallery_version: int
+    at: _timestamp_pb2.Timestamp
+    dry_run: bool
+    def __init__(self, items: _Optional[int] = ..., images: _Optional[int] = ..., vectors: _Optional[int] = ..., gallery_version: _Optional[int] = ..., at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., dry_run: _Optional[bool] = ...) -> None: ...

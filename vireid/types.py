@@ -1,0 +1,162 @@
+"""The words every room shares: modality, sample, item, filter, hit.
+
+Frozen values without behaviour. Knows no arrays (clients carry no NumPy), no files, no wire.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import IntEnum
+from pathlib import Path
+from types import MappingProxyType
+
+NO_ATTRIBUTES: Mapping[str, str] = MappingProxyType({})
+
+
+class Modality(IntEnum):
+    """What the camera saw with; the value is the model's ``modality`` input."""
+
+    VISIBLE = 0
+    INFRARED = 1
+
+    @property
+    def word(self) -> str:
+        """The lower-case word used on the wire and in files: ``visible`` or ``infrared``."""
+        return self.name.lower()
+
+    @staticmethod
+    def of(word: str) -> "Modality":
+        """Read a modality from its word.
+
+        Raises:
+            ValueError: the word is neither ``visible`` nor ``infrared``.
+        """
+        try:
+            return Modality[word.strip().upper()]
+        except KeyError:
+            raise ValueError(f"modality is 'visible' or 'infrared', not {word!r}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One labelled image of a dataset.
+
+    Attributes:
+        path: the image file.
+        person: identity number, -1 where unknown.
+        camera: camera number in the dataset's own numbering.
+        modality: visible or infrared (RegDB's thermal counts as infrared).
+    """
+
+    path: Path
+    person: int
+    camera: int
+    modality: Modality
+
+
+@dataclass(frozen=True, slots=True)
+class ItemMeta:
+    """What is known of a gallery item beside its image.
+
+    Attributes:
+        person: person id as the operator names it, empty if unknown.
+        camera: camera id as the operator names it, empty if unknown.
+        captured_at: time of capture, timezone-aware UTC, or None.
+        attributes: exact-match string attributes.
+    """
+
+    person: str = ""
+    camera: str = ""
+    captured_at: datetime | None = None
+    attributes: Mapping[str, str] = field(default_factory=lambda: NO_ATTRIBUTES)
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A gallery item as stored.
+
+    Attributes:
+        item_id: the operator's id, ``[A-Za-z0-9._:/-]{1,200}``; never used as a file name.
+        modality: visible or infrared.
+        meta: what is known of it.
+        sha256: hex digest of the encoded image bytes.
+        has_image: whether the encoded image was kept.
+        enrolled_at: when it became durable, UTC.
+    """
+
+    item_id: str
+    modality: Modality
+    meta: ItemMeta
+    sha256: str
+    has_image: bool
+    enrolled_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which items a search or listing may return; an empty field does not restrict.
+
+    Attributes:
+        cameras: only these cameras.
+        exclude_cameras: none of these cameras.
+        captured_from: captured at or after (items without a time never match).
+        captured_to: captured before (items without a time never match).
+        modalities: only these modalities.
+        persons: only these persons.
+        exclude_items: none of these item ids.
+        attributes: every one of these attributes, exactly.
+    """
+
+    cameras: tuple[str, ...] = ()
+    exclude_cameras: tuple[str, ...] = ()
+    captured_from: datetime | None = None
+    captured_to: datetime | None = None
+    modalities: tuple[Modality, ...] = ()
+    persons: tuple[str, ...] = ()
+    exclude_items: tuple[str, ...] = ()
+    attributes: Mapping[str, str] = field(default_factory=lambda: NO_ATTRIBUTES)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether every item passes."""
+        return self == Filter()
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One ranked answer.
+
+    Attributes:
+        rank: 1 for the best.
+        score: cosine similarity in [-1, 1].
+        item: the item found.
+    """
+
+    rank: int
+    score: float
+    item: Item
+
+
+@dataclass(frozen=True, slots=True)
+class GalleryInfo:
+    """A gallery, described.
+
+    Attributes:
+        name: ``[A-Za-z0-9][A-Za-z0-9._-]{0,62}``.
+        space_id: the embedding space it is bound to (sha256 of weights and preprocessing).
+        dim: embedding dimension.
+        items: number of items.
+        version: grows with every change.
+        stores_images: whether encoded images are kept.
+        state: ``ready`` or ``failed``.
+        detail: why it failed, empty when ready.
+    """
+
+    name: str
+    space_id: str
+    dim: int
+    items: int
+    version: int
+    stores_images: bool
+    state: str = "ready"
+    detail: str = ""
