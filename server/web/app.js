@@ -1,0 +1,192 @@
+// The page: a query, its filters, and the search that follows from them.
+
+import * as api from "./api.js";
+import * as results from "./results.js";
+import * as upload from "./upload.js";
+
+const byId = (id) => document.getElementById(id);
+const drop = byId("drop");
+const chosen = (name) => document.querySelector(`input[name=${name}]:checked`).value;
+
+let query = null;      // a Blob
+let queryUrl = "";
+let excluded = "";     // the item the query came from, never a hit of itself
+let latest = 0;        // an answer that was overtaken is not drawn
+
+api.onKeyNeeded(() => new Promise((resolve) => {
+  const dialog = byId("key");
+  dialog.addEventListener("close", () => resolve(byId("key-value").value), { once: true });
+  dialog.showModal();
+}));
+
+function tell(text) {
+  byId("message").textContent = text;
+  byId("message").hidden = !text;
+}
+
+function parameters() {
+  const list = new URLSearchParams({ top_k: byId("top-k").value || "24" });
+  if (chosen("modality") !== "auto") list.set("modality", chosen("modality"));
+  if (chosen("among")) list.set("modalities", chosen("among"));
+  for (const chip of document.querySelectorAll("#cameras input:checked")) list.append("camera", chip.value);
+  for (const side of ["from", "to"]) {
+    if (byId(side).value) list.set(side, new Date(byId(side).value).toISOString());
+  }
+  if (excluded) list.append("exclude_item", excluded);
+  return list;
+}
+
+async function search() {
+  const gallery = byId("gallery").value;
+  if (!query || !gallery) return;
+  const turn = ++latest;
+  tell("");
+  document.body.classList.add("busy");
+  const started = performance.now();
+  try {
+    const answer = await api.search(gallery, query, parameters());
+    if (turn !== latest) return;
+    results.draw(answer.hits, queryUrl);
+    describe(answer, performance.now() - started);
+  } catch (problem) {
+    if (turn !== latest) return;
+    results.draw([], queryUrl);
+    byId("title").textContent = "No answer";
+    byId("timing").textContent = "";
+    tell(`${problem.message} [${problem.reason}]`);
+  } finally {
+    if (turn === latest) document.body.classList.remove("busy");
+  }
+}
+
+function describe(answer, elapsed) {
+  const { hits, coverage, timing } = answer;
+  byId("empty").hidden = true;
+  byId("title").textContent = hits.length
+    ? `${hits.length} most similar of ${coverage.items_searched}`
+    : "Nothing passes these filters";
+  const parts = ["queue", "decode", "infer", "search"].map((stage) => `${stage} ${timing[`${stage}_ms`].toFixed(1)}`);
+  byId("timing").textContent = `${Math.round(elapsed)} ms in all · ${parts.join(" · ")} ms`;
+  const { modality, modality_confidence: confidence } = answer.query;
+  const certain = chosen("modality") === "auto" ? ` (${Math.round(confidence * 100)} % sure)` : ", as you said";
+  byId("seen").textContent = `Taken as ${modality}${certain}`;
+  if (answer.warnings.length) tell(answer.warnings.map((warning) => warning.message).join(" "));
+}
+
+function setQuery(blob, itemId = "") {
+  query = blob;
+  excluded = itemId;
+  if (queryUrl) URL.revokeObjectURL(queryUrl);
+  queryUrl = URL.createObjectURL(blob);
+  byId("preview").src = queryUrl;
+  byId("preview").hidden = false;
+  byId("drop-hint").hidden = true;
+  drop.classList.add("filled");
+  return search();
+}
+
+async function queryFromItem(item) {
+  try {
+    await setQuery(await api.picture(item.image), item.item_id);
+  } catch (problem) {
+    tell(`${problem.message} [${problem.reason}]`);
+  }
+}
+
+async function chooseGallery() {
+  const name = byId("gallery").value;
+  if (!name) return;
+  const [facets, night] = await Promise.all([
+    api.facets(name),
+    api.items(name, { modality: "infrared", limit: "24" }),
+  ]);
+  byId("cameras").replaceChildren(...Object.entries(facets.cameras).map(([camera, count]) => {
+    const chip = document.createElement("label");
+    const box = document.createElement("input");
+    box.type = "checkbox";
+    box.value = camera;
+    box.addEventListener("change", search);
+    const text = document.createElement("span");
+    text.textContent = `camera ${camera}`;
+    text.title = `${count} images`;
+    chip.append(box, text);
+    return chip;
+  }));
+  byId("night").hidden = !night.items.length;
+  byId("strip").replaceChildren(...night.items.map((item) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.title = `Search with ${item.item_id}`;
+    button.dataset.person = item.person || "";
+    const image = document.createElement("img");
+    image.alt = `Night crop ${item.item_id}`;
+    image.loading = "lazy";
+    api.show(image, item.thumbnail);
+    button.append(image);
+    button.addEventListener("click", () => {
+      document.querySelector("input[name=among][value=visible]").checked = true;
+      queryFromItem(item);
+    });
+    return button;
+  }));
+  await search();
+}
+
+async function start() {
+  const [info, list] = await Promise.all([api.info(), api.galleries()]);
+  byId("status").textContent = `${info.model.name} · ${info.engine.device}`;
+  byId("gallery").replaceChildren(...list.map((gallery) => {
+    const option = new Option(`${gallery.name} (${gallery.items})`, gallery.name);
+    option.disabled = gallery.state !== "ready";
+    return option;
+  }));
+  if (!list.length) tell("There is no gallery yet: “Add images” makes one.");
+  await chooseGallery();
+}
+
+async function openUpload() {
+  let name = byId("gallery").value;
+  try {
+    if (!name) {
+      name = "main";
+      await api.createGallery(name);
+      await start();
+    }
+    upload.open(name, start);
+  } catch (problem) {
+    tell(`${problem.message} [${problem.reason}]`);
+  }
+}
+
+drop.addEventListener("click", () => byId("file").click());
+drop.addEventListener("keydown", (event) => {
+  if (event.key === "Enter" || event.key === " ") { event.preventDefault(); byId("file").click(); }
+});
+byId("file").addEventListener("change", (event) => {
+  if (event.target.files[0]) setQuery(event.target.files[0]);
+  event.target.value = "";
+});
+document.addEventListener("dragover", (event) => { event.preventDefault(); drop.classList.add("over"); });
+document.addEventListener("dragleave", () => drop.classList.remove("over"));
+document.addEventListener("drop", (event) => {
+  event.preventDefault();
+  drop.classList.remove("over");
+  const file = event.dataTransfer.files[0];
+  if (file) setQuery(file);
+});
+document.addEventListener("paste", (event) => {
+  const file = [...event.clipboardData.files].find((entry) => entry.type.startsWith("image/"));
+  if (file) setQuery(file);
+});
+for (const id of ["modality", "search-in", "from", "to", "top-k"]) byId(id).addEventListener("change", search);
+byId("clear").addEventListener("click", () => {
+  for (const box of document.querySelectorAll("#cameras input")) box.checked = false;
+  for (const id of ["from", "to"]) byId(id).value = "";
+  document.querySelector("input[name=among][value='']").checked = true;
+  search();
+});
+byId("gallery").addEventListener("change", chooseGallery);
+byId("open-upload").addEventListener("click", openUpload);
+results.onSearchWith(queryFromItem);
+
+start().catch((problem) => tell(`${problem.message} [${problem.reason || "FAILED"}]`));

@@ -1,0 +1,88 @@
+// The ranked grid and the side-by-side view. Knows hits, not how they were found.
+
+import { show } from "./api.js";
+
+const byId = (id) => document.getElementById(id);
+const grid = byId("grid");
+const compare = byId("compare");
+
+let hits = [];
+let queryUrl = "";
+let chosen = 0;
+let searchWith = () => {};
+
+export function onSearchWith(handler) { searchWith = handler; }
+
+export function time(text) {
+  if (!text) return "";
+  return new Date(text).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+}
+
+function label(hit) {
+  const parts = [hit.camera && `camera ${hit.camera}`, hit.captured_at && time(hit.captured_at)];
+  return parts.filter(Boolean).join(" · ") || hit.item_id;
+}
+
+function card(hit, index) {
+  const item = document.createElement("li");
+  item.className = `card ${hit.modality}`;
+  item.dataset.person = hit.person || "";
+  item.dataset.item = hit.item_id;
+  const button = document.createElement("button");
+  button.type = "button";
+  button.title = `Compare ${hit.item_id} with the query`;
+  const image = document.createElement("img");
+  image.alt = `Hit ${hit.rank}: ${hit.item_id}`;
+  image.loading = "lazy";
+  show(image, hit.thumbnail);
+  const rank = document.createElement("span");
+  rank.className = "rank";
+  rank.textContent = hit.rank;
+  const modality = document.createElement("span");
+  modality.className = "modality";
+  modality.textContent = hit.modality;
+  button.append(image, rank, modality);
+  const score = document.createElement("div");
+  score.className = "score";
+  const meter = document.createElement("meter");
+  meter.min = 0; meter.max = 1; meter.value = Math.max(0, hit.score);
+  const number = document.createElement("b");
+  number.textContent = hit.score.toFixed(3);
+  score.append(meter, number);
+  const where = document.createElement("p");
+  where.textContent = label(hit);
+  const who = document.createElement("p");
+  who.className = "who";
+  who.textContent = hit.person ? `labelled ${hit.person}` : hit.item_id;
+  item.append(button, score, where, who);
+  button.addEventListener("click", () => open(index));
+  return item;
+}
+
+export function draw(found, query) {
+  hits = found;
+  queryUrl = query;
+  grid.replaceChildren(...hits.map(card));
+}
+
+function open(index) {
+  chosen = Math.min(Math.max(index, 0), hits.length - 1);
+  const hit = hits[chosen];
+  byId("compare-query").src = queryUrl;
+  const picture = byId("compare-hit");
+  picture.onerror = () => { picture.onerror = null; show(picture, hit.thumbnail); };
+  show(picture, hit.image || hit.thumbnail);
+  byId("compare-caption").textContent = `Rank ${hit.rank} · ${hit.score.toFixed(3)} · ${label(hit)} · ${hit.item_id}`;
+  byId("compare-previous").disabled = chosen === 0;
+  byId("compare-next").disabled = chosen === hits.length - 1;
+  if (!compare.open) compare.showModal();
+}
+
+byId("compare-previous").addEventListener("click", () => open(chosen - 1));
+byId("compare-next").addEventListener("click", () => open(chosen + 1));
+byId("compare-close").addEventListener("click", () => compare.close());
+byId("compare-search").addEventListener("click", () => { compare.close(); searchWith(hits[chosen]); });
+compare.addEventListener("keydown", (event) => {
+  if (event.key === "ArrowLeft") open(chosen - 1);
+  if (event.key === "ArrowRight") open(chosen + 1);
+});
