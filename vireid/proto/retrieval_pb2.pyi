@@ -108,31 +108,14 @@ class SearchRequest(_message.Message):
     def __init__(self, gallery: _Optional[str] = ..., query: _Optional[_Union[ImageInput, _Mapping]] = ..., top_k: _Optional[int] = ..., min_score: _Optional[float] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ...) -> None: ...
 
 class Hit(_message.Message):
-    __slots__ = ("rank", "item_id", "score", "modality", "camera_id", "captured_at", "person_id", "attributes")
-    class AttributesEntry(_message.Message):
-        __slots__ = ("key", "value")
-        KEY_FIELD_NUMBER: _ClassVar[int]
-        VALUE_FIELD_NUMBER: _ClassVar[int]
-        key: str
-        value: str
-        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    __slots__ = ("rank", "item", "score")
     RANK_FIELD_NUMBER: _ClassVar[int]
-    ITEM_ID_FIELD_NUMBER: _ClassVar[int]
+    ITEM_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
-    MODALITY_FIELD_NUMBER: _ClassVar[int]
-    CAMERA_ID_FIELD_NUMBER: _ClassVar[int]
-    CAPTURED_AT_FIELD_NUMBER: _ClassVar[int]
-    PERSON_ID_FIELD_NUMBER: _ClassVar[int]
-    ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
     rank: int
-    item_id: str
+    item: Item
     score: float
-    modality: Modality
-    camera_id: str
-    captured_at: _timestamp_pb2.Timestamp
-    person_id: str
-    attributes: _containers.ScalarMap[str, str]
-    def __init__(self, rank: _Optional[int] = ..., item_id: _Optional[str] = ..., score: _Optional[float] = ..., modality: _Optional[_Union[Modality, str]] = ..., camera_id: _Optional[str] = ..., captured_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., person_id: _Optional[str] = ..., attributes: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    def __init__(self, rank: _Optional[int] = ..., item: _Optional[_Union[Item, _Mapping]] = ..., score: _Optional[float] = ...) -> None: ...
 
 class SearchResponse(_message.Message):
     __slots__ = ("hits", "query_modality", "modality_confidence", "warnings", "coverage", "timing", "space_id", "gallery_version")
@@ -296,7 +279,7 @@ class PutItemRequest(_message.Message):
     def __init__(self, gallery: _Optional[str] = ..., item: _Optional[_Union[Item, _Mapping]] = ..., image: _Optional[_Union[ImageInput, _Mapping]] = ...) -> None: ...
 
 class PutItemResponse(_message.Message):
-    __slots__ = ("item", "outcome")
+    __slots__ = ("item", "outcome", "timing")
     class Outcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         OUTCOME_UNSPECIFIED: _ClassVar[PutItemResponse.Outcome]
@@ -309,9 +292,11 @@ class PutItemResponse(_message.Message):
     OUTCOME_UNCHANGED: PutItemResponse.Outcome
     ITEM_FIELD_NUMBER: _ClassVar[int]
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    TIMING_FIELD_NUMBER: _ClassVar[int]
     item: Item
     outcome: PutItemResponse.Outcome
-    def __init__(self, item: _Optional[_Union[Item, _Mapping]] = ..., outcome: _Optional[_Union[PutItemResponse.Outcome, str]] = ...) -> None: ...
+    timing: ServerTiming
+    def __init__(self, item: _Optional[_Union[Item, _Mapping]] = ..., outcome: _Optional[_Union[PutItemResponse.Outcome, str]] = ..., timing: _Optional[_Union[ServerTiming, _Mapping]] = ...) -> None: ...
 
 class GetItemRequest(_message.Message):
     __slots__ = ("gallery", "item_id")
