@@ -130,12 +130,12 @@ class SearchResponse(_message.Message):
     hits: _containers.RepeatedCompositeFieldContainer[Hit]
     query_modality: Modality
     modality_confidence: float
-    warnings: _containers.RepeatedCompositeFieldContainer[Warning]
+    warnings: _containers.RepeatedCompositeFieldContainer[ServiceWarning]
     coverage: Coverage
     timing: ServerTiming
     space_id: str
     gallery_version: int
-    def __init__(self, hits: _Optional[_Iterable[_Union[Hit, _Mapping]]] = ..., query_modality: _Optional[_Union[Modality, str]] = ..., modality_confidence: _Optional[float] = ..., warnings: _Optional[_Iterable[_Union[Warning, _Mapping]]] = ..., coverage: _Optional[_Union[Coverage, _Mapping]] = ..., timing: _Optional[_Union[ServerTiming, _Mapping]] = ..., space_id: _Optional[str] = ..., gallery_version: _Optional[int] = ...) -> None: ...
+    def __init__(self, hits: _Optional[_Iterable[_Union[Hit, _Mapping]]] = ..., query_modality: _Optional[_Union[Modality, str]] = ..., modality_confidence: _Optional[float] = ..., warnings: _Optional[_Iterable[_Union[ServiceWarning, _Mapping]]] = ..., coverage: _Optional[_Union[Coverage, _Mapping]] = ..., timing: _Optional[_Union[ServerTiming, _Mapping]] = ..., space_id: _Optional[str] = ..., gallery_version: _Optional[int] = ...) -> None: ...
 
 class Coverage(_message.Message):
     __slots__ = ("items_total", "items_searched")
@@ -145,7 +145,7 @@ class Coverage(_message.Message):
     items_searched: int
     def __init__(self, items_total: _Optional[int] = ..., items_searched: _Optional[int] = ...) -> None: ...
 
-class Warning(_message.Message):
+class ServiceWarning(_message.Message):
     __slots__ = ("code", "message")
     CODE_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]

@@ -1,0 +1,254 @@
+"""The clients without their wire: every call of the service, with patience, synchronously and asynchronously.
+
+A client of some wire is one of these two classes, given that wire's calls and a way to send them.
+"""
+
+import asyncio
+import itertools
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from clients.call import Answer, Call, Image, Query, Wire
+from clients.replies import Embedding, Page, PutReply, Receipt, SearchReply
+from clients.retry import Retry
+from vireid.errors import VireidError
+from vireid.types import Filter, GalleryInfo, Item, ItemMeta, Modality
+
+DEFAULT_TIMEOUT_S = 30.0
+EVERYTHING = Filter()
+NOTHING_KNOWN = ItemMeta()
+
+
+class Client(ABC):
+    """The service, from outside: same types, same errors. One client may be shared by many threads.
+
+    Args:
+        wire: builds the calls.
+        retry: patience with a busy or restarting server.
+    """
+
+    def __init__(self, wire: Wire, retry: Retry | None) -> None:
+        self._wire = wire
+        self._retry = retry or Retry()
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give the connection back."""
+
+    @abstractmethod
+    def _send(self, request: Any) -> Any:
+        """Send a request once; its reply, or the error the server raised."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def embed(self, image: Image, modality: Modality | None = None) -> Embedding:
+        """Embed one image; modality None lets the server decide."""
+        return self._run(self._wire.embed(image, modality))
+
+    def search(
+        self,
+        gallery: str,
+        query: Query,
+        *,
+        top_k: int = 10,
+        modality: Modality | None = None,
+        where: Filter = EVERYTHING,
+        min_score: float | None = None,
+    ) -> SearchReply:
+        """Find the items most like the query.
+
+        Args:
+            gallery: where to look.
+            query: an image (bytes or a file), an item of the gallery, or an embedding computed before.
+            top_k: hits at most.
+            modality: what the image was taken with; None lets the server decide.
+            where: which items may be hit.
+            min_score: hits below this cosine are left out.
+
+        Raises:
+            VireidError: what the server raised, or ``ServerUnreachable``.
+        """
+        call = self._wire.search(
+            gallery, query, top_k=top_k, modality=modality, where=where, min_score=min_score
+        )
+        return self._run(call)
+
+    def create_gallery(self, name: str, *, store_images: bool = True) -> GalleryInfo:
+        """Make an empty gallery."""
+        return self._run(self._wire.create_gallery(name, store_images=store_images))
+
+    def get_gallery(self, name: str) -> GalleryInfo:
+        """Describe a gallery."""
+        return self._run(self._wire.get_gallery(name))
+
+    def list_galleries(self) -> tuple[GalleryInfo, ...]:
+        """Describe every gallery."""
+        return self._run(self._wire.list_galleries())
+
+    def delete_gallery(self, name: str) -> Receipt:
+        """Remove a gallery and all it holds."""
+        return self._run(self._wire.delete_gallery(name))
+
+    def put_item(
+        self,
+        gallery: str,
+        item_id: str,
+        image: Image,
+        *,
+        modality: Modality | None = None,
+        meta: ItemMeta = NOTHING_KNOWN,
+    ) -> PutReply:
+        """Enrol or replace one item; the same bytes and metadata again change nothing."""
+        return self._run(self._wire.put_item(gallery, item_id, image, modality=modality, meta=meta))
+
+    def get_item(self, gallery: str, item_id: str) -> Item:
+        """Describe one item."""
+        return self._run(self._wire.get_item(gallery, item_id))
+
+    def list_items(
+        self, gallery: str, *, where: Filter = EVERYTHING, limit: int = 100, cursor: str = ""
+    ) -> Page:
+        """List a page of items."""
+        return self._run(self._wire.list_items(gallery, where=where, limit=limit, cursor=cursor))
+
+    def delete_items(
+        self,
+        gallery: str,
+        *,
+        item_ids: Sequence[str] = (),
+        where: Filter = EVERYTHING,
+        dry_run: bool = False,
+    ) -> Receipt:
+        """Remove the items named, or those a filter that is not empty matches."""
+        call = self._wire.delete_items(gallery, item_ids=item_ids, where=where, dry_run=dry_run)
+        return self._run(call)
+
+    def _run(self, call: Call[Answer]) -> Answer:
+        for failed in itertools.count(1):
+            try:
+                return call.read(self._send(call.request))
+            except VireidError as error:
+                wait_s = self._retry.wait_s(failed, error, repeatable=call.repeatable)
+                if wait_s is None:
+                    raise
+            time.sleep(wait_s)
+        raise AssertionError("the loop above ends by return or raise")
+
+
+class AsyncClient(ABC):
+    """The service, from outside, asynchronously; belongs to the event loop that first uses it.
+
+    Args:
+        wire: builds the calls.
+        retry: patience with a busy or restarting server.
+    """
+
+    def __init__(self, wire: Wire, retry: Retry | None) -> None:
+        self._wire = wire
+        self._retry = retry or Retry()
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Give the connection back."""
+
+    @abstractmethod
+    async def _send(self, request: Any) -> Any:
+        """Send a request once; its reply, or the error the server raised."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def embed(self, image: Image, modality: Modality | None = None) -> Embedding:
+        """Embed one image; modality None lets the server decide."""
+        return await self._run(self._wire.embed(image, modality))
+
+    async def search(
+        self,
+        gallery: str,
+        query: Query,
+        *,
+        top_k: int = 10,
+        modality: Modality | None = None,
+        where: Filter = EVERYTHING,
+        min_score: float | None = None,
+    ) -> SearchReply:
+        """Find the items most like the query; the arguments are those of ``Client.search``."""
+        call = self._wire.search(
+            gallery, query, top_k=top_k, modality=modality, where=where, min_score=min_score
+        )
+        return await self._run(call)
+
+    async def create_gallery(self, name: str, *, store_images: bool = True) -> GalleryInfo:
+        """Make an empty gallery."""
+        return await self._run(self._wire.create_gallery(name, store_images=store_images))
+
+    async def get_gallery(self, name: str) -> GalleryInfo:
+        """Describe a gallery."""
+        return await self._run(self._wire.get_gallery(name))
+
+    async def list_galleries(self) -> tuple[GalleryInfo, ...]:
+        """Describe every gallery."""
+        return await self._run(self._wire.list_galleries())
+
+    async def delete_gallery(self, name: str) -> Receipt:
+        """Remove a gallery and all it holds."""
+        return await self._run(self._wire.delete_gallery(name))
+
+    async def put_item(
+        self,
+        gallery: str,
+        item_id: str,
+        image: Image,
+        *,
+        modality: Modality | None = None,
+        meta: ItemMeta = NOTHING_KNOWN,
+    ) -> PutReply:
+        """Enrol or replace one item; the same bytes and metadata again change nothing."""
+        return await self._run(self._wire.put_item(gallery, item_id, image, modality=modality, meta=meta))
+
+    async def get_item(self, gallery: str, item_id: str) -> Item:
+        """Describe one item."""
+        return await self._run(self._wire.get_item(gallery, item_id))
+
+    async def list_items(
+        self, gallery: str, *, where: Filter = EVERYTHING, limit: int = 100, cursor: str = ""
+    ) -> Page:
+        """List a page of items."""
+        return await self._run(self._wire.list_items(gallery, where=where, limit=limit, cursor=cursor))
+
+    async def delete_items(
+        self,
+        gallery: str,
+        *,
+        item_ids: Sequence[str] = (),
+        where: Filter = EVERYTHING,
+        dry_run: bool = False,
+    ) -> Receipt:
+        """Remove the items named, or those a filter that is not empty matches."""
+        call = self._wire.delete_items(gallery, item_ids=item_ids, where=where, dry_run=dry_run)
+        return await self._run(call)
+
+    async def _run(self, call: Call[Answer]) -> Answer:
+        for failed in itertools.count(1):
+            try:
+                return call.read(await self._send(call.request))
+            except VireidError as error:
+                wait_s = self._retry.wait_s(failed, error, repeatable=call.repeatable)
+                if wait_s is None:
+                    raise
+            await asyncio.sleep(wait_s)
+        raise AssertionError("the loop above ends by return or raise")

@@ -1,0 +1,117 @@
+"""A call as a value, and the interface of what builds calls: one per wire.
+
+Knows no wire and no sending.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+from clients.replies import Embedding, ItemRef, Page, PutReply, Receipt, SearchReply
+from vireid.errors import ImageTooLarge, InvalidRequest
+from vireid.types import Filter, GalleryInfo, Item, ItemMeta, Modality
+
+MAX_IMAGE_BYTES = 8 * 1024 * 1024
+
+# An encoded image, in memory or as a file.
+Image = bytes | Path
+# What one may search with.
+Query = bytes | Path | ItemRef | Embedding
+
+Answer = TypeVar("Answer")
+Answer_co = TypeVar("Answer_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[Answer_co]):
+    """What to send, and how to read what comes back.
+
+    Attributes:
+        request: the wire's own form of the request.
+        read: turns the wire's own form of the reply into the answer.
+        repeatable: may be made twice without harm.
+    """
+
+    request: Any
+    read: Callable[[Any], Answer_co]
+    repeatable: bool = True
+
+
+class Wire(Protocol):
+    """Builds the calls of one wire; pure functions, so that a module can be one."""
+
+    def embed(self, image: Image, modality: Modality | None) -> Call[Embedding]:
+        """Ask for one image's embedding."""
+        ...
+
+    def search(
+        self,
+        gallery: str,
+        query: Query,
+        *,
+        top_k: int,
+        modality: Modality | None,
+        where: Filter,
+        min_score: float | None,
+    ) -> Call[SearchReply]:
+        """Ask for the items most like the query."""
+        ...
+
+    def create_gallery(self, name: str, *, store_images: bool) -> Call[GalleryInfo]:
+        """Ask for an empty gallery."""
+        ...
+
+    def get_gallery(self, name: str) -> Call[GalleryInfo]:
+        """Ask for a gallery's description."""
+        ...
+
+    def list_galleries(self) -> Call[tuple[GalleryInfo, ...]]:
+        """Ask for every gallery's description."""
+        ...
+
+    def delete_gallery(self, name: str) -> Call[Receipt]:
+        """Ask for a gallery's end."""
+        ...
+
+    def put_item(
+        self, gallery: str, item_id: str, image: Image, *, modality: Modality | None, meta: ItemMeta
+    ) -> Call[PutReply]:
+        """Ask for one item to be enrolled."""
+        ...
+
+    def get_item(self, gallery: str, item_id: str) -> Call[Item]:
+        """Ask for an item's description."""
+        ...
+
+    def list_items(self, gallery: str, *, where: Filter, limit: int, cursor: str) -> Call[Page]:
+        """Ask for a page of items."""
+        ...
+
+    def delete_items(
+        self, gallery: str, *, item_ids: Sequence[str], where: Filter, dry_run: bool
+    ) -> Call[Receipt]:
+        """Ask for items to be removed."""
+        ...
+
+
+def image_bytes(image: Image) -> bytes:
+    """Give the encoded bytes of an image, reading the file if it is one.
+
+    Raises:
+        InvalidRequest: the file cannot be read.
+        ImageTooLarge: the file is larger than any server takes; it is not read.
+    """
+    if not isinstance(image, Path):
+        return bytes(image)
+    try:
+        size = image.stat().st_size
+        if size > MAX_IMAGE_BYTES:
+            raise ImageTooLarge(
+                f"{image} has {size} bytes, at most {MAX_IMAGE_BYTES} are taken; "
+                "crop the person or encode it smaller",
+                metadata={"limit": str(MAX_IMAGE_BYTES), "actual": str(size)},
+            )
+        return image.read_bytes()
+    except OSError as error:
+        raise InvalidRequest(f"cannot read image {image}: {error.strerror}", field="image") from error

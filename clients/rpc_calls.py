@@ -1,0 +1,251 @@
+"""Every gRPC call as a value: the method, the request, and how its reply is read.
+
+Pure functions, shared by the synchronous and the asynchronous client. Knows no channel.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf.message import Message
+
+from clients import failures
+from clients.call import Answer, Call, Image, Query, image_bytes
+from clients.replies import Embedding, ItemRef, Page, PutReply, Receipt, SearchReply, Timing, Warned
+from vireid.errors import BodyTooLarge, InvalidRequest, VireidError
+from vireid.proto import convert
+from vireid.proto import retrieval_pb2 as pb
+from vireid.types import Filter, GalleryInfo, Item, ItemMeta, Modality
+
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+RETRIEVAL = "vireid.v1.RetrievalService"
+GALLERIES = "vireid.v1.GalleryService"
+
+_OUTCOMES = {
+    pb.PutItemResponse.OUTCOME_CREATED: "created",
+    pb.PutItemResponse.OUTCOME_REPLACED: "replaced",
+    pb.PutItemResponse.OUTCOME_UNCHANGED: "unchanged",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Unary:
+    """A request on this wire.
+
+    Attributes:
+        method: full path, ``/vireid.v1.RetrievalService/Search``.
+        message: what to send.
+        reply: the class of the message that comes back.
+    """
+
+    method: str
+    message: Message
+    reply: type[Message]
+
+
+def _call(
+    method: str,
+    message: Message,
+    reply: type[Message],
+    read: Callable[[Any], Answer],
+    *,
+    repeatable: bool = True,
+) -> Call[Answer]:
+    size = message.ByteSize()
+    if size > MAX_MESSAGE_BYTES:
+        raise BodyTooLarge(
+            f"the request has {size} bytes, one message holds at most {MAX_MESSAGE_BYTES}; "
+            "send fewer or smaller images",
+            metadata={"limit": str(MAX_MESSAGE_BYTES), "actual": str(size)},
+        )
+    return Call(Unary(f"/{method}", message, reply), read, repeatable)
+
+
+def search(
+    gallery: str,
+    query: Query,
+    *,
+    top_k: int,
+    modality: Modality | None,
+    where: Filter,
+    min_score: float | None,
+) -> Call[SearchReply]:
+    """Ask for the items most like the query."""
+    request = pb.SearchRequest(
+        gallery=gallery,
+        query=_query_input(query, modality),
+        top_k=_uint32(top_k, "top_k"),
+        min_score=min_score,
+        filter=convert.filter_to(where),
+    )
+    return _call(f"{RETRIEVAL}/Search", request, pb.SearchResponse, _search_reply)
+
+
+def embed(image: Image, modality: Modality | None) -> Call[Embedding]:
+    """Ask for one image's embedding."""
+    request = pb.EmbedRequest(inputs=[_image_input(image, modality)])
+    return _call(f"{RETRIEVAL}/Embed", request, pb.EmbedResponse, _only_embedding)
+
+
+def embed_many(
+    images: Sequence[Image], modality: Modality | None
+) -> Call[tuple[Embedding | VireidError, ...]]:
+    """Ask for the embeddings of some images; an image that fails does not fail the others."""
+    request = pb.EmbedRequest(inputs=[_image_input(image, modality) for image in images])
+    return _call(f"{RETRIEVAL}/Embed", request, pb.EmbedResponse, _embeddings)
+
+
+def create_gallery(name: str, *, store_images: bool) -> Call[GalleryInfo]:
+    """Ask for an empty gallery; made twice, the second would find it taken."""
+    request = pb.CreateGalleryRequest(name=name, store_images=store_images)
+    return _call(f"{GALLERIES}/CreateGallery", request, pb.Gallery, convert.gallery_of, repeatable=False)
+
+
+def get_gallery(name: str) -> Call[GalleryInfo]:
+    """Ask for a gallery's description."""
+    return _call(f"{GALLERIES}/GetGallery", pb.GetGalleryRequest(name=name), pb.Gallery, convert.gallery_of)
+
+
+def list_galleries() -> Call[tuple[GalleryInfo, ...]]:
+    """Ask for every gallery's description."""
+    request = pb.ListGalleriesRequest()
+    return _call(f"{GALLERIES}/ListGalleries", request, pb.ListGalleriesResponse, _galleries_reply)
+
+
+def delete_gallery(name: str) -> Call[Receipt]:
+    """Ask for a gallery's end; made twice, the second would find it gone."""
+    request = pb.DeleteGalleryRequest(name=name)
+    return _call(f"{GALLERIES}/DeleteGallery", request, pb.DeletionReceipt, _receipt, repeatable=False)
+
+
+def put_item(
+    gallery: str, item_id: str, image: Image, *, modality: Modality | None, meta: ItemMeta
+) -> Call[PutReply]:
+    """Ask for one item to be enrolled."""
+    request = pb.PutItemRequest(
+        gallery=gallery,
+        item=convert.proposed_item(item_id, modality, meta),
+        image=_image_input(image, modality),
+    )
+    return _call(f"{GALLERIES}/PutItem", request, pb.PutItemResponse, _put_reply)
+
+
+def get_item(gallery: str, item_id: str) -> Call[Item]:
+    """Ask for an item's description."""
+    request = pb.GetItemRequest(gallery=gallery, item_id=item_id)
+    return _call(f"{GALLERIES}/GetItem", request, pb.Item, convert.item_of)
+
+
+def list_items(gallery: str, *, where: Filter, limit: int, cursor: str) -> Call[Page]:
+    """Ask for a page of items."""
+    request = pb.ListItemsRequest(
+        gallery=gallery,
+        filter=convert.filter_to(where),
+        page_size=_uint32(limit, "limit"),
+        page_token=cursor,
+    )
+    return _call(f"{GALLERIES}/ListItems", request, pb.ListItemsResponse, _page)
+
+
+def delete_items(gallery: str, *, item_ids: Sequence[str], where: Filter, dry_run: bool) -> Call[Receipt]:
+    """Ask for items to be removed."""
+    request = pb.DeleteItemsRequest(
+        gallery=gallery, item_ids=item_ids, filter=convert.filter_to(where), dry_run=dry_run
+    )
+    return _call(f"{GALLERIES}/DeleteItems", request, pb.DeletionReceipt, _receipt)
+
+
+def _uint32(value: int, field: str) -> int:
+    if not 0 <= value < 2**32:
+        raise InvalidRequest(
+            f"{field} is {value}; expected a whole number from 0 to {2**32 - 1}", field=field
+        )
+    return value
+
+
+def _query_input(query: Query, modality: Modality | None) -> pb.ImageInput:
+    if isinstance(query, ItemRef):
+        return pb.ImageInput(item_id=query.item_id)
+    if isinstance(query, Embedding):
+        vector = pb.Embedding(space_id=query.space_id, f32_le=convert.floats_to(query.values))
+        return pb.ImageInput(embedding=vector, modality=convert.modality_to(query.modality))
+    return _image_input(query, modality)
+
+
+def _image_input(image: Image, modality: Modality | None) -> pb.ImageInput:
+    return pb.ImageInput(data=image_bytes(image), modality=convert.modality_to(modality))
+
+
+def _timing(message: pb.ServerTiming) -> Timing:
+    return Timing(
+        queue_s=convert.seconds_of(message.queue),
+        decode_s=convert.seconds_of(message.decode),
+        infer_s=convert.seconds_of(message.infer),
+        search_s=convert.seconds_of(message.search),
+        total_s=convert.seconds_of(message.total),
+        batch_size=message.batch_size,
+        device=message.device,
+    )
+
+
+def _search_reply(message: pb.SearchResponse) -> SearchReply:
+    return SearchReply(
+        hits=tuple(convert.hit_of(hit) for hit in message.hits),
+        modality=convert.known_modality_of(message.query_modality, "query_modality"),
+        confidence=message.modality_confidence,
+        warnings=tuple(Warned(warning.code, warning.message) for warning in message.warnings),
+        items_total=message.coverage.items_total,
+        items_searched=message.coverage.items_searched,
+        space_id=message.space_id,
+        gallery_version=message.gallery_version,
+        timing=_timing(message.timing),
+    )
+
+
+def _embeddings(message: pb.EmbedResponse) -> tuple[Embedding | VireidError, ...]:
+    return tuple(_embedded(result) for result in message.results)
+
+
+def _only_embedding(message: pb.EmbedResponse) -> Embedding:
+    (result,) = _embeddings(message)
+    if isinstance(result, VireidError):
+        raise result
+    return result
+
+
+def _embedded(result: pb.EmbedResult) -> Embedding | VireidError:
+    if result.HasField("error"):
+        error = result.error
+        return failures.rebuild(error.message, reason=error.reason, otherwise=InvalidRequest)
+    return Embedding(
+        values=convert.floats_of(result.embedding.f32_le),
+        space_id=result.embedding.space_id,
+        modality=convert.known_modality_of(result.modality),
+        confidence=result.modality_confidence,
+    )
+
+
+def _galleries_reply(message: pb.ListGalleriesResponse) -> tuple[GalleryInfo, ...]:
+    return tuple(convert.gallery_of(gallery) for gallery in message.galleries)
+
+
+def _put_reply(message: pb.PutItemResponse) -> PutReply:
+    return PutReply(
+        item=convert.item_of(message.item),
+        outcome=_OUTCOMES.get(message.outcome, "unknown"),
+        timing=_timing(message.timing),
+    )
+
+
+def _page(message: pb.ListItemsResponse) -> Page:
+    return Page(items=tuple(convert.item_of(item) for item in message.items), cursor=message.next_page_token)
+
+
+def _receipt(message: pb.DeletionReceipt) -> Receipt:
+    return Receipt(
+        items=message.items,
+        images=message.images,
+        vectors=message.vectors,
+        version=message.gallery_version,
+        dry_run=message.dry_run,
+    )
