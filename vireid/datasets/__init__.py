@@ -1,1 +1,42 @@
-"""Readers of the field's datasets and the synthetic generator."""
+"""Readers of the field's datasets and of labelled folders; the synthetic generator.
+
+``open_dataset`` is the door. Knows no protocol and no model.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from vireid.datasets import folder, llcm, regdb, sysu
+from vireid.datasets.split import SYNTHETIC_MARKER, Dataset, Split, is_synthetic
+from vireid.errors import DatasetError
+
+# name -> reader; RegDB alone has several identity splits and its reader takes the trial
+READERS: Mapping[str, Callable[[Path], Dataset]] = {
+    sysu.NAME: sysu.read,
+    regdb.NAME: regdb.read,
+    llcm.NAME: llcm.read,
+    folder.NAME: folder.read,
+}
+
+
+def open_dataset(name: str, root: str | Path, trial: int = 1) -> Dataset:
+    """Read a dataset.
+
+    Args:
+        name: ``sysu-mm01``, ``regdb``, ``llcm`` or ``folder``.
+        root: its folder.
+        trial: RegDB's identity split, 1 to 10; the others have one split.
+
+    Raises:
+        DatasetError: an unknown name, a trial that does not exist, or a folder that is incomplete or wrong.
+    """
+    if name not in READERS:
+        raise DatasetError(f"no dataset is called {name!r}; expected one of {', '.join(READERS)}")
+    if name == regdb.NAME:
+        return regdb.read(Path(root), trial)
+    if trial != 1:
+        raise DatasetError(f"{name} has one identity split, so no trial {trial}; only regdb has 1 to 10")
+    return READERS[name](Path(root))
+
+
+__all__ = ["READERS", "SYNTHETIC_MARKER", "Dataset", "Split", "is_synthetic", "open_dataset"]
