@@ -1,0 +1,116 @@
+"""``vireid query``: search a running server by an image and print the ranked hits."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clients.base import DEFAULT_TIMEOUT_S
+from clients.grpc_client import DEFAULT_ADDRESS, GrpcClient
+from clients.options import AUTO, key_of, modality_of
+from clients.replies import SearchReply
+from vireid.types import Filter, Hit
+
+app = typer.Typer()
+
+
+@app.command()
+def query(
+    image: Annotated[Path, typer.Argument(help="A JPEG, PNG or WebP picture of one person.")],
+    gallery: Annotated[str, typer.Option("--gallery", "-g", help="Where to look.")],
+    server: Annotated[str, typer.Option(help="host:port of the server's gRPC port.")] = DEFAULT_ADDRESS,
+    top_k: Annotated[int, typer.Option("--top-k", "-k", help="Hits at most.")] = 10,
+    modality: Annotated[str, typer.Option(help="auto, visible or infrared.")] = AUTO,
+    camera: Annotated[list[str] | None, typer.Option(help="Only this camera; repeatable.")] = None,
+    person: Annotated[list[str] | None, typer.Option(help="Only this person; repeatable.")] = None,
+    found_in: Annotated[
+        str, typer.Option("--find", help="Only hits of this modality: visible, infrared or auto for both.")
+    ] = AUTO,
+    min_score: Annotated[float | None, typer.Option(help="Leave out hits below this cosine.")] = None,
+    timeout_s: Annotated[float, typer.Option("--timeout", help="Seconds to wait.")] = DEFAULT_TIMEOUT_S,
+    api_key: Annotated[str, typer.Option(help="API key, if the server has one.")] = "",
+    api_key_file: Annotated[Path | None, typer.Option(help="File whose first line is the API key.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Find the same person in a gallery of a running server, over gRPC."""
+    wanted = modality_of(found_in)
+    where = Filter(
+        cameras=tuple(camera or ()),
+        persons=tuple(person or ()),
+        modalities=() if wanted is None else (wanted,),
+    )
+    with GrpcClient(server, api_key=key_of(api_key, api_key_file), timeout_s=timeout_s) as client:
+        reply = client.search(
+            gallery,
+            image,
+            top_k=top_k,
+            modality=modality_of(modality),
+            where=where,
+            min_score=min_score,
+        )
+    typer.echo(as_document(reply) if as_json else as_table(reply))
+
+
+def as_document(reply: SearchReply) -> str:
+    """Write a reply as JSON."""
+    document = {
+        "hits": [_row_of(hit) for hit in reply.hits],
+        "modality": reply.modality.word,
+        "modality_confidence": reply.confidence,
+        "warnings": [asdict(warning) for warning in reply.warnings],
+        "items_total": reply.items_total,
+        "items_searched": reply.items_searched,
+        "space_id": reply.space_id,
+        "gallery_version": reply.gallery_version,
+        "timing": asdict(reply.timing),
+    }
+    return json.dumps(document, indent=2)
+
+
+def as_table(reply: SearchReply) -> str:
+    """Write a reply for people: a line about the search, then one line per hit, best first."""
+    sure = "" if reply.confidence >= 1 else f" ({reply.confidence:.0%} sure)"
+    summary = (
+        f"{reply.modality.word} query{sure}, {len(reply.hits)} hits from {reply.items_searched} of "
+        f"{reply.items_total} items, {reply.timing.total_s * 1e3:.1f} ms at the server"
+    )
+    notes = [f"note: {warning.message} [{warning.code}]" for warning in reply.warnings]
+    if not reply.hits:
+        return "\n".join([summary, *notes, "no hit"])
+    head = ("rank", "score", "person", "camera", "modality", "captured", "item")
+    rows = [head, *(_cells(hit) for hit in reply.hits)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+    return "\n".join([summary, *notes, "", *lines])
+
+
+def _cells(hit: Hit) -> tuple[str, ...]:
+    meta = hit.item.meta
+    captured = "-" if meta.captured_at is None else meta.captured_at.strftime("%Y-%m-%d %H:%M:%SZ")
+    return (
+        str(hit.rank),
+        f"{hit.score:.4f}",
+        meta.person or "-",
+        meta.camera or "-",
+        hit.item.modality.word,
+        captured,
+        hit.item.item_id,
+    )
+
+
+def _row_of(hit: Hit) -> dict[str, object]:
+    meta = hit.item.meta
+    return {
+        "rank": hit.rank,
+        "score": hit.score,
+        "item_id": hit.item.item_id,
+        "person": meta.person,
+        "camera": meta.camera,
+        "modality": hit.item.modality.word,
+        "captured_at": None if meta.captured_at is None else meta.captured_at.isoformat(),
+        "attributes": dict(meta.attributes),
+    }
