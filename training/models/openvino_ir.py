@@ -1,8 +1,8 @@
 """A trainable torch module read from an OpenVINO IR (``.xml`` beside ``.bin``).
 
 Holds the reader and the module that runs the graph. Floating-point constants become named parameters,
-integer constants (shapes, axes, indices) are folded when the file is read, and reshapes written for a batch of
-one are carried out for any batch; an operation that would mix the rows of a batch is refused. Knows nothing
+integer constants (shapes, axes, indices) are folded when the file is read, and reshapes written for a batch
+of one are carried out for any batch; an operation that would mix a batch's rows is refused. Knows nothing
 of re-identification; the operations are in ``openvino_operations``.
 """
 

@@ -21,7 +21,7 @@ def _pair(attributes: Attributes, key: str, default: str) -> list[int]:
 
 
 def _padding(x: Tensor, attributes: Attributes, fill: float) -> tuple[Tensor, list[int]]:
-    """Return the input and the padding the operation can do itself: none if unequal sides were padded here."""
+    """Return the input and the padding the operation can do itself, none if padded here."""
     if attributes.get("auto_pad", "explicit") not in {"explicit", "notset", "valid"}:
         raise TrainingError(
             f"the network pads by auto_pad={attributes['auto_pad']!r}; only explicit padding is understood: "
