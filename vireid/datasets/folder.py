@@ -5,7 +5,7 @@
 
 Persons and cameras may be called anything: names that are distinct numbers keep their number (``cam3`` is
 camera 3), other names are numbered in alphabetical order. ``split`` is ``train``, ``query``, ``gallery`` or
-``test``; without it every image is a test image. Of the test images the infrared ones ask and the visible ones
+``test``; without it every image is a test image. Of those the infrared ones ask and the visible ones
 are found; where only one modality exists every image does both, and leaving out a person's own camera makes
 the measure. Knows no protocol.
 """

@@ -65,6 +65,15 @@ class QueryScores:
         """Which queries have a match, (Q,)."""
         return self.first > 0
 
+    @staticmethod
+    def empty(n: int) -> "QueryScores":
+        """Return room for ``n`` queries, all invalid until ``put``."""
+        return QueryScores(np.zeros(n, dtype=np.int64), np.zeros(n), np.zeros(n))
+
+    def put(self, rows: Int64Array, scored: "QueryScores") -> None:
+        """Write the scores of some queries."""
+        self.first[rows], self.ap[rows], self.inp[rows] = scored.first, scored.ap, scored.inp
+
     def take(self, rows: Int64Array) -> "QueryScores":
         """Return the scores of some queries."""
         return QueryScores(self.first[rows], self.ap[rows], self.inp[rows])
