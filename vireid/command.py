@@ -6,8 +6,8 @@ modules that hold the subcommands, not the modules.
 
 import importlib
 import sys
+from typing import Any
 
-import click
 import typer
 from typer.core import TyperGroup
 from typer.main import get_command as typer_command
@@ -43,18 +43,18 @@ EXTRAS: dict[str, str] = {
 class LazyGroup(TyperGroup):
     """A command group that imports a subcommand's module only when it is needed."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, _ctx: Any) -> list[str]:
         """Name the subcommands in the catalogue's order."""
         return list(CATALOGUE)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, _ctx: Any, cmd_name: str) -> Any:
         """Import and return one subcommand, or None if there is none of that name."""
         if cmd_name not in CATALOGUE:
             return None
         module, _ = CATALOGUE[cmd_name]
         return typer_command(importlib.import_module(module).app)
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, _ctx: Any, formatter: Any) -> None:
         """List the subcommands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in CATALOGUE.items()])

@@ -6,7 +6,10 @@ Knows no requests, no files and no batching policy.
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
 from vireid.arrays import Float32Array, Int64Array, UInt8Array
+from vireid.errors import EngineError
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,3 +68,29 @@ class Engine(Protocol):
             EngineError: the shape or type is wrong, or the runtime failed.
         """
         ...
+
+
+def check_batch(images: UInt8Array, modality: Int64Array, input_size: tuple[int, int]) -> None:
+    """Refuse what no engine may be given.
+
+    Raises:
+        EngineError: the batch is empty, or a shape, type or modality value is wrong.
+    """
+    height, width = input_size
+    if (
+        images.dtype != np.uint8
+        or images.ndim != 4
+        or images.shape[1:] != (height, width, 3)
+        or not len(images)
+    ):
+        raise EngineError(
+            f"found images {images.dtype} {images.shape}; expected uint8 (B, {height}, {width}, 3) with B >= 1"
+        )
+    if modality.dtype != np.int64 or modality.shape != (len(images),):
+        raise EngineError(
+            f"found modality {modality.dtype} {modality.shape}; expected int64 ({len(images)},)"
+        )
+    if not np.isin(modality, (0, 1)).all():
+        raise EngineError(
+            f"found modality values {sorted(set(modality.tolist()))}; expected 0 (visible) or 1 (infrared)"
+        )
