@@ -5,33 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from torch import nn
 
 from export.parity import Probes, Report, Tolerance, draw_probes, prove
 from export.torch_engine import TorchEngine
 from vireid.engines.base import EngineInfo
 from vireid.errors import EngineError, ExportError
-
-
-class TinyNet(nn.Module):
-    """A stem per modality, a pooled grid, a projection: enough to tell figures apart."""
-
-    input_size = (32, 16)
-    dim = 24
-
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(5)
-        self.stems = nn.ModuleList([nn.Conv2d(3, 8, 3, stride=2, padding=1) for _ in range(2)])
-        self.head = nn.Linear(8 * 8 * 4, self.dim, bias=False)
-
-    def forward(self, images: torch.Tensor, modality: torch.Tensor) -> torch.Tensor:
-        x = images.permute(0, 3, 1, 2).float() / 127.5 - 1
-        visible, infrared = (stem(x) for stem in self.stems)
-        x = torch.where(modality.view(-1, 1, 1, 1) == 1, infrared, visible)
-        x = nn.functional.adaptive_avg_pool2d(x.tanh(), (8, 4)).flatten(1)
-        return nn.functional.normalize(self.head(x))
 
 
 class Spoiled:
@@ -47,8 +26,8 @@ class Spoiled:
 
 
 @pytest.fixture
-def engine() -> TorchEngine:
-    return TorchEngine(TinyNet())
+def engine(tiny_model: nn.Module) -> TorchEngine:
+    return TorchEngine(tiny_model)
 
 
 @pytest.fixture(scope="module")
@@ -134,20 +113,22 @@ def test_a_spoiled_engine_is_refused(
         prove(engine, Spoiled(engine, spoil), probes)
 
 
-def test_a_model_that_leans_on_its_batch_is_refused_though_both_engines_do(probes: Probes) -> None:
-    leaning = Spoiled(TorchEngine(TinyNet()), rows_leaning_on_their_batch)
+def test_a_model_that_leans_on_its_batch_is_refused_though_both_engines_do(
+    engine: TorchEngine, probes: Probes
+) -> None:
+    leaning = Spoiled(engine, rows_leaning_on_their_batch)
     with pytest.raises(ExportError, match="differs"):
         prove(leaning, leaning, probes)
 
 
-def test_a_collapsed_model_is_refused_though_both_engines_agree(probes: Probes) -> None:
+def test_a_collapsed_model_is_refused_though_both_engines_agree(engine: TorchEngine, probes: Probes) -> None:
     def collapsed(embed, images, modality):
         made = np.ones((len(images), 24), np.float32) + 0.001 * embed(images, modality)
         return made / np.linalg.norm(made, axis=1, keepdims=True)
 
-    engine = Spoiled(TorchEngine(TinyNet()), collapsed)
+    same = Spoiled(engine, collapsed)
     with pytest.raises(ExportError, match="does not tell images apart"):
-        prove(engine, engine, probes)
+        prove(same, same, probes)
 
 
 def test_tolerance_is_the_callers(engine: TorchEngine, probes: Probes) -> None:
@@ -189,8 +170,7 @@ def test_torch_engine_says_what_runs_and_refuses_what_is_no_embedding_model(engi
         engine.embed(np.zeros((2, 32, 16, 4), np.uint8), np.zeros(2, np.int64))
 
 
-def test_torch_engine_refuses_rows_of_another_shape() -> None:
-    model = TinyNet()
-    model.dim = 12
+def test_torch_engine_refuses_rows_of_another_shape(tiny_model: nn.Module) -> None:
+    tiny_model.dim = 12
     with pytest.raises(EngineError, match="was expected"):
-        TorchEngine(model).embed(np.zeros((2, 32, 16, 3), np.uint8), np.zeros(2, np.int64))
+        TorchEngine(tiny_model).embed(np.zeros((2, 32, 16, 3), np.uint8), np.zeros(2, np.int64))
