@@ -1,0 +1,155 @@
+"""The service's questions and answers as messages, both ways.
+
+The words shared with the clients are converted in ``vireid.proto.convert``; here is what only a server says, arrays
+included. Knows no channel and no service.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from server.answers import (
+    Embedded,
+    ImageQuery,
+    ItemQuery,
+    PutAnswer,
+    Query,
+    SearchAnswer,
+    SearchRequest,
+    Timing,
+    VectorQuery,
+)
+from vireid.arrays import Float32Array
+from vireid.errors import InvalidRequest
+from vireid.proto import convert
+from vireid.proto import retrieval_pb2 as pb
+
+DEFAULT_TOP_K = 10
+
+_OUTCOMES = {
+    "created": pb.PutItemResponse.OUTCOME_CREATED,
+    "replaced": pb.PutItemResponse.OUTCOME_REPLACED,
+    "unchanged": pb.PutItemResponse.OUTCOME_UNCHANGED,
+}
+
+
+def image_query_of(message: pb.ImageInput, field: str) -> ImageQuery:
+    """Read an image that is to be embedded.
+
+    Args:
+        message: the input.
+        field: its place in the request, for errors.
+
+    Raises:
+        InvalidRequest: it carries no image bytes, or an unknown modality.
+    """
+    source = message.WhichOneof("source")
+    if source != "data" or not message.data:
+        found = "nothing" if source is None or source == "data" else source
+        raise InvalidRequest(
+            f"{field} holds {found}; expected the bytes of a JPEG, PNG or WebP image in data",
+            field=f"{field}.data",
+        )
+    return ImageQuery(message.data, convert.modality_of(message.modality, f"{field}.modality"))
+
+
+def query_of(message: pb.ImageInput) -> Query:
+    """Read what to search with.
+
+    Raises:
+        InvalidRequest: it holds nothing, a broken embedding, or an unknown modality.
+    """
+    source = message.WhichOneof("source")
+    if source == "item_id":
+        return ItemQuery(message.item_id)
+    if source == "embedding":
+        return VectorQuery(
+            vector=_vector_of(message.embedding.f32_le),
+            space_id=message.embedding.space_id,
+            modality=convert.known_modality_of(message.modality, "query.modality"),
+        )
+    return image_query_of(message, "query")
+
+
+def search_request_of(message: pb.SearchRequest, timeout_s: float | None) -> SearchRequest:
+    """Read a search.
+
+    Raises:
+        InvalidRequest: the query or filter is malformed.
+    """
+    return SearchRequest(
+        gallery=message.gallery,
+        query=query_of(message.query),
+        top_k=message.top_k if message.HasField("top_k") else DEFAULT_TOP_K,
+        min_score=message.min_score if message.HasField("min_score") else None,
+        filter=convert.filter_of(message.filter),
+        timeout_s=timeout_s,
+    )
+
+
+def search_response_to(answer: SearchAnswer) -> pb.SearchResponse:
+    """Write ranked hits and how they were found."""
+    return pb.SearchResponse(
+        hits=[convert.hit_to(hit) for hit in answer.hits],
+        query_modality=convert.modality_to(answer.modality),
+        modality_confidence=answer.confidence,
+        warnings=[
+            pb.ServiceWarning(code=warning.code, message=warning.message) for warning in answer.warnings
+        ],
+        coverage=pb.Coverage(items_total=answer.items_total, items_searched=answer.items_searched),
+        timing=timing_to(answer.timing),
+        space_id=answer.space_id,
+        gallery_version=answer.gallery_version,
+    )
+
+
+def embed_result_to(embedded: Embedded, space_id: str) -> pb.EmbedResult:
+    """Write one embedding."""
+    return pb.EmbedResult(
+        embedding=pb.Embedding(
+            space_id=space_id, f32_le=embedded.vector.astype("<f4", copy=False).tobytes()
+        ),
+        modality=convert.modality_to(embedded.modality),
+        modality_confidence=embedded.confidence,
+    )
+
+
+def put_response_to(answer: PutAnswer) -> pb.PutItemResponse:
+    """Write an item after it was put."""
+    return pb.PutItemResponse(
+        item=convert.item_to(answer.item),
+        outcome=_OUTCOMES[answer.outcome],
+        timing=timing_to(answer.timing),
+    )
+
+
+def timing_to(timing: Timing) -> pb.ServerTiming:
+    """Write the seconds of each stage."""
+    return pb.ServerTiming(
+        queue=convert.duration_to(timing.queue_s),
+        decode=convert.duration_to(timing.decode_s),
+        infer=convert.duration_to(timing.infer_s),
+        search=convert.duration_to(timing.search_s),
+        total=convert.duration_to(timing.total_s),
+        batch_size=timing.batch_size,
+        device=timing.device,
+    )
+
+
+def slowest(timings: Iterable[Timing], total_s: float) -> Timing:
+    """Sum up answers that were made side by side: each stage's longest, and the time of all together."""
+    known = list(timings)
+    if not known:
+        return Timing(total_s=total_s)
+    return Timing(
+        queue_s=max(timing.queue_s for timing in known),
+        decode_s=max(timing.decode_s for timing in known),
+        infer_s=max(timing.infer_s for timing in known),
+        total_s=total_s,
+        batch_size=max(timing.batch_size for timing in known),
+        device=known[0].device,
+    )
+
+
+def _vector_of(data: bytes) -> Float32Array:
+    return np.asarray(convert.floats_of(data), dtype=np.float32)
