@@ -74,10 +74,10 @@ class BridgedNet(nn.Module):
         """Unit rows (B, D) before each modality's centre is taken off."""
         x = images.permute(0, 3, 1, 2).to(self.centres.dtype)
         infrared = modality.to(self.centres.dtype).view(-1, 1, 1, 1)
-        embedded = F.normalize(self.trunk(x, self._edits(infrared)))
+        embedded: Tensor = self.trunk(x, self._edits(infrared))
         if self.turn is not None:
-            embedded = F.normalize(embedded + infrared.flatten(1) * self.turn(embedded))
-        return embedded
+            embedded = embedded + infrared.flatten(1) * self.turn(embedded)
+        return F.normalize(embedded)
 
     def _edits(self, infrared: Tensor) -> Mapping[str, Edit]:
         def edit(adapter: nn.Module) -> Edit:
