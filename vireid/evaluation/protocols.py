@@ -3,6 +3,7 @@
 Sources and pitfalls are in docs/protocols.md. Knows no files and no features.
 """
 
+import inspect
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -113,10 +114,12 @@ def regdb_split(mode: str = "visible-to-thermal", trial: int = 1, cmc: CmcLevel 
     The ten trials of the literature are ten models, each trained on its own split: evaluate each by itself.
 
     Raises:
-        EvaluationError: an unknown direction or level.
+        EvaluationError: an unknown direction, level or split.
     """
     _one_of("mode", mode, MODES[regdb.NAME])
     _one_of("cmc", cmc, get_args(CmcLevel))
+    if not 1 <= trial <= regdb.TRIALS:
+        raise EvaluationError(f"RegDB has identity splits 1 to {regdb.TRIALS}, not {trial}")
     turned = mode == "visible-to-thermal"
     return Protocol(
         name=f"{regdb.NAME}/{mode}",
@@ -193,6 +196,23 @@ PROTOCOLS: Mapping[str, Callable[..., Protocol]] = {
     llcm.NAME: llcm_search,
     folder.NAME: cross_camera,
 }
+
+
+def choose(dataset: str, **options: str | int | None) -> Protocol:
+    """Return a dataset's protocol; options left None keep its usual value.
+
+    Raises:
+        EvaluationError: an unknown dataset, an option its protocols do not have, or a value out of range.
+    """
+    _one_of("dataset", dataset, PROTOCOLS)
+    given = {name: value for name, value in options.items() if value is not None}
+    takes = inspect.signature(PROTOCOLS[dataset]).parameters
+    foreign = [name for name in given if name not in takes]
+    if foreign:
+        raise EvaluationError(
+            f"the protocols of {dataset} have no {', '.join(foreign)}; they take {', '.join(takes)}"
+        )
+    return PROTOCOLS[dataset](**given)
 
 
 def _one_of(what: str, word: str, words: Collection[str]) -> None:
