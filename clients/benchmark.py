@@ -33,13 +33,11 @@ class Load:
         rounds: how often each query is asked; the first round also gives the accuracy.
         rate: queries a second, however long the answers take (open loop); None asks again as soon as the
             answer is there (closed loop).
-        top_k: hits asked for, None for as many as the gallery has, at most 1000.
     """
 
     concurrency: int = 1
     rounds: int = 1
     rate: float | None = None
-    top_k: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,220 @@
+"""Every HTTP call as a value: method, path, parameters, body, and how its answer is read.
+
+Pure functions, shared by the synchronous and the asynchronous client. Knows no connection.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from clients import http_documents as documents
+from clients.call import Call, Image, Query, image_bytes
+from clients.replies import Embedding, ItemRef, Job, Page, PutReply, Receipt, SearchReply
+from vireid.errors import InvalidRequest
+from vireid.types import Filter, GalleryInfo, Item, ItemMeta, Modality
+
+IMAGE_TYPE = "application/octet-stream"
+JSON_TYPE = "application/json"
+ARCHIVE_TYPES = {
+    ".zip": "application/zip",
+    ".tar": "application/x-tar",
+    ".tgz": "application/gzip",
+    ".gz": "application/gzip",
+}
+
+Parameters = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request on this wire.
+
+    Attributes:
+        method: ``GET``, ``PUT`` ...
+        path: from the root, already quoted.
+        parameters: of the query string, in order, names may repeat.
+        body: as it goes out, or the file that is to be streamed.
+        content_type: of the body, empty without one.
+    """
+
+    method: str
+    path: str
+    parameters: Parameters = ()
+    body: bytes | Path = b""
+    content_type: str = ""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers that describe the body."""
+        described = {"content-type": self.content_type} if self.content_type else {}
+        if isinstance(self.body, Path):
+            described["content-length"] = str(self.body.stat().st_size)
+        return described
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A successful answer on this wire."""
+
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The body, read as JSON."""
+        found: dict[str, Any] = json.loads(self.body) if self.body else {}
+        return found
+
+
+def embed(image: Image, modality: Modality | None) -> Call[Embedding]:
+    """Ask for one image's embedding."""
+    request = Request("POST", "/v1/embed", _modality(modality), image_bytes(image), IMAGE_TYPE)
+    return Call(request, lambda reply: documents.embedding_of(reply.document))
+
+
+def search(
+    gallery: str,
+    query: Query,
+    *,
+    top_k: int,
+    modality: Modality | None,
+    where: Filter,
+    min_score: float | None,
+) -> Call[SearchReply]:
+    """Ask for the items most like the query: a raw body where the query string can say all, else JSON."""
+    path = f"{_gallery(gallery)}/search"
+    if isinstance(query, ItemRef | Embedding):
+        document = {
+            "query": documents.query_to(query),
+            "top_k": top_k,
+            "min_score": min_score,
+            "filter": documents.filter_to(where),
+        }
+        return Call(_json("POST", path, document), lambda reply: documents.search_reply_of(reply.document))
+    parameters = (("top_k", str(top_k)), *_modality(modality), *_filter(where, modalities="modalities"))
+    if min_score is not None:
+        parameters = (*parameters, ("min_score", repr(min_score)))
+    request = Request("POST", path, parameters, image_bytes(query), IMAGE_TYPE)
+    return Call(request, lambda reply: documents.search_reply_of(reply.document))
+
+
+def create_gallery(name: str, *, store_images: bool) -> Call[GalleryInfo]:
+    """Ask for an empty gallery; made twice, the second would find it taken."""
+    request = _json("POST", "/v1/galleries", {"name": name, "store_images": store_images})
+    return Call(request, lambda reply: documents.gallery_of(reply.document), repeatable=False)
+
+
+def get_gallery(name: str) -> Call[GalleryInfo]:
+    """Ask for a gallery's description."""
+    return Call(Request("GET", _gallery(name)), lambda reply: documents.gallery_of(reply.document))
+
+
+def list_galleries() -> Call[tuple[GalleryInfo, ...]]:
+    """Ask for every gallery's description."""
+    return Call(
+        Request("GET", "/v1/galleries"),
+        lambda reply: tuple(documents.gallery_of(each) for each in reply.document["galleries"]),
+    )
+
+
+def delete_gallery(name: str) -> Call[Receipt]:
+    """Ask for a gallery's end; made twice, the second would find it gone."""
+    request = Request("DELETE", _gallery(name))
+    return Call(request, lambda reply: documents.receipt_of(reply.document), repeatable=False)
+
+
+def put_item(
+    gallery: str, item_id: str, image: Image, *, modality: Modality | None, meta: ItemMeta
+) -> Call[PutReply]:
+    """Ask for one item to be enrolled."""
+    parameters = (*_modality(modality), *documents.meta_parameters(meta))
+    request = Request("PUT", _item(gallery, item_id), parameters, image_bytes(image), IMAGE_TYPE)
+    return Call(request, lambda reply: documents.put_reply_of(reply.document))
+
+
+def get_item(gallery: str, item_id: str) -> Call[Item]:
+    """Ask for an item's description."""
+    return Call(Request("GET", _item(gallery, item_id)), lambda reply: documents.item_of(reply.document))
+
+
+def list_items(gallery: str, *, where: Filter, limit: int, cursor: str) -> Call[Page]:
+    """Ask for a page of items."""
+    parameters = (("limit", str(limit)), *_filter(where, modalities="modality"))
+    if cursor:
+        parameters = (*parameters, ("cursor", cursor))
+    request = Request("GET", f"{_gallery(gallery)}/items", parameters)
+    return Call(request, lambda reply: documents.page_of(reply.document))
+
+
+def delete_items(gallery: str, *, item_ids: Sequence[str], where: Filter, dry_run: bool) -> Call[Receipt]:
+    """Ask for items to be removed."""
+    document: dict[str, Any] = {"dry_run": dry_run}
+    if item_ids:
+        document["ids"] = list(item_ids)
+    if not where.is_empty:
+        document["filter"] = documents.filter_to(where)
+    request = _json("POST", f"{_gallery(gallery)}/items:delete", document)
+    return Call(request, lambda reply: documents.receipt_of(reply.document))
+
+
+def job(job_id: str) -> Call[Job]:
+    """Ask how far a job is."""
+    request = Request("GET", f"/v1/jobs/{quote(job_id, safe='')}")
+    return Call(request, lambda reply: documents.job_of(reply.document))
+
+
+def upload_archive(gallery: str, archive: Path) -> Call[Job]:
+    """Ask for an archive to be unpacked and enrolled.
+
+    Raises:
+        InvalidRequest: it is no file, or no archive by its name.
+    """
+    kind = ARCHIVE_TYPES.get(archive.suffix.lower())
+    if kind is None or not archive.is_file():
+        raise InvalidRequest(
+            f"{archive} is no archive file; expected {', '.join(ARCHIVE_TYPES)}", field="archive"
+        )
+    request = Request("POST", f"{_gallery(gallery)}/items:upload", (), archive, kind)
+    return Call(request, lambda reply: documents.job_of(reply.document))
+
+
+def evaluate(gallery: str, choices: Mapping[str, Any]) -> Call[Job]:
+    """Ask for a labelled gallery to be scored against itself."""
+    request = _json("POST", "/v1/evaluations", {"gallery": gallery, **choices})
+    return Call(request, lambda reply: documents.job_of(reply.document))
+
+
+def _json(method: str, path: str, document: Mapping[str, Any]) -> Request:
+    return Request(method, path, (), json.dumps(document).encode(), JSON_TYPE)
+
+
+def _gallery(name: str) -> str:
+    return f"/v1/galleries/{quote(name, safe='')}"
+
+
+def _item(gallery: str, item_id: str) -> str:
+    return f"{_gallery(gallery)}/items/{quote(item_id, safe='')}"
+
+
+def _modality(modality: Modality | None) -> Parameters:
+    return () if modality is None else (("modality", modality.word),)
+
+
+def _filter(where: Filter, *, modalities: str) -> Parameters:
+    return tuple(_filter_parameters(where, modalities))
+
+
+def _filter_parameters(where: Filter, modalities: str) -> Iterator[tuple[str, str]]:
+    yield from (("camera", camera) for camera in where.cameras)
+    yield from (("exclude_camera", camera) for camera in where.exclude_cameras)
+    yield from (("person", person) for person in where.persons)
+    yield from (("exclude_item", item_id) for item_id in where.exclude_items)
+    yield from ((modalities, modality.word) for modality in where.modalities)
+    yield from ((f"attribute.{key}", value) for key, value in where.attributes.items())
+    if where.captured_from is not None:
+        yield "from", where.captured_from.isoformat()
+    if where.captured_to is not None:
+        yield "to", where.captured_to.isoformat()

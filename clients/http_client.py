@@ -1,0 +1,191 @@
+"""The HTTP clients: connections, deadlines, keys, and what only HTTP offers: archives, jobs, evaluations.
+
+The calls are in ``clients.http_calls``, the behaviour around them in ``clients.base``.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from clients import http_calls
+from clients.base import DEFAULT_TIMEOUT_S, AsyncClient, Client
+from clients.http_calls import Reply, Request
+from clients.http_failures import FIRST_FAILURE, error_of
+from clients.replies import Job
+from clients.retry import Retry
+from vireid.errors import DeadlineExceeded, ServerUnreachable, VireidError
+
+DEFAULT_SERVER = "http://127.0.0.1:8080"
+POLL_S = 0.25
+CHUNK = 1024 * 1024
+
+Watch = Callable[[Job], None]
+
+
+def _options(server: str, api_key: str | None, timeout_s: float) -> dict[str, Any]:
+    headers = {} if api_key is None else {"authorization": f"Bearer {api_key}"}
+    return {"base_url": server, "headers": headers, "timeout": timeout_s, "trust_env": False}
+
+
+def _arguments(request: Request, body: Any) -> dict[str, Any]:
+    return {
+        "method": request.method,
+        "url": request.path,
+        "params": request.parameters,
+        "content": body or None,
+        "headers": request.headers,
+    }
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            yield chunk
+
+
+async def _async_chunks(path: Path) -> AsyncIterator[bytes]:
+    chunks = _chunks(path)
+    while (chunk := await asyncio.to_thread(next, chunks, b"")) != b"":
+        yield chunk
+
+
+def _reply_of(response: httpx.Response) -> Reply:
+    if response.status_code >= FIRST_FAILURE:
+        raise error_of(response.status_code, response.headers, response.content)
+    return Reply(response.headers, response.content)
+
+
+def _failure_of(error: httpx.HTTPError, server: str, timeout_s: float) -> VireidError:
+    if isinstance(error, httpx.TimeoutException) and not isinstance(error, httpx.ConnectTimeout):
+        return DeadlineExceeded(f"no answer from {server} within {timeout_s:g} s", reason="DEADLINE_EXCEEDED")
+    return ServerUnreachable(
+        f"no vireid server answers at {server} ({error}); "
+        "is `vireid serve` running, and is this its HTTP port?",
+        metadata={"address": server},
+    )
+
+
+class HttpClient(Client):
+    """The service over HTTP, synchronously; one client may be shared by many threads.
+
+    Args:
+        server: ``http://host:port``.
+        api_key: sent as a bearer token.
+        timeout_s: longest silence within one attempt.
+        retry: patience with a busy or restarting server.
+    """
+
+    def __init__(
+        self,
+        server: str = DEFAULT_SERVER,
+        *,
+        api_key: str | None = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        retry: Retry | None = None,
+    ) -> None:
+        super().__init__(http_calls, retry)
+        self._server = server
+        self._timeout_s = timeout_s
+        self._http = httpx.Client(**_options(server, api_key, timeout_s))
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._http.close()
+
+    def job(self, job_id: str) -> Job:
+        """Say how far a job is."""
+        return self._run(http_calls.job(job_id))
+
+    def wait(self, job_id: str, *, watch: Watch | None = None) -> Job:
+        """Wait until a job has finished.
+
+        Args:
+            job_id: the job.
+            watch: told of each look at it.
+        """
+        while not (found := self.job(job_id)).finished:
+            if watch is not None:
+                watch(found)
+            time.sleep(POLL_S)
+        if watch is not None:
+            watch(found)
+        return found
+
+    def upload_archive(self, gallery: str, archive: Path) -> Job:
+        """Send a .zip or .tar of images; the server unpacks it in a job.
+
+        What the gallery holds already is not stored twice, so sending it again does no harm.
+        """
+        return self._run(http_calls.upload_archive(gallery, archive))
+
+    def evaluate(self, gallery: str, **choices: Any) -> Job:
+        """Ask the server to score a labelled gallery against itself; the result is the job's."""
+        return self._run(http_calls.evaluate(gallery, choices))
+
+    def _send(self, request: Request) -> Reply:
+        body = _chunks(request.body) if isinstance(request.body, Path) else request.body
+        try:
+            return _reply_of(self._http.request(**_arguments(request, body)))
+        except httpx.HTTPError as error:
+            raise _failure_of(error, self._server, self._timeout_s) from None
+
+
+class AsyncHttpClient(AsyncClient):
+    """The service over HTTP, asynchronously; belongs to the event loop that first uses it.
+
+    Args:
+        server: ``http://host:port``.
+        api_key: sent as a bearer token.
+        timeout_s: longest silence within one attempt.
+        retry: patience with a busy or restarting server.
+    """
+
+    def __init__(
+        self,
+        server: str = DEFAULT_SERVER,
+        *,
+        api_key: str | None = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        retry: Retry | None = None,
+    ) -> None:
+        super().__init__(http_calls, retry)
+        self._server = server
+        self._timeout_s = timeout_s
+        self._http = httpx.AsyncClient(**_options(server, api_key, timeout_s))
+
+    async def close(self) -> None:
+        """Give the connections back."""
+        await self._http.aclose()
+
+    async def job(self, job_id: str) -> Job:
+        """Say how far a job is."""
+        return await self._run(http_calls.job(job_id))
+
+    async def wait(self, job_id: str, *, watch: Watch | None = None) -> Job:
+        """Wait until a job has finished; ``watch`` is told of each look at it."""
+        while not (found := await self.job(job_id)).finished:
+            if watch is not None:
+                watch(found)
+            await asyncio.sleep(POLL_S)
+        if watch is not None:
+            watch(found)
+        return found
+
+    async def upload_archive(self, gallery: str, archive: Path) -> Job:
+        """Send a .zip or .tar of images; the server unpacks it in a job."""
+        return await self._run(http_calls.upload_archive(gallery, archive))
+
+    async def evaluate(self, gallery: str, **choices: Any) -> Job:
+        """Ask the server to score a labelled gallery against itself; the result is the job's."""
+        return await self._run(http_calls.evaluate(gallery, choices))
+
+    async def _send(self, request: Request) -> Reply:
+        body = _async_chunks(request.body) if isinstance(request.body, Path) else request.body
+        try:
+            return _reply_of(await self._http.request(**_arguments(request, body)))
+        except httpx.HTTPError as error:
+            raise _failure_of(error, self._server, self._timeout_s) from None

@@ -1,0 +1,199 @@
+"""The shared words as the HTTP side writes them: JSON documents, both ways.
+
+Knows no path and no connection.
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from clients.replies import (
+    Embedding,
+    ItemFailure,
+    ItemRef,
+    Job,
+    Page,
+    PutReply,
+    Receipt,
+    SearchReply,
+    Timing,
+    Warned,
+)
+from vireid.types import Filter, GalleryInfo, Hit, Item, ItemMeta, Modality
+
+Document = Mapping[str, Any]
+
+
+def time_of(word: str) -> datetime:
+    """Read an RFC 3339 moment as UTC."""
+    return datetime.fromisoformat(word).astimezone(UTC)
+
+
+def item_of(document: Document) -> Item:
+    """Read a stored item."""
+    captured = document.get("captured_at")
+    return Item(
+        item_id=document["item_id"],
+        modality=Modality.of(document["modality"]),
+        meta=ItemMeta(
+            person=document.get("person") or "",
+            camera=document.get("camera") or "",
+            captured_at=time_of(captured) if captured else None,
+            attributes=dict(document.get("attributes") or {}),
+        ),
+        sha256=document["sha256"],
+        has_image=document["has_image"],
+        enrolled_at=time_of(document["enrolled_at"]),
+    )
+
+
+def hit_of(document: Document) -> Hit:
+    """Read a ranked answer."""
+    return Hit(rank=document["rank"], score=document["score"], item=item_of(document))
+
+
+def gallery_of(document: Document) -> GalleryInfo:
+    """Read a gallery's description."""
+    return GalleryInfo(
+        name=document["name"],
+        space_id=document["space_id"],
+        dim=document["dim"],
+        items=document["items"],
+        version=document["version"],
+        stores_images=document["stores_images"],
+        state=document["state"],
+        detail=document["detail"],
+    )
+
+
+def timing_of(document: Document) -> Timing:
+    """Read the time of each stage, told in milliseconds."""
+    return Timing(
+        queue_s=document.get("queue_ms", 0.0) / 1e3,
+        decode_s=document.get("decode_ms", 0.0) / 1e3,
+        infer_s=document.get("infer_ms", 0.0) / 1e3,
+        search_s=document.get("search_ms", 0.0) / 1e3,
+        total_s=document.get("total_ms", 0.0) / 1e3,
+        batch_size=document.get("batch_size", 0),
+        device=document.get("device", ""),
+    )
+
+
+def search_reply_of(document: Document) -> SearchReply:
+    """Read ranked hits and how they were found."""
+    query, coverage = document["query"], document["coverage"]
+    return SearchReply(
+        hits=tuple(hit_of(hit) for hit in document["hits"]),
+        modality=Modality.of(query["modality"]),
+        confidence=query["modality_confidence"],
+        warnings=tuple(Warned(each["code"], each["message"]) for each in document["warnings"]),
+        items_total=coverage["items_total"],
+        items_searched=coverage["items_searched"],
+        space_id=document["space_id"],
+        gallery_version=document["gallery_version"],
+        timing=timing_of(document["timing"]),
+    )
+
+
+def embedding_of(document: Document) -> Embedding:
+    """Read one embedding."""
+    return Embedding(
+        values=tuple(document["embedding"]),
+        space_id=document["space_id"],
+        modality=Modality.of(document["modality"]),
+        confidence=document["modality_confidence"],
+    )
+
+
+def put_reply_of(document: Document) -> PutReply:
+    """Read an item after it was put."""
+    return PutReply(
+        item=item_of(document["item"]),
+        outcome=document["outcome"],
+        timing=timing_of(document["timing"]),
+    )
+
+
+def page_of(document: Document) -> Page:
+    """Read a page of items."""
+    return Page(
+        items=tuple(item_of(item) for item in document["items"]), cursor=document.get("next_cursor") or ""
+    )
+
+
+def receipt_of(document: Document) -> Receipt:
+    """Read what a deletion removed."""
+    return Receipt(
+        items=document["items"],
+        images=document["images"],
+        vectors=document["vectors"],
+        version=document["version"],
+        dry_run=document.get("dry_run", False),
+    )
+
+
+def job_of(document: Document) -> Job:
+    """Read how far a job is."""
+    return Job(
+        job_id=document["job_id"],
+        kind=document["kind"],
+        state=document["state"],
+        done=document["done"],
+        total=document["total"] or 0,
+        failed=document.get("failed", 0),
+        errors=tuple(
+            ItemFailure(each.get("item") or each.get("name") or "", each["reason"], each["message"])
+            for each in document.get("errors") or ()
+        ),
+        result=document.get("result") or {},
+    )
+
+
+def query_to(query: ItemRef | Embedding) -> dict[str, Any]:
+    """Write a query that is no image."""
+    if isinstance(query, ItemRef):
+        return {"item_id": query.item_id}
+    return {
+        "embedding": list(query.values),
+        "space_id": query.space_id,
+        "modality": query.modality.word,
+    }
+
+
+def filter_to(where: Filter) -> dict[str, Any]:
+    """Write a filter; what does not restrict is left out."""
+    return dict(_filter_entries(where))
+
+
+def _filter_entries(where: Filter) -> Iterator[tuple[str, Any]]:
+    if where.cameras:
+        yield "cameras", list(where.cameras)
+    if where.exclude_cameras:
+        yield "exclude_cameras", list(where.exclude_cameras)
+    if where.captured_from is not None:
+        yield "captured_from", where.captured_from.isoformat()
+    if where.captured_to is not None:
+        yield "captured_to", where.captured_to.isoformat()
+    if where.modalities:
+        yield "modalities", [modality.word for modality in where.modalities]
+    if where.persons:
+        yield "persons", list(where.persons)
+    if where.exclude_items:
+        yield "exclude_items", list(where.exclude_items)
+    if where.attributes:
+        yield "attributes", dict(where.attributes)
+
+
+def meta_parameters(meta: ItemMeta) -> tuple[tuple[str, str], ...]:
+    """Write what is known of an item as a query string's parameters."""
+    return tuple(_meta_entries(meta))
+
+
+def _meta_entries(meta: ItemMeta) -> Iterator[tuple[str, str]]:
+    if meta.person:
+        yield "person", meta.person
+    if meta.camera:
+        yield "camera", meta.camera
+    if meta.captured_at is not None:
+        yield "captured_at", meta.captured_at.isoformat()
+    yield from ((f"attribute.{key}", value) for key, value in meta.attributes.items())
