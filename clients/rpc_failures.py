@@ -62,8 +62,12 @@ def error_of(failed: Failed, address: str) -> VireidError:
             "is it a vireid server of this version?",
             metadata={"address": address},
         )
+    # the channel's own clock ran out, wherever the request was by then
+    reason = "DEADLINE_EXCEEDED" if status is grpc.StatusCode.DEADLINE_EXCEEDED else ""
     return failures.rebuild(
-        said or f"the call ended as {status.name}", reason="", otherwise=failures.of_grpc_status(status.name)
+        said or f"the call ended as {status.name}",
+        reason=reason,
+        otherwise=failures.of_grpc_status(status.name),
     )
 
 

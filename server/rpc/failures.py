@@ -140,7 +140,9 @@ def _reported(
         except DecodeError:
             await abort(
                 context,
-                InvalidRequest("the request is no message of this method; was it made from another contract?"),
+                InvalidRequest(
+                    "the request is no message of this method; was it made from another contract?"
+                ),
             )
         except grpc.aio.AbortError:
             raise

@@ -106,9 +106,7 @@ def search_response_to(answer: SearchAnswer) -> pb.SearchResponse:
 def embed_result_to(embedded: Embedded, space_id: str) -> pb.EmbedResult:
     """Write one embedding."""
     return pb.EmbedResult(
-        embedding=pb.Embedding(
-            space_id=space_id, f32_le=embedded.vector.astype("<f4", copy=False).tobytes()
-        ),
+        embedding=pb.Embedding(space_id=space_id, f32_le=embedded.vector.astype("<f4", copy=False).tobytes()),
         modality=convert.modality_to(embedded.modality),
         modality_confidence=embedded.confidence,
     )

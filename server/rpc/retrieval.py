@@ -51,9 +51,7 @@ class RetrievalServicer:
             timing=messages.timing_to(messages.slowest(timings, time.monotonic() - began)),
         )
 
-    async def _embed_all(
-        self, inputs: Sequence[pb.ImageInput], context: Any
-    ) -> list[Embedded | VireidError]:
+    async def _embed_all(self, inputs: Sequence[pb.ImageInput], context: Any) -> list[Embedded | VireidError]:
         if len(inputs) == 1:
             return [await self._embed_one(inputs[0], 0, context)]
         window = asyncio.Semaphore(SIDE_BY_SIDE)

@@ -3,14 +3,13 @@
 Knows the settings and the channel; the composition root owns its life.
 """
 
-import ipaddress
 from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from server.auth import Authenticator
+from server.auth import Authenticator, is_loopback
 from server.rpc.credentials import Credentials
 from server.rpc.failures import Failures
 from server.rpc.galleries import GalleryServicer
@@ -65,9 +64,7 @@ class RpcServer:
         await self._server.stop(grace_s)
 
 
-def serve_rpc(
-    service: RetrievalService, settings: ServerSettings, authenticator: Authenticator
-) -> RpcServer:
+def serve_rpc(service: RetrievalService, settings: ServerSettings, authenticator: Authenticator) -> RpcServer:
     """Put the gRPC server together and bind its port; it answers once started.
 
     Args:
@@ -88,20 +85,8 @@ def serve_rpc(
     probes = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(probes, server)
     if is_loopback(settings.host):
-        reflection.enable_server_reflection(
-            (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server
-        )
+        reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     return RpcServer(server, probes, _bind(server, settings.host, settings.grpc_port))
-
-
-def is_loopback(host: str) -> bool:
-    """Say whether only this machine can reach an address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _bind(server: Any, host: str, port: int) -> int:

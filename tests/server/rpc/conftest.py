@@ -11,9 +11,9 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
-from server.auth import Authenticator
 
 from server.answers import Embedded, ImageQuery, PutAnswer, SearchAnswer, SearchRequest, Timing
+from server.auth import Authenticator
 from server.rpc import RpcServer, serve_rpc
 from vireid.errors import NotAnImage, Unauthenticated
 from vireid.types import GalleryInfo, Hit, Item, ItemMeta, Modality

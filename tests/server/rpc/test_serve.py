@@ -11,7 +11,6 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from clients.rpc_failures import error_of
 from server.rpc import serve_rpc
-from server.rpc.serve import is_loopback
 from vireid.errors import SettingsError
 from vireid.proto import retrieval_pb2 as pb
 
@@ -116,14 +115,6 @@ async def test_a_taken_port_is_an_error(serving: Any) -> None:
         with pytest.raises(SettingsError, match=str(running.rpc.port)) as caught:
             serve_rpc(service, settings, open_door)
     assert caught.value.stable_reason == "PORT_TAKEN"
-
-
-@pytest.mark.parametrize(
-    ("host", "loopback"),
-    [("127.0.0.1", True), ("localhost", True), ("::1", True), ("0.0.0.0", False), ("reid.example", False)],
-)
-def test_loopback(host: str, loopback: bool) -> None:
-    assert is_loopback(host) is loopback
 
 
 async def _reflected(channel: Any) -> set[str]:
