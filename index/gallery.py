@@ -190,13 +190,7 @@ class Gallery:
             InvalidRequest: ``k`` or a shape is out of range.
             EmbeddingNotFinite: NaN or infinity in a query.
         """
-        if not 1 <= k <= MAX_TOP_K:
-            raise InvalidRequest(
-                f"top_k is {k}; expected 1 to {MAX_TOP_K}",
-                field="top_k",
-                reason="TOP_K_OUT_OF_RANGE",
-                metadata={"limit": str(MAX_TOP_K)},
-            )
+        self.check_top_k(k)
         if queries.ndim != 2 or queries.shape[1] != self._dim:
             raise InvalidRequest(
                 f"found queries {queries.shape}; expected (Q, {self._dim})", field="embedding"
@@ -209,6 +203,21 @@ class Gallery:
                 Found(self._hits(row, found, min_score), len(self._columns), searched, self._version)
                 for row, found in zip(scores, keys, strict=True)
             ]
+
+    @staticmethod
+    def check_top_k(k: int) -> None:
+        """Refuse a number of hits that is out of range, before any work is done for it.
+
+        Raises:
+            InvalidRequest: ``k`` is not 1 to 1000.
+        """
+        if not 1 <= k <= MAX_TOP_K:
+            raise InvalidRequest(
+                f"top_k is {k}; expected 1 to {MAX_TOP_K}",
+                field="top_k",
+                reason="TOP_K_OUT_OF_RANGE",
+                metadata={"limit": str(MAX_TOP_K)},
+            )
 
     def item(self, item_id: str) -> Item:
         """Describe an item.

@@ -117,6 +117,17 @@ class GalleryStore:
             )
         return gallery
 
+    def describe(self, name: str) -> GalleryInfo:
+        """Describe a gallery, a failed one too.
+
+        Raises:
+            GalleryNotFound: no gallery of that name.
+        """
+        found = next((info for info in self.list() if info.name == name), None)
+        if found is None:
+            raise GalleryNotFound(f"there is no gallery {name!r}", metadata={"gallery": name})
+        return found
+
     def list(self) -> list[GalleryInfo]:
         """Describe every gallery, those that failed to open too."""
         with self._lock:

@@ -1,0 +1,185 @@
+"""The composition root: settings to a running server, HTTP and gRPC in one process on one loop."""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+import uvicorn
+
+from index.store import GalleryStore
+from server.admission import Admission
+from server.auth import Authenticator, authenticator, is_loopback
+from server.batcher import Batcher
+from server.http import create_app
+from server.http.envelope import LOOPBACK_HOSTS
+from server.jobs import JobBoard
+from server.metrics import Metrics
+from server.rpc.serve import RpcServer, serve_rpc
+from server.service import RetrievalService
+from server.settings import ServerSettings
+from vireid import bundle as bundles
+from vireid.engines import Engine, open_engine
+from vireid.engines.fake import FakeEngine
+from vireid.errors import SettingsError
+from vireid.images.preprocess import Preprocess
+
+log = logging.getLogger(__name__)
+
+KEEP_ALIVE_S = 75
+BACKLOG = 512
+
+Ready = Callable[["Server"], Awaitable[None]]
+
+
+class Server:
+    """A server with its ports bound, not answering yet.
+
+    Args:
+        settings: what it is started with.
+
+    Raises:
+        BundleError: the bundle is missing or corrupt.
+        SettingsError: a port is taken, or a key is needed.
+        StorageError: the data folder cannot be used.
+    """
+
+    def __init__(self, settings: ServerSettings) -> None:
+        self.settings = settings
+        self._keys: Authenticator = authenticator(settings)
+        self._metrics = Metrics()
+        engines, manifest, preprocess = _engines(settings)
+        first = engines[0]
+        self._socket = _bind(settings.host, settings.http_port)
+        store = GalleryStore(settings.data, first.space_id, first.dim, settings.backend)
+        self.board = JobBoard(settings.max_jobs)
+        self.service = RetrievalService(
+            manifest=manifest,
+            engine_info=first.info,
+            space_id=first.space_id,
+            preprocess=preprocess,
+            batcher=Batcher(engines, settings.max_batch),
+            admission=Admission(settings.queue_limit, len(engines), self._metrics),
+            store=store,
+            metrics=self._metrics,
+            timeout_s=settings.timeout_s,
+        )
+
+    @property
+    def http_address(self) -> str:
+        """Where the page and the HTTP API are."""
+        host = f"[{self.settings.host}]" if ":" in self.settings.host else self.settings.host
+        return f"http://{host}:{self._socket.getsockname()[1]}"
+
+    @property
+    def grpc_address(self) -> str:
+        """Where gRPC is, once the server runs."""
+        return f"{self.settings.host}:{self._rpc.port}"
+
+    async def run(self, ready: Ready) -> None:
+        """Serve until SIGTERM or SIGINT, then drain.
+
+        Args:
+            ready: awaited once both transports answer.
+        """
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        try:
+            self._rpc: RpcServer = serve_rpc(self.service, self.settings, self._keys)
+            await self.service.check_ready()
+            http = self._http()
+            serving = asyncio.create_task(http.serve([self._socket]))
+            await self._rpc.start()
+            await http.answering.wait()
+            await ready(self)
+            ended = asyncio.create_task(stop.wait())
+            await asyncio.wait({ended, serving}, return_when=asyncio.FIRST_COMPLETED)
+            ended.cancel()
+            log.info("draining: no new work, at most %.0f s for what runs", self.settings.drain_s)
+            await self._drain(http, serving)
+        finally:
+            self.service.close()
+            self._socket.close()
+
+    async def _drain(self, http: "_Http", serving: "asyncio.Task[None]") -> None:
+        self.service.drain()
+        await self._rpc.drain()
+        await self.board.drain()
+        http.should_exit = True
+        await asyncio.gather(serving, self._rpc.stop(self.settings.drain_s))
+
+    def _http(self) -> "_Http":
+        app = create_app(
+            service=self.service,
+            board=self.board,
+            metrics=self._metrics,
+            authenticator=self._keys,
+            max_upload_bytes=self.settings.max_upload_bytes,
+            hosts=LOOPBACK_HOSTS if is_loopback(self.settings.host) else None,
+            version=version("vireid"),
+        )
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=max(1, round(self.settings.drain_s)),
+            backlog=BACKLOG,
+        )
+        return _Http(config)
+
+
+class _Http(uvicorn.Server):
+    """Uvicorn without signal handlers of its own (one drain for both transports) that says when it answers."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.answering = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.answering.set()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _engines(
+    settings: ServerSettings,
+) -> tuple[list[Engine], bundles.Manifest | None, Preprocess]:
+    workers = settings.workers or len(os.sched_getaffinity(0))
+    if settings.bundle == "fake":
+        fake = FakeEngine()
+        return [fake] * workers, None, Preprocess(*fake.input_size)
+    path = bundles.default_path() if settings.bundle == "default" else Path(settings.bundle)
+    bundle = bundles.read(path)
+    first = open_engine(bundle, settings.device, threads=1)
+    # on a GPU one session fills the device; on a CPU each worker has its own
+    count = workers if first.info.device == "cpu" else 1
+    more = [open_engine(bundle, settings.device, threads=1) for _ in range(count - 1)]
+    return [first, *more], bundle.manifest, bundle.preprocess
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        raise SettingsError(
+            f"cannot listen for HTTP on {host}:{port}: {error.strerror}; stop what uses it, or choose another "
+            "--http-port (0 takes any free one)",
+            reason="PORT_TAKEN",
+        ) from None
+    return bound

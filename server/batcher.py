@@ -1,0 +1,202 @@
+"""Dynamic batching over worker threads, each with an engine session of its own.
+
+What waits is split evenly over the idle workers, up to the largest batch; nothing waits for company. Decoding happens on
+the worker too: one hop from the event loop and back. Callers who left or whose deadline passed are dropped before any work.
+Knows no galleries and no transport.
+"""
+
+import asyncio
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from server.admission import Lane
+from vireid.arrays import Float32Array, UInt8Array
+from vireid.engines.base import Engine
+from vireid.errors import DeadlineExceeded, VireidError
+from vireid.types import Modality
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An image ready for the engine.
+
+    Attributes:
+        image: (H, W, 3), of the engine's input size.
+        modality: what the model is told.
+        confidence: in the modality.
+        detected: what the picture looks like, with its confidence.
+        thumbnail: a small JPEG, if it was asked for.
+    """
+
+    image: UInt8Array
+    modality: Modality
+    confidence: float
+    detected: tuple[Modality, float]
+    thumbnail: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """An embedded image and the seconds it took."""
+
+    vector: Float32Array
+    prepared: Prepared
+    queue_s: float
+    decode_s: float
+    infer_s: float
+    batch_size: int
+
+
+@dataclass(slots=True)
+class _Ticket:
+    prepare: Callable[[], Prepared]
+    deadline: float
+    answer: asyncio.Future[Completed]
+    loop: asyncio.AbstractEventLoop
+    entered: float = field(default_factory=time.monotonic)
+    queue_s: float = 0.0
+    decode_s: float = 0.0
+    prepared: Prepared | None = None
+
+
+class Batcher:
+    """Embeds what is submitted.
+
+    Args:
+        engines: one for each worker thread.
+        max_batch: images one worker takes at once.
+    """
+
+    def __init__(self, engines: Sequence[Engine], max_batch: int) -> None:
+        self._max_batch = max_batch
+        self._waiting: dict[Lane, deque[_Ticket]] = {lane: deque() for lane in Lane}
+        self._changed = threading.Condition()
+        self._idle = 0
+        self._closing = False
+        self._threads = [
+            threading.Thread(target=self._work, args=(engine,), name=f"embed-{number}", daemon=True)
+            for number, engine in enumerate(engines)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    async def submit(self, prepare: Callable[[], Prepared], lane: Lane, timeout_s: float) -> Completed:
+        """Prepare and embed one image.
+
+        Args:
+            prepare: decodes and resizes; runs on a worker thread.
+            lane: interactive before bulk.
+            timeout_s: seconds until the caller gives up.
+
+        Raises:
+            DeadlineExceeded: the time passed first.
+            VireidError: what ``prepare`` or the engine raised.
+        """
+        loop = asyncio.get_running_loop()
+        ticket = _Ticket(prepare, time.monotonic() + timeout_s, loop.create_future(), loop)
+        with self._changed:
+            self._waiting[lane].append(ticket)
+            self._changed.notify()
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await ticket.answer
+        except TimeoutError:
+            raise _too_late(ticket) from None
+
+    def close(self) -> None:
+        """End the workers after what they are at; what still waits is refused."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    def _work(self, engine: Engine) -> None:
+        while (tickets := self._take()) is not None:
+            ready = [ticket for ticket in tickets if self._prepare(ticket)]
+            if ready:
+                self._embed(engine, ready)
+
+    def _take(self) -> list[_Ticket] | None:
+        with self._changed:
+            self._idle += 1
+            while not self._closing and not any(self._waiting.values()):
+                self._changed.wait()
+            if self._closing:
+                return None
+            waiting = sum(len(queue) for queue in self._waiting.values())
+            share = min(self._max_batch, math.ceil(waiting / self._idle))
+            self._idle -= 1
+            taken: list[_Ticket] = []
+            for lane in Lane:
+                while self._waiting[lane] and len(taken) < share:
+                    taken.append(self._waiting[lane].popleft())
+            if any(self._waiting.values()):
+                self._changed.notify()
+            return taken
+
+    def _prepare(self, ticket: _Ticket) -> bool:
+        now = time.monotonic()
+        ticket.queue_s = now - ticket.entered
+        if ticket.answer.cancelled():
+            return False
+        if now >= ticket.deadline:
+            _answer(ticket, _too_late(ticket))
+            return False
+        try:
+            ticket.prepared = ticket.prepare()
+        except VireidError as error:
+            _answer(ticket, error)
+            return False
+        except Exception as error:  # noqa: BLE001 - a worker must live on; the caller gets the fault
+            _answer(ticket, error)
+            return False
+        ticket.decode_s = time.monotonic() - now
+        return True
+
+    def _embed(self, engine: Engine, tickets: Sequence[_Ticket]) -> None:
+        began = time.monotonic()
+        prepared = [ticket.prepared for ticket in tickets if ticket.prepared is not None]
+        try:
+            vectors = engine.embed(
+                np.stack([one.image for one in prepared]),
+                np.array([int(one.modality) for one in prepared], np.int64),
+            )
+        except Exception as error:  # noqa: BLE001 - a worker must live on; the callers get the fault
+            for ticket in tickets:
+                _answer(ticket, error)
+            return
+        infer_s = time.monotonic() - began
+        for ticket, one, vector in zip(tickets, prepared, vectors, strict=True):
+            done = Completed(vector, one, ticket.queue_s, ticket.decode_s, infer_s, len(tickets))
+            _answer(ticket, done)
+
+
+def _answer(ticket: _Ticket, outcome: Completed | Exception) -> None:
+    def deliver() -> None:
+        if ticket.answer.done():
+            return
+        if isinstance(outcome, Exception):
+            ticket.answer.set_exception(outcome)
+        else:
+            ticket.answer.set_result(outcome)
+
+    if not ticket.loop.is_closed():
+        ticket.loop.call_soon_threadsafe(deliver)
+
+
+def _too_late(ticket: _Ticket) -> DeadlineExceeded:
+    waited = time.monotonic() - ticket.entered
+    started = ticket.queue_s > 0
+    return DeadlineExceeded(
+        f"the deadline passed after {waited:.2f} s {'at work' if started else 'in the queue'}; "
+        "allow more time, or try when the server is less busy",
+        reason="DEADLINE_EXCEEDED" if started else "DEADLINE_IN_QUEUE",
+        metadata={"stage": "infer" if started else "queue"},
+    )

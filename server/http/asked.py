@@ -1,0 +1,250 @@
+"""What HTTP callers ask, read and checked: bodies with a cap, query strings, JSON documents."""
+
+import base64
+import binascii
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import Query, Request
+from pydantic import BaseModel, ConfigDict
+
+from server import answers
+from server.manifest import modality_of, moment_of
+from vireid.errors import BodyTooLarge, InvalidRequest
+from vireid.images.decode import Limits
+from vireid.types import Filter, Modality
+
+MAX_JSON_BYTES = 16 * 1024 * 1024
+MAX_VALUES = 1000
+Words = Annotated[list[str] | None, Query()]
+
+
+async def body(request: Request, limit: int = Limits().max_bytes) -> bytes:
+    """Read a body, and stop as soon as it passes the limit.
+
+    Raises:
+        BodyTooLarge: it does.
+    """
+    claimed = request.headers.get("content-length", "")
+    if claimed.isdecimal():
+        check_size(int(claimed), limit)
+    parts = []
+    size = 0
+    async for part in request.stream():
+        size += len(part)
+        check_size(size, limit)
+        parts.append(part)
+    return b"".join(parts)
+
+
+async def image_body(request: Request, modality: str) -> answers.ImageQuery:
+    """Read an encoded image as the whole body.
+
+    Raises:
+        InvalidRequest: it is empty, or the modality is unknown.
+        BodyTooLarge: it is over the cap of an image.
+    """
+    data = await body(request)
+    if not data:
+        raise InvalidRequest(
+            "the body is empty; send the bytes of a JPEG, PNG or WebP image",
+            field="body",
+            reason="BODY_EMPTY",
+        )
+    return answers.ImageQuery(data, modality_of(modality))
+
+
+def known_parameters(request: Request) -> None:
+    """Refuse query parameters that the route does not know.
+
+    Raises:
+        InvalidRequest: there is one; the known ones are named.
+    """
+    route = request.scope["route"]
+    known = {parameter.alias for parameter in route.dependant.query_params}
+    for dependency in route.dependant.dependencies:
+        known |= {parameter.alias for parameter in dependency.query_params}
+    unknown = sorted(set(request.query_params) - known)
+    if unknown:
+        raise InvalidRequest(
+            f"unknown query parameter {unknown[0]!r}; this call knows {', '.join(sorted(known)) or 'none'}",
+            field=unknown[0],
+            reason="UNKNOWN_PARAMETER",
+        )
+
+
+def filter_parameters(  # noqa: PLR0913 - one for each field of a filter
+    camera: Words = None,
+    exclude_camera: Words = None,
+    person: Words = None,
+    modalities: Words = None,
+    exclude_item: Words = None,
+    captured_from: Annotated[str, Query(alias="from")] = "",
+    captured_to: Annotated[str, Query(alias="to")] = "",
+) -> Filter:
+    """Read a filter from the query string; a name may be repeated."""
+    return Filter(
+        cameras=_few(camera, "camera"),
+        exclude_cameras=_few(exclude_camera, "exclude_camera"),
+        captured_from=moment_of(captured_from),
+        captured_to=moment_of(captured_to),
+        modalities=_modalities(modalities or ()),
+        persons=_few(person, "person"),
+        exclude_items=_few(exclude_item, "exclude_item"),
+    )
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class FilterBody(_Body):
+    """Which items; an empty field does not restrict."""
+
+    cameras: list[str] = []
+    exclude_cameras: list[str] = []
+    captured_from: str = ""
+    captured_to: str = ""
+    modalities: list[str] = []
+    persons: list[str] = []
+    exclude_items: list[str] = []
+    attributes: dict[str, str] = {}
+
+    def value(self) -> Filter:
+        """Return it as a filter."""
+        return Filter(
+            cameras=_few(self.cameras, "cameras"),
+            exclude_cameras=_few(self.exclude_cameras, "exclude_cameras"),
+            captured_from=moment_of(self.captured_from),
+            captured_to=moment_of(self.captured_to),
+            modalities=_modalities(self.modalities),
+            persons=_few(self.persons, "persons"),
+            exclude_items=_few(self.exclude_items, "exclude_items"),
+            attributes=dict(self.attributes),
+        )
+
+
+class QueryBody(_Body):
+    """What to search with: one of an image in base64, an item of the gallery, an embedding of the same space."""
+
+    image: str | None = None
+    item_id: str | None = None
+    embedding: list[float] | None = None
+    space_id: str = ""
+    modality: str = "auto"
+
+    def value(self) -> answers.Query:
+        """Return it as a query.
+
+        Raises:
+            InvalidRequest: none or several of the three, or a malformed one.
+        """
+        given = [name for name in ("image", "item_id", "embedding") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise InvalidRequest(
+                f"the query holds {' and '.join(given) or 'nothing'}; expected one of image, item_id, embedding",
+                field="query",
+            )
+        if self.item_id is not None:
+            return answers.ItemQuery(self.item_id)
+        if self.embedding is not None:
+            modality = modality_of(self.modality)
+            if modality is None:
+                raise InvalidRequest(
+                    "an embedding needs its modality: visible or infrared", field="query.modality"
+                )
+            return answers.VectorQuery(np.array(self.embedding, np.float32), self.space_id, modality)
+        assert self.image is not None
+        return answers.ImageQuery(_decoded(self.image), modality_of(self.modality))
+
+
+class SearchBody(_Body):
+    """A search as one JSON document."""
+
+    query: QueryBody
+    top_k: int = 10
+    min_score: float | None = None
+    filter: FilterBody = FilterBody()
+
+
+class GalleryBody(_Body):
+    """A gallery to make."""
+
+    name: str
+    store_images: bool = True
+
+
+class DeleteBody(_Body):
+    """Items to remove: by id or by filter."""
+
+    item_ids: list[str] | None = None
+    filter: FilterBody | None = None
+    dry_run: bool = False
+
+
+class EvaluationBody(_Body):
+    """An evaluation to run."""
+
+    gallery: str
+    query_modality: str = "infrared"
+    gallery_modality: str = "visible"
+    rule: str = "none"
+    cmc: str = "identity"
+
+
+def one_of(word: str, known: Iterable[str], field: str) -> str:
+    """Accept one of some words.
+
+    Raises:
+        InvalidRequest: another word.
+    """
+    words = tuple(known)
+    if word not in words:
+        raise InvalidRequest(f"found {field} {word!r}; expected one of {', '.join(words)}", field=field)
+    return word
+
+
+def certain_modality(word: str, field: str) -> Modality:
+    """Read ``visible`` or ``infrared``."""
+    return Modality.of(one_of(word, ("visible", "infrared"), field))
+
+
+def raw_or(model: type[BaseModel], media: Iterable[str]) -> Mapping[str, Any]:
+    """Describe, for OpenAPI, a body that is raw bytes or a JSON document."""
+    content: dict[str, Any] = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in media}
+    content["application/json"] = {
+        "schema": model.model_json_schema(ref_template="#/components/schemas/{model}")
+    }
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def _few(words: list[str] | None, field: str) -> tuple[str, ...]:
+    found = tuple(words or ())
+    if len(found) > MAX_VALUES:
+        raise InvalidRequest(f"{len(found)} values; at most {MAX_VALUES} are taken", field=field)
+    return found
+
+
+def _modalities(words: Iterable[str]) -> tuple[Modality, ...]:
+    return tuple(certain_modality(word, "modalities") for word in words)
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise InvalidRequest("image is no base64", field="query.image", reason="MALFORMED_BASE64") from None
+
+
+def check_size(found: int, limit: int) -> None:
+    """Refuse a body over its limit.
+
+    Raises:
+        BodyTooLarge: it is.
+    """
+    if found > limit:
+        raise BodyTooLarge(
+            f"the body has {found:,} bytes or more; at most {limit:,} are taken",
+            metadata={"limit": str(limit), "actual": str(found)},
+        )

@@ -1,0 +1,73 @@
+"""Around every request: an id, the allowed hosts, security headers, a count. Plain ASGI, no route known."""
+
+import re
+import uuid
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from server.http import problem
+from server.metrics import Metrics
+
+LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1", "testserver")
+_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_POLICY = "default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+_SECURITY = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "content-security-policy": _POLICY,
+}
+
+
+class Envelope:
+    """Wraps an ASGI app.
+
+    Args:
+        app: the app.
+        metrics: told each answer's method and status.
+        hosts: allowed values of the Host header without the port, or None for any.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, hosts: Sequence[str] | None) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._hosts = None if hosts is None else frozenset(hosts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
+        scope["vireid.request_id"] = given if _ID.fullmatch(given) else uuid.uuid4().hex
+
+        async def send_more(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                out = MutableHeaders(scope=message)
+                out["x-request-id"] = scope["vireid.request_id"]
+                for name, value in _SECURITY.items():
+                    out.setdefault(name, value)
+                self._metrics.requests.labels(scope["method"], str(message["status"])).inc()
+            await send(message)
+
+        if self._hosts is not None and _host(headers.get("host", "")) not in self._hosts:
+            refusal = problem.response(
+                421,
+                reason="HOST_NOT_ALLOWED",
+                detail=f"found host {headers.get('host', '')[:100]!r}; this server answers on loopback only",
+                instance=problem.request_id(Request(scope)),
+            )
+            await refusal(scope, receive, send_more)
+            return
+        await self._app(scope, receive, send_more)
+
+
+def _host(value: str) -> str:
+    try:
+        return urlsplit(f"//{value}").hostname or ""
+    except ValueError:
+        return ""

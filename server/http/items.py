@@ -1,0 +1,115 @@
+"""Routes of items and their pictures."""
+
+import base64
+import binascii
+from typing import Annotated
+
+import orjson
+from fastapi import APIRouter, Depends, Header, Request, Response
+
+from server import manifest
+from server.http import asked, words
+from server.http.asked import DeleteBody, filter_parameters
+from server.service import RetrievalService
+from vireid.errors import InvalidRequest, ItemNotFound
+from vireid.types import Filter, ItemMeta
+
+# pictures are only ever shown as what they are, and never run
+_AS_PICTURE = {"content-disposition": "inline", "cache-control": "private, max-age=3600"}
+_KINDS = ((b"\xff\xd8", "image/jpeg"), (b"\x89PNG", "image/png"), (b"RIFF", "image/webp"))
+
+
+def router(service: RetrievalService) -> APIRouter:
+    """Build the routes over a service."""
+    routes = APIRouter(tags=["items"])
+    base = "/v1/galleries/{gallery}/items"
+
+    @routes.get(base, summary="List items, a page at a time")
+    async def listing(
+        gallery: str, where: Annotated[Filter, Depends(filter_parameters)], limit: int = 100, cursor: str = ""
+    ) -> Response:
+        found, after = await service.list_items(gallery, where, limit, cursor)
+        return words.answer({"items": [words.item(one, gallery) for one in found], "next_cursor": after})
+
+    @routes.post(f"{base}:delete", summary="Remove items by id or by filter")
+    async def delete_many(gallery: str, body: DeleteBody) -> Response:
+        where = None if body.filter is None else body.filter.value()
+        receipt = await service.delete_items(gallery, body.item_ids, where, body.dry_run)
+        return words.answer(words.receipt(receipt, body.dry_run))
+
+    @routes.get(f"{base}/{{item_id:path}}/image", summary="The stored image of an item")
+    async def image(gallery: str, item_id: str) -> Response:
+        data = await service.image(gallery, item_id)
+        return Response(data, 200, dict(_AS_PICTURE), _kind(data))
+
+    @routes.get(f"{base}/{{item_id:path}}/thumbnail", summary="A small JPEG of an item")
+    async def thumbnail(gallery: str, item_id: str) -> Response:
+        return Response(await service.thumbnail(gallery, item_id), 200, dict(_AS_PICTURE), "image/jpeg")
+
+    @routes.get(f"{base}/{{item_id:path}}", summary="Describe an item")
+    async def describe(gallery: str, item_id: str) -> Response:
+        return words.answer(words.item(await service.get_item(gallery, item_id), gallery))
+
+    @routes.put(
+        f"{base}/{{item_id:path}}",
+        summary="Enrol or replace an item; durable when answered",
+        openapi_extra={
+            "requestBody": {
+                "required": True,
+                "content": {
+                    kind: {"schema": {"type": "string", "format": "binary"}}
+                    for kind in ("image/jpeg", "image/png", "image/webp")
+                },
+            }
+        },
+    )
+    async def put(  # noqa: PLR0913 - one for each field of an item
+        request: Request,
+        gallery: str,
+        item_id: str,
+        modality: str = "auto",
+        person: str = "",
+        camera: str = "",
+        captured_at: str = "",
+        x_meta: Annotated[
+            str, Header(description="base64 of a JSON object: the same fields and attributes")
+        ] = "",
+    ) -> Response:
+        fields = {"person": person, "camera": camera, "captured_at": captured_at, **_meta(x_meta)}
+        described = manifest.from_fields(fields, item_id)
+        query = await asked.image_body(request, str(fields.get("modality") or modality))
+        meta = ItemMeta(
+            described.meta.person,
+            described.meta.camera,
+            described.meta.captured_at,
+            described.meta.attributes,
+        )
+        done = await service.put_item(gallery, item_id, query, meta)
+        return words.answer(words.put(done, gallery), 201 if done.outcome == "created" else 200, done.timing)
+
+    @routes.delete(f"{base}/{{item_id:path}}", summary="Remove an item and its image")
+    async def delete(gallery: str, item_id: str) -> Response:
+        receipt = await service.delete_items(gallery, [item_id], None, False)
+        if not receipt.items:
+            raise ItemNotFound(
+                f"there is no item {item_id!r} in gallery {gallery!r}", metadata={"item": item_id}
+            )
+        return words.answer(words.receipt(receipt))
+
+    return routes
+
+
+def _meta(header: str) -> dict[str, object]:
+    if not header:
+        return {}
+    try:
+        found = orjson.loads(base64.b64decode(header, validate=True))
+    except (binascii.Error, ValueError):
+        found = None
+    if not isinstance(found, dict):
+        raise InvalidRequest("X-Meta is no base64 of a JSON object", field="x-meta")
+    return found
+
+
+def _kind(data: bytes) -> str:
+    return next((kind for start, kind in _KINDS if data.startswith(start)), "application/octet-stream")

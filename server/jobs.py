@@ -1,0 +1,163 @@
+"""Background jobs: progress, errors by item, cancel. Held in memory: a restart forgets them, never what they stored.
+
+Knows no uploads and no evaluations; runs what it is handed.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from vireid.errors import JobNotFound, Overloaded, VireidError
+
+log = logging.getLogger(__name__)
+
+KEPT_FINISHED = 200
+KEPT_ERRORS = 100
+FINAL = frozenset({"succeeded", "partial", "failed", "cancelled"})
+
+
+@dataclass(frozen=True, slots=True)
+class ItemError:
+    """Why one item of a job was refused."""
+
+    item: str
+    reason: str
+    message: str
+
+
+@dataclass(slots=True)
+class Job:
+    """One piece of background work; its own coroutine writes to it.
+
+    Attributes:
+        job_id: unguessable.
+        kind: ``upload`` or ``evaluation``.
+        state: queued, running, succeeded, partial (some items refused), failed or cancelled.
+        done: items finished, refused ones too.
+        total: items there are, 0 while unknown.
+        counts: outcomes by word.
+        failed: items refused.
+        errors: the first hundred refusals.
+        error: why the whole job failed.
+        result: what it produced.
+    """
+
+    job_id: str
+    kind: str
+    state: str = "queued"
+    done: int = 0
+    total: int = 0
+    counts: dict[str, int] = field(default_factory=dict)
+    failed: int = 0
+    errors: list[ItemError] = field(default_factory=list)
+    error: ItemError | None = None
+    result: Mapping[str, Any] = field(default_factory=dict)
+    created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    finished_at: datetime | None = None
+
+    def count(self, outcome: str) -> None:
+        """Note an item's outcome."""
+        self.counts[outcome] = self.counts.get(outcome, 0) + 1
+        self.done += 1
+
+    def refuse(self, item: str, error: VireidError) -> None:
+        """Note an item's refusal."""
+        self.failed += 1
+        self.done += 1
+        if len(self.errors) < KEPT_ERRORS:
+            self.errors.append(ItemError(item, error.stable_reason, error.message))
+
+
+Work = Callable[[Job], Awaitable[Mapping[str, Any]]]
+
+
+class JobBoard:
+    """Starts, shows and cancels jobs; used on one event loop.
+
+    Args:
+        limit: jobs that may run or wait at a time.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._jobs: dict[str, Job] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def start(self, kind: str, work: Work) -> Job:
+        """Begin a job.
+
+        Args:
+            kind: a word for lists.
+            work: the coroutine; it gets the job to write progress to and returns its result.
+
+        Raises:
+            Overloaded: too many jobs are at work.
+        """
+        if len(self._tasks) >= self._limit:
+            raise Overloaded(
+                f"{len(self._tasks)} jobs are at work, {self._limit} may be; wait for one to end",
+                retry_after_s=5.0,
+                reason="JOBS_FULL",
+            )
+        job = Job(secrets.token_urlsafe(12), kind)
+        self._jobs[job.job_id] = job
+        task = asyncio.create_task(self._run(job, work))
+        self._tasks[job.job_id] = task
+        task.add_done_callback(lambda _: self._tasks.pop(job.job_id, None))
+        self._forget_old()
+        return job
+
+    def get(self, job_id: str) -> Job:
+        """Return a job.
+
+        Raises:
+            JobNotFound: no such job, or the server was restarted since.
+        """
+        if job_id not in self._jobs:
+            raise JobNotFound(f"there is no job {job_id!r}; jobs are forgotten when the server restarts")
+        return self._jobs[job_id]
+
+    def list(self) -> list[Job]:
+        """Return all jobs, the newest first."""
+        return list(reversed(self._jobs.values()))
+
+    def cancel(self, job_id: str) -> Job:
+        """Stop a job; what it stored stays."""
+        job = self.get(job_id)
+        task = self._tasks.get(job_id)
+        if task is not None:
+            task.cancel()
+        return job
+
+    async def drain(self) -> None:
+        """Cancel what is at work, and wait for it to end."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _run(self, job: Job, work: Work) -> None:
+        job.state = "running"
+        try:
+            job.result = await work(job)
+            job.state = "partial" if job.failed else "succeeded"
+        except asyncio.CancelledError:
+            job.state = "cancelled"
+        except VireidError as error:
+            job.state = "failed"
+            job.error = ItemError("", error.stable_reason, error.message)
+        except Exception:
+            log.exception("job %s (%s) failed", job.job_id, job.kind)
+            job.state = "failed"
+            job.error = ItemError("", "INTERNAL", "the job failed inside; the server's log tells more")
+        finally:
+            job.finished_at = datetime.now(UTC)
+
+    def _forget_old(self) -> None:
+        finished = [key for key, job in self._jobs.items() if job.state in FINAL]
+        for key in finished[: max(0, len(finished) - KEPT_FINISHED)]:
+            del self._jobs[key]

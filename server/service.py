@@ -1,0 +1,379 @@
+"""The retrieval service: decode, preprocess, batch, embed, enrol, search.
+
+All behaviour is here, once; a transport adds conversion and an error table. Raises only ``vireid.errors``.
+"""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from index.gallery import ITEM_ID, Gallery, Receipt
+from index.records import Enrolment
+from index.store import GalleryStore
+from server.admission import Admission, Lane
+from server.answers import (
+    Embedded,
+    ImageQuery,
+    ItemQuery,
+    PutAnswer,
+    SearchAnswer,
+    SearchRequest,
+    Timing,
+    VectorQuery,
+    Warned,
+)
+from server.batcher import Batcher, Completed, Prepared
+from server.metrics import Metrics
+from vireid.arrays import Float32Array
+from vireid.bundle import Manifest
+from vireid.engines.base import EngineInfo
+from vireid.errors import DeadlineExceeded, GalleryMismatch, InvalidRequest
+from vireid.images.decode import decode
+from vireid.images.modality import detect
+from vireid.images.preprocess import Preprocess
+from vireid.images.thumbnail import thumbnail
+from vireid.types import Filter, GalleryInfo, Item, ItemMeta, Modality
+
+SURE = 0.9
+FRESH_S = 10.0
+PROBE_TIMEOUT_S = 5.0
+RESERVED_ENDS = ("/image", "/thumbnail")
+UNIT_TOLERANCE = 1e-3
+
+
+class RetrievalService:
+    """Everything the server can do.
+
+    Args:
+        manifest: of the bundle in use; None for the fake engine.
+        engine_info: what really runs.
+        space_id: of the bundle in use.
+        preprocess: how its images are prepared.
+        batcher: embeds.
+        admission: says who may come in.
+        store: the galleries.
+        metrics: told what happens.
+        timeout_s: the longest a caller waits.
+    """
+
+    def __init__(  # noqa: PLR0913 - the composition root hands over each part by name
+        self,
+        *,
+        manifest: Manifest | None,
+        engine_info: EngineInfo,
+        space_id: str,
+        preprocess: Preprocess,
+        batcher: Batcher,
+        admission: Admission,
+        store: GalleryStore,
+        metrics: Metrics,
+        timeout_s: float,
+    ) -> None:
+        self._manifest = manifest
+        self._engine_info = engine_info
+        self._space_id = space_id
+        self._preprocess = preprocess
+        self._batcher = batcher
+        self._admission = admission
+        self._store = store
+        self._metrics = metrics
+        self._timeout_s = timeout_s
+        self._last_embedded = 0.0
+        metrics.device.labels(engine_info.device, engine_info.provider, engine_info.precision).set(1)
+
+    @property
+    def space_id(self) -> str:
+        """The embedding space of the bundle in use."""
+        return self._space_id
+
+    def info(self) -> Mapping[str, Any]:
+        """Describe the bundle and what runs it; no secrets."""
+        named = self._manifest
+        return {
+            "model": {
+                "name": named.name if named else "fake",
+                "method": named.method if named else "fake",
+                "space_id": self._space_id,
+                "input": {"height": self._preprocess.height, "width": self._preprocess.width},
+                "metrics": dict(named.metrics) if named else {},
+                "parity": dict(named.parity) if named else {},
+                "licence": named.licence if named else "",
+            },
+            "engine": {
+                "runtime": self._engine_info.runtime,
+                "provider": self._engine_info.provider,
+                "device": self._engine_info.device,
+                "precision": self._engine_info.precision,
+            },
+        }
+
+    async def embed(self, query: ImageQuery, timeout_s: float | None = None) -> Embedded:
+        """Embed one image.
+
+        Raises:
+            ImageError: the image cannot be used.
+            Overloaded: the queue is full.
+            DeadlineExceeded: the time passed first.
+        """
+        began = time.monotonic()
+        done = await self._run(query, Lane.INTERACTIVE, timeout_s)
+        return Embedded(
+            vector=done.vector,
+            modality=done.prepared.modality,
+            confidence=done.prepared.confidence,
+            warnings=self._warnings(done.prepared),
+            timing=self._timing(began, done),
+        )
+
+    async def search(self, request: SearchRequest) -> SearchAnswer:
+        """Find the items most like a query, exactly, among those that pass the filter.
+
+        Raises:
+            GalleryNotFound, GalleryMismatch: the gallery cannot be asked.
+            InvalidRequest: a value is out of range.
+            ImageError, Overloaded, DeadlineExceeded: as for ``embed``.
+        """
+        began = time.monotonic()
+        gallery = self._store.get(request.gallery)
+        gallery.check_top_k(request.top_k)
+        vector, modality, confidence, warnings, done = await self._resolve(gallery, request)
+        searched = time.monotonic()
+        found = (
+            await asyncio.to_thread(
+                gallery.search, vector[None], request.top_k, request.filter, request.min_score
+            )
+        )[0]
+        search_s = time.monotonic() - searched
+        if found.hits:
+            self._metrics.top1_score.observe(found.hits[0].score)
+        return SearchAnswer(
+            hits=found.hits,
+            modality=modality,
+            confidence=confidence,
+            warnings=warnings,
+            items_total=found.items_total,
+            items_searched=found.items_searched,
+            space_id=self._space_id,
+            gallery_version=found.version,
+            timing=self._timing(began, done, search_s),
+        )
+
+    async def put_item(
+        self,
+        gallery: str,
+        item_id: str,
+        query: ImageQuery,
+        meta: ItemMeta,
+        timeout_s: float | None = None,
+    ) -> PutAnswer:
+        """Enrol or replace one item; durable on return. The same image and metadata change nothing.
+
+        Raises:
+            InvalidRequest: a malformed id.
+            GalleryNotFound, GalleryMismatch, StorageError: the gallery cannot take it.
+            ImageError, Overloaded, DeadlineExceeded: as for ``embed``.
+        """
+        began = time.monotonic()
+        target = self._store.get(gallery)
+        new, done = await self.prepare_item(target, item_id, query, meta, Lane.INTERACTIVE, timeout_s)
+        if new is None:
+            return PutAnswer(target.item(item_id), "unchanged", self._timing(began, None))
+        outcome = (await asyncio.to_thread(target.enroll, [new]))[0]
+        return PutAnswer(target.item(item_id), outcome, self._timing(began, done))
+
+    async def prepare_item(
+        self,
+        gallery: Gallery,
+        item_id: str,
+        query: ImageQuery,
+        meta: ItemMeta,
+        lane: Lane,
+        timeout_s: float | None = None,
+    ) -> tuple[Enrolment | None, Completed | None]:
+        """Embed one item for enrolment; None if the gallery holds the very same already."""
+        check_item_id(item_id)
+        sha256 = hashlib.sha256(query.data).hexdigest()
+        if gallery.holds(item_id, sha256, query.modality, meta):
+            return None, None
+        done = await self._run(query, lane, timeout_s, with_thumbnail=True)
+        new = Enrolment(
+            item_id=item_id,
+            modality=done.prepared.modality,
+            meta=meta,
+            sha256=sha256,
+            vector=done.vector,
+            image=query.data,
+            thumbnail=done.prepared.thumbnail,
+        )
+        return new, done
+
+    def gallery(self, name: str) -> Gallery:
+        """Return an open gallery, for jobs."""
+        return self._store.get(name)
+
+    async def get_item(self, gallery: str, item_id: str) -> Item:
+        """Describe an item."""
+        return self._store.get(gallery).item(item_id)
+
+    async def image(self, gallery: str, item_id: str) -> bytes:
+        """Return an item's encoded image."""
+        return await asyncio.to_thread(self._store.get(gallery).image, item_id)
+
+    async def thumbnail(self, gallery: str, item_id: str) -> bytes:
+        """Return an item's thumbnail, a JPEG."""
+        return await asyncio.to_thread(self._store.get(gallery).thumbnail, item_id)
+
+    async def list_items(
+        self, gallery: str, where: Filter, limit: int, cursor: str
+    ) -> tuple[list[Item], str]:
+        """List a page of items."""
+        return await asyncio.to_thread(self._store.get(gallery).items, where, limit, cursor)
+
+    async def facets(self, gallery: str) -> dict[str, dict[str, int]]:
+        """Count items by camera and modality."""
+        return await asyncio.to_thread(self._store.get(gallery).facets)
+
+    async def delete_items(
+        self, gallery: str, ids: Sequence[str] | None, where: Filter | None, dry_run: bool
+    ) -> Receipt:
+        """Remove items by id or filter."""
+        return await asyncio.to_thread(self._store.get(gallery).remove, ids, where, dry_run)
+
+    async def create_gallery(self, name: str, store_images: bool = True) -> GalleryInfo:
+        """Make an empty gallery in the space of the bundle in use."""
+        gallery = await asyncio.to_thread(self._store.create, name, store_images)
+        return gallery.info()
+
+    async def get_gallery(self, name: str) -> GalleryInfo:
+        """Describe a gallery."""
+        return self._store.describe(name)
+
+    async def list_galleries(self) -> list[GalleryInfo]:
+        """Describe every gallery, those that failed to open too."""
+        return self._store.list()
+
+    async def delete_gallery(self, name: str) -> Receipt:
+        """Remove a gallery and all it holds."""
+        return await asyncio.to_thread(self._store.delete, name)
+
+    async def check_ready(self) -> None:
+        """Prove with a forward pass, unless one was made in the last seconds, that this server can embed.
+
+        Raises:
+            VireidError: it cannot.
+        """
+        if time.monotonic() - self._last_embedded < FRESH_S:
+            return
+        grey = np.full((self._preprocess.height, self._preprocess.width, 3), 128, np.uint8)
+        probe = Prepared(grey, Modality.VISIBLE, 1.0, (Modality.VISIBLE, 1.0))
+        await self._batcher.submit(lambda: probe, Lane.INTERACTIVE, PROBE_TIMEOUT_S)
+        self._last_embedded = time.monotonic()
+
+    def drain(self) -> None:
+        """Refuse new work; what runs goes on."""
+        self._admission.drain()
+
+    def close(self) -> None:
+        """End the workers and close the galleries."""
+        self._batcher.close()
+        self._store.close()
+
+    async def _run(
+        self, query: ImageQuery, lane: Lane, timeout_s: float | None, with_thumbnail: bool = False
+    ) -> Completed:
+        limit = self._timeout_s if timeout_s is None else min(timeout_s, self._timeout_s)
+        with self._admission.admit(lane):
+            try:
+                done = await self._batcher.submit(
+                    lambda: self._prepare(query, with_thumbnail), lane, max(limit, 0.0)
+                )
+            except DeadlineExceeded as error:
+                self._metrics.expired.labels(error.metadata.get("stage", "queue")).inc()
+                raise
+        self._last_embedded = time.monotonic()
+        self._admission.took((done.decode_s * done.batch_size + done.infer_s) / done.batch_size)
+        self._metrics.batch_size.observe(done.batch_size)
+        return done
+
+    def _prepare(self, query: ImageQuery, with_thumbnail: bool) -> Prepared:
+        rgb = decode(query.data).rgb
+        found, confidence = detect(rgb)
+        small = thumbnail(rgb) if with_thumbnail else None
+        image = self._preprocess.apply(rgb)
+        if query.modality is None:
+            return Prepared(image, found, confidence, (found, confidence), small)
+        return Prepared(image, query.modality, 1.0, (found, confidence), small)
+
+    async def _resolve(
+        self, gallery: Gallery, request: SearchRequest
+    ) -> tuple[Float32Array, Modality, float, tuple[Warned, ...], Completed | None]:
+        query = request.query
+        if isinstance(query, ItemQuery):
+            item = gallery.item(query.item_id)
+            return await asyncio.to_thread(gallery.vector, query.item_id), item.modality, 1.0, (), None
+        if isinstance(query, VectorQuery):
+            return self._own(query), query.modality, 1.0, (), None
+        done = await self._run(query, Lane.INTERACTIVE, request.timeout_s)
+        one = done.prepared
+        return done.vector, one.modality, one.confidence, self._warnings(one), done
+
+    def _own(self, query: VectorQuery) -> Float32Array:
+        if query.space_id != self._space_id:
+            raise GalleryMismatch(
+                f"the embedding is of space {query.space_id[:12]!r}..., this server's bundle makes "
+                f"{self._space_id[:12]!r}...; embed the image here",
+                metadata={"found": query.space_id, "expected": self._space_id},
+            )
+        norm = float(np.linalg.norm(query.vector))
+        if np.isfinite(norm) and abs(norm - 1.0) > UNIT_TOLERANCE:
+            raise InvalidRequest(
+                f"the embedding has norm {norm:.4g}; expected 1",
+                field="embedding",
+                reason="EMBEDDING_NOT_UNIT",
+            )
+        return query.vector
+
+    def _warnings(self, prepared: Prepared) -> tuple[Warned, ...]:
+        found, confidence = prepared.detected
+        if found is prepared.modality or confidence < SURE:
+            return ()
+        self._metrics.mismatches.inc()
+        said = f"you said {prepared.modality.word}, but the picture looks {found.word}"
+        return (Warned("MODALITY_MISMATCH", f"{said} ({confidence:.0%} sure); check the modality."),)
+
+    def _timing(self, began: float, done: Completed | None, search_s: float = 0.0) -> Timing:
+        total_s = time.monotonic() - began
+        info = self._engine_info
+        timing = Timing(
+            queue_s=done.queue_s if done else 0.0,
+            decode_s=done.decode_s if done else 0.0,
+            infer_s=done.infer_s if done else 0.0,
+            search_s=search_s,
+            total_s=total_s,
+            batch_size=done.batch_size if done else 0,
+            device=f"{info.device}/{info.provider}",
+        )
+        for stage in ("queue", "decode", "infer", "search", "total"):
+            seconds = getattr(timing, f"{stage}_s")
+            if seconds:
+                self._metrics.stage_seconds.labels(stage).observe(seconds)
+        return timing
+
+
+def check_item_id(item_id: str) -> None:
+    """Refuse an id that could not be asked for again.
+
+    Raises:
+        InvalidRequest: malformed, or ending in a word that is a path of its own.
+    """
+    if not ITEM_ID.fullmatch(item_id) or item_id.endswith(RESERVED_ENDS):
+        raise InvalidRequest(
+            f"found item id {item_id[:220]!r}; expected 1 to 200 of A-Z a-z 0-9 . _ : / - that do not end in "
+            f"{' or '.join(RESERVED_ENDS)}",
+            field="item_id",
+            reason="ITEM_ID_INVALID",
+        )

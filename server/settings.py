@@ -1,0 +1,64 @@
+"""The server's settings; TOML, ``VIREID_...`` variables and flags through ``vireid.settings``."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+PREFIX = "VIREID_"
+MIB = 1024 * 1024
+
+
+class ServerSettings(BaseModel):
+    """What a server is started with.
+
+    Attributes:
+        bundle: ``default``, ``fake``, or the path of a bundle.
+        data: folder of the galleries.
+        host: address to listen on; anything but loopback needs a key.
+        http_port: 0 takes any free one.
+        grpc_port: 0 takes any free one.
+        device: ``auto``, ``cpu`` or ``cuda``; ``cuda`` never falls back silently.
+        backend: how galleries are searched.
+        workers: embedding threads, 0 for one a core.
+        max_batch: images one worker embeds at once; more than 4 gains nothing on a CPU.
+        queue_limit: requests that may wait or run; more are refused at once.
+        timeout_s: the longest a caller waits.
+        max_upload_bytes: of one archive.
+        max_jobs: that may run or wait at a time.
+        drain_s: how long requests may take to finish after SIGTERM.
+        api_keys: keys that are accepted, comma-separated in the environment.
+        api_key_hashes: hex SHA-256 of keys that are accepted.
+        insecure_no_auth: listen beyond loopback without a key.
+        log_level: of the standard logging levels.
+        log_json: one JSON object a line instead of text.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bundle: str = "default"
+    data: Path = Path("vireid-data")
+    host: str = "127.0.0.1"
+    http_port: int = Field(8080, ge=0, le=65535)
+    grpc_port: int = Field(50051, ge=0, le=65535)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    backend: Literal["faiss", "exact"] = "faiss"
+    workers: int = Field(0, ge=0, le=256)
+    max_batch: int = Field(4, ge=1, le=1024)
+    queue_limit: int = Field(256, ge=1)
+    timeout_s: float = Field(10.0, gt=0)
+    max_upload_bytes: int = Field(2048 * MIB, ge=MIB)
+    max_jobs: int = Field(16, ge=1)
+    drain_s: float = Field(10.0, ge=0)
+    api_keys: tuple[str, ...] = ()
+    api_key_hashes: tuple[str, ...] = ()
+    insecure_no_auth: bool = False
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_json: bool = False
+
+    @field_validator("api_keys", "api_key_hashes", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
