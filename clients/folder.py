@@ -113,7 +113,7 @@ def read_labelled(root: Path) -> tuple[tuple[Entry, ...], tuple[Entry, ...]]:
 
 def item_id_of(place: str) -> str:
     """Make an item id from a relative path; what an id may not hold is replaced, and the id kept distinct."""
-    safe = _NOT_IN_AN_ID.sub("-", place)
+    safe = _NOT_IN_AN_ID.sub("_", place)
     if safe == place and len(place) <= LONGEST_ID:
         return place
     mark = hashlib.sha256(place.encode("utf-8", "surrogateescape")).hexdigest()[:12]

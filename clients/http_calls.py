@@ -3,6 +3,7 @@
 Pure functions, shared by the synchronous and the asynchronous client. Knows no connection.
 """
 
+import base64
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,6 +39,7 @@ class Request:
         parameters: of the query string, in order, names may repeat.
         body: as it goes out, or the file that is to be streamed.
         content_type: of the body, empty without one.
+        more: further headers.
     """
 
     method: str
@@ -45,11 +47,14 @@ class Request:
     parameters: Parameters = ()
     body: bytes | Path = b""
     content_type: str = ""
+    more: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def headers(self) -> dict[str, str]:
-        """The headers that describe the body."""
-        described = {"content-type": self.content_type} if self.content_type else {}
+        """The headers that describe the request."""
+        described = dict(self.more)
+        if self.content_type:
+            described["content-type"] = self.content_type
         if isinstance(self.body, Path):
             described["content-length"] = str(self.body.stat().st_size)
         return described
@@ -86,15 +91,16 @@ def search(
 ) -> Call[SearchReply]:
     """Ask for the items most like the query: a raw body where the query string can say all, else JSON."""
     path = f"{_gallery(gallery)}/search"
-    if isinstance(query, ItemRef | Embedding):
+    if isinstance(query, ItemRef | Embedding) or where.attributes:
+        asked = query if isinstance(query, ItemRef | Embedding) else image_bytes(query)
         document = {
-            "query": documents.query_to(query),
+            "query": documents.query_to(asked, modality),
             "top_k": top_k,
             "min_score": min_score,
             "filter": documents.filter_to(where),
         }
         return Call(_json("POST", path, document), lambda reply: documents.search_reply_of(reply.document))
-    parameters = (("top_k", str(top_k)), *_modality(modality), *_filter(where, modalities="modalities"))
+    parameters = (("top_k", str(top_k)), *_modality(modality), *_filter(where))
     if min_score is not None:
         parameters = (*parameters, ("min_score", repr(min_score)))
     request = Request("POST", path, parameters, image_bytes(query), IMAGE_TYPE)
@@ -130,8 +136,14 @@ def put_item(
     gallery: str, item_id: str, image: Image, *, modality: Modality | None, meta: ItemMeta
 ) -> Call[PutReply]:
     """Ask for one item to be enrolled."""
-    parameters = (*_modality(modality), *documents.meta_parameters(meta))
-    request = Request("PUT", _item(gallery, item_id), parameters, image_bytes(image), IMAGE_TYPE)
+    request = Request(
+        "PUT",
+        _item(gallery, item_id),
+        _modality(modality),
+        image_bytes(image),
+        IMAGE_TYPE,
+        {"x-meta": base64.b64encode(json.dumps(documents.meta_to(meta)).encode()).decode("ascii")},
+    )
     return Call(request, lambda reply: documents.put_reply_of(reply.document))
 
 
@@ -142,7 +154,7 @@ def get_item(gallery: str, item_id: str) -> Call[Item]:
 
 def list_items(gallery: str, *, where: Filter, limit: int, cursor: str) -> Call[Page]:
     """Ask for a page of items."""
-    parameters = (("limit", str(limit)), *_filter(where, modalities="modality"))
+    parameters = (("limit", str(limit)), *_filter(where))
     if cursor:
         parameters = (*parameters, ("cursor", cursor))
     request = Request("GET", f"{_gallery(gallery)}/items", parameters)
@@ -153,7 +165,7 @@ def delete_items(gallery: str, *, item_ids: Sequence[str], where: Filter, dry_ru
     """Ask for items to be removed."""
     document: dict[str, Any] = {"dry_run": dry_run}
     if item_ids:
-        document["ids"] = list(item_ids)
+        document["item_ids"] = list(item_ids)
     if not where.is_empty:
         document["filter"] = documents.filter_to(where)
     request = _json("POST", f"{_gallery(gallery)}/items:delete", document)
@@ -203,17 +215,17 @@ def _modality(modality: Modality | None) -> Parameters:
     return () if modality is None else (("modality", modality.word),)
 
 
-def _filter(where: Filter, *, modalities: str) -> Parameters:
-    return tuple(_filter_parameters(where, modalities))
+def _filter(where: Filter) -> Parameters:
+    return tuple(_filter_parameters(where))
 
 
-def _filter_parameters(where: Filter, modalities: str) -> Iterator[tuple[str, str]]:
+def _filter_parameters(where: Filter) -> Iterator[tuple[str, str]]:
     yield from (("camera", camera) for camera in where.cameras)
     yield from (("exclude_camera", camera) for camera in where.exclude_cameras)
     yield from (("person", person) for person in where.persons)
+    yield from (("modalities", modality.word) for modality in where.modalities)
     yield from (("exclude_item", item_id) for item_id in where.exclude_items)
-    yield from ((modalities, modality.word) for modality in where.modalities)
-    yield from ((f"attribute.{key}", value) for key, value in where.attributes.items())
+    yield from (("attribute", f"{key}={value}") for key, value in where.attributes.items())
     if where.captured_from is not None:
         yield "from", where.captured_from.isoformat()
     if where.captured_to is not None:

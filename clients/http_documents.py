@@ -3,6 +3,7 @@
 Knows no path and no connection.
 """
 
+import base64
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -127,32 +128,37 @@ def receipt_of(document: Document) -> Receipt:
         items=document["items"],
         images=document["images"],
         vectors=document["vectors"],
-        version=document["version"],
+        version=document["gallery_version"],
         dry_run=document.get("dry_run", False),
     )
 
 
 def job_of(document: Document) -> Job:
     """Read how far a job is."""
+    error = document["error"]
     return Job(
         job_id=document["job_id"],
         kind=document["kind"],
         state=document["state"],
         done=document["done"],
-        total=document["total"] or 0,
-        failed=document.get("failed", 0),
+        total=document["total"],
+        failed=document["failed"],
+        counts=document["counts"],
         errors=tuple(
-            ItemFailure(each.get("item") or each.get("name") or "", each["reason"], each["message"])
-            for each in document.get("errors") or ()
+            ItemFailure(each["item"], each["reason"], each["message"]) for each in document["errors"]
         ),
-        result=document.get("result") or {},
+        error=None if error is None else ItemFailure("", error["reason"], error["message"]),
+        result=document["result"],
     )
 
 
-def query_to(query: ItemRef | Embedding) -> dict[str, Any]:
-    """Write a query that is no image."""
+def query_to(query: bytes | ItemRef | Embedding, modality: Modality | None) -> dict[str, Any]:
+    """Write a query; an image as base64."""
     if isinstance(query, ItemRef):
         return {"item_id": query.item_id}
+    if isinstance(query, bytes):
+        word = "auto" if modality is None else modality.word
+        return {"image": base64.b64encode(query).decode("ascii"), "modality": word}
     return {
         "embedding": list(query.values),
         "space_id": query.space_id,
@@ -184,16 +190,13 @@ def _filter_entries(where: Filter) -> Iterator[tuple[str, Any]]:
         yield "attributes", dict(where.attributes)
 
 
-def meta_parameters(meta: ItemMeta) -> tuple[tuple[str, str], ...]:
-    """Write what is known of an item as a query string's parameters."""
-    return tuple(_meta_entries(meta))
-
-
-def _meta_entries(meta: ItemMeta) -> Iterator[tuple[str, str]]:
+def meta_to(meta: ItemMeta) -> dict[str, Any]:
+    """Write what is known of an item beside its image; what is not known is left out."""
+    document: dict[str, Any] = {"attributes": dict(meta.attributes)}
     if meta.person:
-        yield "person", meta.person
+        document["person"] = meta.person
     if meta.camera:
-        yield "camera", meta.camera
+        document["camera"] = meta.camera
     if meta.captured_at is not None:
-        yield "captured_at", meta.captured_at.isoformat()
-    yield from ((f"attribute.{key}", value) for key, value in meta.attributes.items())
+        document["captured_at"] = meta.captured_at.isoformat()
+    return document

@@ -159,8 +159,10 @@ class Job:
         state: ``queued``, ``running``, ``succeeded``, ``partial``, ``failed`` or ``cancelled``.
         done: units finished.
         total: units known, 0 while unknown.
-        failed: units that failed.
-        errors: the first failures.
+        failed: units that were refused.
+        counts: outcomes by word.
+        errors: the first refusals.
+        error: why the whole job failed.
         result: what it produced, once finished.
     """
 
@@ -170,7 +172,9 @@ class Job:
     done: int = 0
     total: int = 0
     failed: int = 0
+    counts: Mapping[str, int] = field(default_factory=dict)
     errors: tuple[ItemFailure, ...] = ()
+    error: ItemFailure | None = None
     result: Mapping[str, object] = field(default_factory=dict)
 
     @property

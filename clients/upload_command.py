@@ -42,8 +42,9 @@ def upload(
         if source.is_file():
             make_gallery(client, gallery)
             job = send_archive(client, gallery, source)
-            typer.echo(f"{source.name}: {job.state}, {job.done} of {job.total} done, {job.failed} refused")
-            show_failures(job.errors, job.failed)
+            counts = ", ".join(f"{count} {word}" for word, count in job.counts.items() if count)
+            typer.echo(f"{source.name}: {job.state}, {counts or 'nothing stored'}, {job.failed} refused")
+            show_failures((*job.errors, *((job.error,) if job.error else ())), job.failed)
             raise typer.Exit(0 if job.state == "succeeded" else 1)
         entries = folders.read(source, manifest)
         make_gallery(client, gallery)

@@ -80,10 +80,11 @@ def filter_parameters(  # noqa: PLR0913 - one for each field of a filter
     person: Words = None,
     modalities: Words = None,
     exclude_item: Words = None,
+    attribute: Words = None,
     captured_from: Annotated[str, Query(alias="from")] = "",
     captured_to: Annotated[str, Query(alias="to")] = "",
 ) -> Filter:
-    """Read a filter from the query string; a name may be repeated."""
+    """Read a filter from the query string; a name may be repeated, an attribute is ``key=value``."""
     return Filter(
         cameras=_few(camera, "camera"),
         exclude_cameras=_few(exclude_camera, "exclude_camera"),
@@ -92,6 +93,7 @@ def filter_parameters(  # noqa: PLR0913 - one for each field of a filter
         modalities=_modalities(modalities or ()),
         persons=_few(person, "person"),
         exclude_items=_few(exclude_item, "exclude_item"),
+        attributes=_pairs(_few(attribute, "attribute")),
     )
 
 
@@ -223,6 +225,16 @@ def _few(words: list[str] | None, field: str) -> tuple[str, ...]:
     found = tuple(words or ())
     if len(found) > MAX_VALUES:
         raise InvalidRequest(f"{len(found)} values; at most {MAX_VALUES} are taken", field=field)
+    return found
+
+
+def _pairs(words: Iterable[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for word in words:
+        key, sign, value = word.partition("=")
+        if not sign or not key:
+            raise InvalidRequest(f"found attribute {word!r}; expected key=value", field="attribute")
+        found[key] = value
     return found
 
 

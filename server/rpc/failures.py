@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
 
 from server import status
+from server.metrics import Metrics
 from vireid.errors import (
     AlreadyExists,
     FailedPrecondition,
@@ -114,7 +115,14 @@ def _request_id(context: Any) -> str:
 
 
 class Failures(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has no types
-    """Turns whatever a method raises into a status; the only place of this transport that catches."""
+    """Turns whatever a method raises into a status; the only place of this transport that catches.
+
+    Args:
+        metrics: told each answer's method and status.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
 
     async def intercept_service(
         self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any
@@ -123,10 +131,23 @@ class Failures(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has no
         handler = await continuation(handler_call_details)
         if handler is None or handler.unary_unary is None:
             return handler
-        return grpc.unary_unary_rpc_method_handler(
-            _reported(handler.unary_unary, handler.request_deserializer),
-            response_serializer=handler.response_serializer,
-        )
+        name = handler_call_details.method.rpartition("/")[2]
+        reported = _reported(handler.unary_unary, handler.request_deserializer)
+
+        async def counted(data: bytes, context: Any) -> Any:
+            code = "CANCELLED"
+            try:
+                answer = await reported(data, context)
+                code = "OK"
+            except grpc.aio.AbortError:
+                code = context.code().name
+                raise
+            else:
+                return answer
+            finally:
+                self._metrics.requests.labels(name, code).inc()
+
+        return grpc.unary_unary_rpc_method_handler(counted, response_serializer=handler.response_serializer)
 
 
 def _reported(

@@ -10,6 +10,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from server.auth import Authenticator, is_loopback
+from server.metrics import Metrics
 from server.rpc.credentials import Credentials
 from server.rpc.failures import Failures
 from server.rpc.galleries import GalleryServicer
@@ -64,19 +65,22 @@ class RpcServer:
         await self._server.stop(grace_s)
 
 
-def serve_rpc(service: RetrievalService, settings: ServerSettings, authenticator: Authenticator) -> RpcServer:
+def serve_rpc(
+    service: RetrievalService, settings: ServerSettings, authenticator: Authenticator, metrics: Metrics
+) -> RpcServer:
     """Put the gRPC server together and bind its port; it answers once started.
 
     Args:
         service: does the work.
         settings: host and port.
         authenticator: says which keys are good.
+        metrics: told each answer.
 
     Raises:
         SettingsError: the port is taken, or the host is none of this machine's.
     """
     server = grpc.aio.server(
-        interceptors=(Failures(), Credentials(authenticator)),
+        interceptors=(Failures(metrics), Credentials(authenticator)),
         options=OPTIONS,
         maximum_concurrent_rpcs=MOST_CALLS,
     )

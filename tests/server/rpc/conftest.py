@@ -14,6 +14,7 @@ import pytest
 
 from server.answers import Embedded, ImageQuery, PutAnswer, SearchAnswer, SearchRequest, Timing
 from server.auth import Authenticator
+from server.metrics import Metrics
 from server.rpc import RpcServer, serve_rpc
 from vireid.errors import NotAnImage, Unauthenticated
 from vireid.types import GalleryInfo, Hit, Item, ItemMeta, Modality
@@ -134,6 +135,7 @@ class Running:
     service: ScriptedService
     rpc: RpcServer
     channel: Any
+    metrics: Metrics
 
     def method(self, path: str, request: Any, reply: Any) -> Callable[..., Awaitable[Any]]:
         call: Callable[..., Awaitable[Any]] = self.channel.unary_unary(
@@ -149,12 +151,13 @@ def serving() -> Callable[..., Any]:
         service = ScriptedService()
         settings: Any = SimpleNamespace(host=host, grpc_port=0)
         server: Any = service
-        rpc = serve_rpc(server, settings, OneKey(key))
+        metrics = Metrics()
+        rpc = serve_rpc(server, settings, OneKey(key), metrics)
         await rpc.start()
         options = (("grpc.max_send_message_length", -1),)
         async with grpc.aio.insecure_channel(f"127.0.0.1:{rpc.port}", options=options) as channel:
             try:
-                yield Running(service, rpc, channel)
+                yield Running(service, rpc, channel, metrics)
             finally:
                 await rpc.stop(0.0)
 

@@ -133,3 +133,22 @@ async def test_an_unknown_method(serving: Any) -> None:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await running.channel.unary_unary("/vireid.v1.RetrievalService/Teleport")(b"", timeout=5)
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_every_answer_is_counted(serving: Any) -> None:
+    def count(code: str) -> float:
+        found = running.metrics.registry.get_sample_value(
+            "vireid_requests_total", {"method": "Search", "code": code}
+        )
+        return found or 0.0
+
+    async with serving() as running:
+        await running.method(SEARCH, pb.SearchRequest, pb.SearchResponse)(REQUEST, timeout=5)
+        running.service.raises = GalleryNotFound("no gallery 'g'")
+        await _failed(running)
+        running.service.raises, running.service.takes_s = None, 30.0
+        call = running.method(SEARCH, pb.SearchRequest, pb.SearchResponse)(REQUEST)
+        await running.service.reached("begun", 3)
+        call.cancel()
+        await running.service.reached("cancelled", 1)
+    assert (count("OK"), count("NOT_FOUND"), count("CANCELLED")) == (1, 1, 1)

@@ -10,6 +10,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from clients.rpc_failures import error_of
+from server.metrics import Metrics
 from server.rpc import serve_rpc
 from vireid.errors import SettingsError
 from vireid.proto import retrieval_pb2 as pb
@@ -113,7 +114,7 @@ async def test_a_taken_port_is_an_error(serving: Any) -> None:
         service: Any = running.service
         open_door: Any = SimpleNamespace(check=lambda key: None)
         with pytest.raises(SettingsError, match=str(running.rpc.port)) as caught:
-            serve_rpc(service, settings, open_door)
+            serve_rpc(service, settings, open_door, Metrics())
     assert caught.value.stable_reason == "PORT_TAKEN"
 
 
