@@ -1,19 +1,59 @@
-"""``vireid export``: a checkpoint to a proven bundle, a look into a bundle, and the making of the default one."""
+"""``vireid export``: a checkpoint to a proven bundle, a look into a bundle, and the making of the default one.
 
+Looking into a bundle needs no torch: what needs it is imported when it is called.
+"""
+
+import importlib
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command as typer_command
 
 from vireid import bundle
 
+MAKE_DEFAULT = (
+    "default-bundle",
+    "export.default_bundle_command",
+    "Make and measure the bundle that comes with vireid.",
+)
+
+
+class _Commands(TyperGroup):
+    """The commands of this module, and ``default-bundle`` on demand."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Name the commands."""
+        return [*super().list_commands(ctx), MAKE_DEFAULT[0]]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command, importing what needs torch only when it is called."""
+        if cmd_name != MAKE_DEFAULT[0]:
+            return super().get_command(ctx, cmd_name)
+        return typer_command(importlib.import_module(MAKE_DEFAULT[1]).app)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """List the commands without importing torch."""
+        own = [(name, super(_Commands, self).get_command(ctx, name)) for name in super().list_commands(ctx)]
+        rows = [(name, command.get_short_help_str(limit=80)) for name, command in own if command]
+        with formatter.section("Commands"):
+            formatter.write_dl([*rows, (MAKE_DEFAULT[0], MAKE_DEFAULT[2])])
+
+
 app = typer.Typer(
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     help="Turn a checkpoint into a proven bundle.",
 )
+
+
+@app.callback()
+def root() -> None:
+    """Turn a checkpoint into a proven bundle."""
 
 
 @app.command()
