@@ -44,11 +44,13 @@ def image_query_of(message: pb.ImageInput, field: str) -> ImageQuery:
         InvalidRequest: it carries no image bytes, or an unknown modality.
     """
     source = message.WhichOneof("source")
-    if source != "data" or not message.data:
-        found = "nothing" if source is None or source == "data" else source
+    if source not in {None, "data"}:
+        raise InvalidRequest(f"{field} holds {source}; expected an image in data", field=f"{field}.data")
+    if not message.data:
         raise InvalidRequest(
-            f"{field} holds {found}; expected the bytes of a JPEG, PNG or WebP image in data",
+            f"{field} is empty; send the bytes of a JPEG, PNG or WebP image in data",
             field=f"{field}.data",
+            reason="BODY_EMPTY",
         )
     return ImageQuery(message.data, convert.modality_of(message.modality, f"{field}.modality"))
 

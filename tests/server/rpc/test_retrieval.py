@@ -102,7 +102,7 @@ async def test_embed_answers_in_order_with_errors_in_place(serving: Any) -> None
         else result.error.reason
         for result in reply.results
     ]
-    assert firsts == [5.0, "NOT_AN_IMAGE", 7.0, "INVALID_REQUEST"]
+    assert firsts == [5.0, "NOT_AN_IMAGE", 7.0, "BODY_EMPTY"]
     assert reply.results[1].error.code == grpc.StatusCode.INVALID_ARGUMENT.value[0]
     assert reply.results[0].embedding.space_id == running.service.space_id
     assert convert.seconds_of(reply.timing.total) >= 0.005
