@@ -306,7 +306,7 @@ class Served:
         self.http_port, self.grpc_port = free_port(), free_port()
         command = [
             str(Path(sys.executable).with_name("vireid")), "serve",
-            "--bundle", bundle, "--data-dir", str(folder),
+            "--bundle", bundle, "--data", str(folder),
             "--http-port", str(self.http_port), "--grpc-port", str(self.grpc_port), *extra,
         ]  # fmt: skip
         self._log = (folder / "server.log").open("wb")

@@ -104,7 +104,8 @@ def running(
         metrics=metrics,
         timeout_s=10.0,
     )
-    listening = socket.create_server(("127.0.0.1", 0))
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listening.bind(("127.0.0.1", 0))
     started, ports = threading.Event(), []
     stop: list[Callable[[], None]] = []
 
