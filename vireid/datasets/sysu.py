@@ -95,7 +95,7 @@ def permutations(root: Path) -> Permutations:
             for camera, rows in zip(CAMERAS, cameras, strict=True)
             for person in range(1, len(rows) + 1)
         }
-    except Exception as error:  # noqa: BLE001 - SciPy raises many kinds on a foreign or broken file
+    except Exception as error:  # SciPy raises many kinds on a foreign or broken file
         raise DatasetError(
             f"{path} is not the official file ({error}); "
             f"expected rand_perm_cam, a 6 x 1 cell of cells of 10 x n orders"
