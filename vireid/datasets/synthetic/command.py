@@ -1,0 +1,34 @@
+"""``vireid data synth``: draw a synthetic dataset."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vireid import progress
+from vireid.datasets.synthetic.draw import crops_in
+from vireid.datasets.synthetic.layout import draw_dataset
+from vireid.datasets.synthetic.presets import PRESETS, preset
+
+app = typer.Typer()
+
+
+@app.command()
+def synth(
+    root: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.")],
+    name: Annotated[str, typer.Option("--preset", help=f"One of {', '.join(PRESETS)}.")] = "sysu-like",
+    people: Annotated[int, typer.Option(help="How many people.")] = 60,
+    images_per_camera: Annotated[
+        int | None, typer.Option(help="Of each person in each camera; the preset's own number if left out.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same seed draws the same bytes.")] = 0,
+    workers: Annotated[int, typer.Option(help="Processes; the bytes do not depend on it.")] = 2,
+) -> None:
+    """Draw pedestrians in two modalities, in the layout of SYSU-MM01, LLCM or RegDB."""
+    chosen = preset(name)
+    images = chosen.images if images_per_camera is None else images_per_camera
+    with progress.bar("drawing", total=crops_in(chosen, max(people, 0), max(images, 0))) as advance:
+        draw_dataset(root, name, people, images, seed=seed, workers=workers, advance=advance)
+    typer.echo(
+        f"{root}: {people} people, {crops_in(chosen, people, images)} crops, in the layout of {chosen.layout}"
+    )
