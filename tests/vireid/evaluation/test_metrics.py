@@ -1,0 +1,237 @@
+"""CMC, mAP and mINP against hand-worked cases, a slow reference written here, and scikit-learn."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score
+
+from vireid.errors import EvaluationError
+from vireid.evaluation import metrics
+from vireid.evaluation.metrics import CmcLevel, Labels, QueryScores, Rule, excluded, scores, summarise
+
+RULES: tuple[Rule, ...] = ("sysu", "market", "none")
+LEVELS: tuple[CmcLevel, ...] = ("identity", "image")
+
+
+def labels(*pairs: tuple[int, int]) -> Labels:
+    return Labels(
+        np.array([p for p, _ in pairs], dtype=np.int64), np.array([c for _, c in pairs], dtype=np.int64)
+    )
+
+
+# five gallery images, best first: persons 2, 2, 1, 3, 1
+FIVE = np.array([[0.9, 0.8, 0.7, 0.6, 0.5]])
+FIVE_GALLERY = labels((2, 1), (2, 2), (1, 1), (3, 4), (1, 2))
+
+
+class TestFiveImages:
+    def test_person_one_by_persons(self) -> None:
+        found = scores(FIVE, labels((1, 6)), FIVE_GALLERY)
+        assert found.cmc[:4].tolist() == [0, 1, 1, 1]  # person 2, then person 1
+        assert found.mean_ap == pytest.approx((1 / 3 + 2 / 5) / 2)
+        assert found.mean_inp == pytest.approx(2 / 5)
+        assert (found.n_query, found.n_valid) == (1, 1)
+
+    def test_person_one_by_images(self) -> None:
+        found = scores(FIVE, labels((1, 6)), FIVE_GALLERY, cmc="image")
+        assert found.cmc[:4].tolist() == [0, 0, 1, 1]
+        assert found.mean_ap == pytest.approx((1 / 3 + 2 / 5) / 2)
+
+    def test_camera_3_does_not_see_camera_2(self) -> None:
+        # left: 2 (cam 1), 1 (cam 1), 3 (cam 4)
+        found = scores(FIVE, labels((1, 3)), FIVE_GALLERY, rule="sysu")
+        assert found.cmc[:3].tolist() == [0, 1, 1]
+        assert (found.mean_ap, found.mean_inp) == (0.5, 0.5)
+        assert scores(FIVE, labels((1, 6)), FIVE_GALLERY, rule="sysu").mean_inp == pytest.approx(2 / 5)
+
+    def test_market_hides_the_own_person_in_the_own_camera_only(self) -> None:
+        # left: 2, 2 (cam 2, another person), 3, 1 (cam 2)
+        found = scores(FIVE, labels((1, 1)), FIVE_GALLERY, rule="market", cmc="image")
+        assert found.cmc[:5].tolist() == [0, 0, 0, 1, 1]
+        assert (found.mean_ap, found.mean_inp) == (0.25, 0.25)
+
+    def test_ties_keep_the_gallery_order(self) -> None:
+        flat = np.zeros((1, 5))
+        found = scores(flat, labels((3, 6)), FIVE_GALLERY)
+        assert found.queries.first.tolist() == [3]
+        assert found.mean_ap == 0.25
+        backwards = Labels(FIVE_GALLERY.person[::-1], FIVE_GALLERY.camera[::-1])
+        assert scores(flat, labels((3, 6)), backwards).mean_ap == 0.5
+
+    def test_a_query_without_a_match_is_left_out(self) -> None:
+        two = scores(np.vstack([FIVE, FIVE]), labels((2, 6), (9, 6)), FIVE_GALLERY)
+        assert (two.n_query, two.n_valid) == (2, 1)
+        assert two.mean_ap == 1.0
+        assert two.queries.valid.tolist() == [True, False]
+        assert two.queries.first.tolist() == [1, 0]
+
+    def test_unknown_persons_never_match(self) -> None:
+        gallery = labels((-1, 1), (1, 1))
+        similarity = np.array([[0.9, 0.1], [0.9, 0.1]])
+        found = scores(similarity, labels((-1, 6), (1, 6)), gallery)
+        assert found.queries.first.tolist() == [0, 2]  # still somebody who stands before person 1
+
+    def test_ranks_beyond_the_persons_keep_the_last_value(self) -> None:
+        found = scores(FIVE, labels((3, 6)), FIVE_GALLERY, ranks=20)
+        assert len(found.cmc) == 20
+        assert found.cmc[2:].tolist() == [1.0] * 18
+        assert found.rank(3) == found.rank(500) == 1.0
+        assert found.rank(2) == 0.0
+
+    def test_ranks_short_of_the_match(self) -> None:
+        found = scores(FIVE, labels((3, 6)), FIVE_GALLERY, cmc="image", ranks=3)
+        assert found.hits.tolist() == [0, 0, 0]
+        assert found.n_valid == 1
+
+    def test_infinite_similarities_are_ranked(self) -> None:
+        similarity = np.array([[-np.inf, np.inf, 0.0, -np.inf, 1.0]])
+        assert scores(similarity, labels((3, 6)), FIVE_GALLERY, cmc="image").queries.first.tolist() == [5]
+
+
+class TestRefusals:
+    def test_nan(self) -> None:
+        with pytest.raises(EvaluationError, match=r"1 queries have NaN similarities \(the first is row 1\)"):
+            scores(np.array([[0.0] * 5, [0, np.nan, 0, 0, 0]]), labels((1, 1), (2, 1)), FIVE_GALLERY)
+
+    def test_no_valid_query(self) -> None:
+        with pytest.raises(EvaluationError, match="none of the 1 queries has a match"):
+            scores(FIVE, labels((9, 1)), FIVE_GALLERY)
+
+    def test_no_query_and_no_gallery(self) -> None:
+        with pytest.raises(EvaluationError, match="none of the 0 queries"):
+            scores(np.zeros((0, 5)), labels(), FIVE_GALLERY)
+        with pytest.raises(EvaluationError, match="none of the 1 queries"):
+            scores(np.zeros((1, 0)), labels((1, 1)), labels())
+
+    def test_shapes(self) -> None:
+        with pytest.raises(
+            EvaluationError, match=r"is \(1, 5\); 2 queries and 5 gallery images need \(2, 5\)"
+        ):
+            scores(FIVE, labels((1, 1), (2, 1)), FIVE_GALLERY)
+        with pytest.raises(EvaluationError, match=r"got shapes \(2,\) and \(1,\)"):
+            Labels(np.array([1, 2]), np.array([1]))
+
+    def test_integers(self) -> None:
+        with pytest.raises(EvaluationError, match="floating point, not int64"):
+            scores(np.ones((1, 5), dtype=np.int64), labels((1, 1)), FIVE_GALLERY)  # type: ignore[arg-type]
+
+    def test_unknown_words(self) -> None:
+        with pytest.raises(EvaluationError, match="one of sysu, market, none, not 'duke'"):
+            scores(FIVE, labels((1, 1)), FIVE_GALLERY, rule="duke")  # type: ignore[arg-type]
+        with pytest.raises(EvaluationError, match="one of identity, image, not 'person'"):
+            scores(FIVE, labels((1, 1)), FIVE_GALLERY, cmc="person")  # type: ignore[arg-type]
+
+
+def hidden(rule: Rule, query: tuple[int, int], image: tuple[int, int]) -> bool:
+    if rule == "sysu":
+        return query[1] == 3 and image[1] == 2
+    return rule == "market" and query == image
+
+
+def slow(
+    similarity: list[list[float]],
+    query: list[tuple[int, int]],
+    gallery: list[tuple[int, int]],
+    rule: Rule,
+    level: CmcLevel,
+) -> list[tuple[int, float, float]]:
+    """Score each query with plain loops: (first, AP, INP), zeros where invalid."""
+    outcome = []
+    for row, asked in zip(similarity, query, strict=True):
+        ranked = sorted(range(len(gallery)), key=lambda j, row=row: -row[j])  # sorted() is stable
+        kept = [gallery[j] for j in ranked if not hidden(rule, asked, gallery[j])]
+        places = [place for place, image in enumerate(kept, 1) if image[0] == asked[0]]
+        if not places:
+            outcome.append((0, 0.0, 0.0))
+            continue
+        persons: list[int] = []
+        for person, _ in kept:
+            if person not in persons:
+                persons.append(person)
+        first = persons.index(asked[0]) + 1 if level == "identity" else places[0]
+        ap = math.fsum(k / place for k, place in enumerate(places, 1)) / len(places)
+        outcome.append((first, ap, len(places) / places[-1]))
+    return outcome
+
+
+@st.composite
+def problems(
+    draw: st.DrawFn, ties: bool = True
+) -> tuple[list[list[float]], list[tuple[int, int]], list[tuple[int, int]]]:
+    n_gallery = draw(st.integers(1, 14))
+    pair = st.tuples(st.integers(0, 5), st.integers(1, 6))
+    gallery = draw(st.lists(pair, min_size=n_gallery, max_size=n_gallery))
+    query = draw(st.lists(pair, min_size=1, max_size=6))
+    value = st.integers(-2, 2).map(float) if ties else st.floats(-1, 1)
+    row = st.lists(value, min_size=n_gallery, max_size=n_gallery, unique=not ties)
+    return draw(st.lists(row, min_size=len(query), max_size=len(query))), query, gallery
+
+
+@given(problems(), st.sampled_from(RULES), st.sampled_from(LEVELS), st.sampled_from([np.float32, np.float64]))
+@settings(max_examples=400, deadline=None)
+def test_the_slow_reference_agrees_ties_included(problem, rule: Rule, level: CmcLevel, kind) -> None:
+    similarity, query, gallery = problem
+    want = slow(similarity, query, gallery, rule, level)
+    found = metrics.score_queries(
+        np.array(similarity, dtype=kind), labels(*query), labels(*gallery), rule, level
+    )
+    assert found.first.tolist() == [w[0] for w in want]
+    assert found.ap.tolist() == pytest.approx([w[1] for w in want], abs=1e-12)
+    assert found.inp.tolist() == pytest.approx([w[2] for w in want], abs=1e-12)
+    valid = [w for w in want if w[0]]
+    if not valid:
+        with pytest.raises(EvaluationError):
+            summarise(found)
+        return
+    total = summarise(found, ranks=10)
+    assert total.hits.tolist() == [sum(w[0] <= r for w in valid) for r in range(1, 11)]
+    assert total.mean_ap == pytest.approx(math.fsum(w[1] for w in valid) / len(valid), abs=1e-12)
+
+
+@given(problems(), st.sampled_from(RULES), st.sampled_from(LEVELS))
+@settings(max_examples=60, deadline=None)
+def test_ranking_in_small_blocks_changes_nothing(problem, rule: Rule, level: CmcLevel) -> None:
+    similarity, query, gallery = np.array(problem[0]), labels(*problem[1]), labels(*problem[2])
+    whole = metrics.score_queries(similarity, query, gallery, rule, level)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(metrics, "_BLOCK", 1)
+        parts = metrics.score_queries(similarity, query, gallery, rule, level)
+    for name in ("first", "ap", "inp"):
+        assert getattr(whole, name).tolist() == getattr(parts, name).tolist()
+
+
+@given(problems(ties=False))
+@settings(max_examples=100, deadline=None)
+def test_average_precision_is_scikit_learns_where_nothing_ties(problem) -> None:
+    similarity, query, gallery = np.array(problem[0]), labels(*problem[1]), labels(*problem[2])
+    found = metrics.score_queries(similarity, query, gallery)
+    for row in np.flatnonzero(found.valid):
+        match = gallery.person == query.person[row]
+        assert found.ap[row] == pytest.approx(average_precision_score(match, similarity[row]), abs=1e-12)
+
+
+@given(problems(), st.sampled_from(RULES))
+@settings(max_examples=100, deadline=None)
+def test_laws(problem, rule: Rule) -> None:
+    similarity, query, gallery = np.array(problem[0]), labels(*problem[1]), labels(*problem[2])
+    by_person = metrics.score_queries(similarity, query, gallery, rule, "identity")
+    by_image = metrics.score_queries(similarity, query, gallery, rule, "image")
+    assert by_person.valid.tolist() == by_image.valid.tolist()
+    assert ((by_person.first == 1) == (by_image.first == 1)).all()  # rank 1 is the same
+    assert (by_person.first <= by_image.first).all()
+    assert (by_person.ap == by_image.ap).all()
+    monotone = metrics.score_queries(np.exp(similarity), query, gallery, rule, "identity")
+    assert monotone.ap.tolist() == by_person.ap.tolist()  # only the order counts
+    assert excluded(query, gallery, rule).tolist() == [
+        [hidden(rule, q, g) for g in problem[2]] for q in problem[1]
+    ]
+
+
+def test_room_for_queries_is_filled_row_by_row() -> None:
+    room = QueryScores.empty(3)
+    room.put(np.array([2]), QueryScores(np.array([1]), np.array([0.5]), np.array([0.25])))
+    assert room.valid.tolist() == [False, False, True]
+    assert room.take(np.array([2])).ap.tolist() == [0.5]
