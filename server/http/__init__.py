@@ -38,7 +38,7 @@ def create_app(  # noqa: PLR0913 - the composition root hands over each part by 
         version: of vireid.
     """
 
-    def guard(request: Request) -> None:
+    async def guard(request: Request) -> None:
         authenticator.check(_key(request))
 
     app = FastAPI(

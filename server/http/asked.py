@@ -55,7 +55,7 @@ async def image_body(request: Request, modality: str) -> answers.ImageQuery:
     return answers.ImageQuery(data, modality_of(modality))
 
 
-def known_parameters(request: Request) -> None:
+async def known_parameters(request: Request) -> None:
     """Refuse query parameters that the route does not know.
 
     Raises:
@@ -74,7 +74,7 @@ def known_parameters(request: Request) -> None:
         )
 
 
-def filter_parameters(  # noqa: PLR0913 - one for each field of a filter
+async def filter_parameters(  # noqa: PLR0913 - one for each field of a filter
     camera: Words = None,
     exclude_camera: Words = None,
     person: Words = None,
