@@ -1,6 +1,7 @@
 """CMC, mAP and mINP against hand-worked cases, a slow reference written here, and scikit-learn."""
 
 import math
+import time
 
 import numpy as np
 import pytest
@@ -235,3 +236,14 @@ def test_room_for_queries_is_filled_row_by_row() -> None:
     room.put(np.array([2]), QueryScores(np.array([1]), np.array([0.5]), np.array([0.25])))
     assert room.valid.tolist() == [False, False, True]
     assert room.take(np.array([2])).ap.tolist() == [0.5]
+
+
+@pytest.mark.slow
+def test_a_multi_shot_trial_of_sysu_takes_less_than_two_seconds_of_one_core() -> None:
+    rs = np.random.default_rng(0)
+    query = Labels(rs.integers(0, 96, 3803), rs.choice([3, 6], 3803))
+    gallery = Labels(np.repeat(np.arange(301) % 96, 10), np.repeat(rs.choice([1, 2, 4, 5], 301), 10))
+    similarity = rs.random((3803, 3010))
+    begin = time.process_time()
+    scores(similarity, query, gallery, "sysu")
+    assert time.process_time() - begin < 2.0
