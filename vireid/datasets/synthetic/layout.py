@@ -25,7 +25,7 @@ FEWEST_PEOPLE = 4
 Writer = Callable[[Path, Iterable[Crop], Sequence[int], int], None]
 
 
-def draw_dataset(
+def draw_dataset(  # noqa: PLR0913 - what is drawn, in full
     root: Path,
     name: str,
     people: int,

@@ -1,8 +1,8 @@
 """What things are made of: colour by day, reflectance in near infrared, insulation for thermal.
 
-The relations, not measured spectra: organic dyes are nearly transparent beyond 750 nm, so cloth shows its fibre whatever its
-colour, while carbon black, pigments and coatings stay dark; patterns fade, but not always; skin is bright and hair middling whatever
-their tone. Knows no geometry.
+The relations, not measured spectra: organic dyes are nearly transparent beyond 750 nm, so cloth shows its fibre
+more than its colour, while carbon black, pigments and coatings stay dark; patterns fade, but not always; skin is
+bright and hair middling whatever their tone. Knows no geometry.
 """
 
 from dataclasses import dataclass, field
@@ -101,11 +101,11 @@ def cloth(random: np.random.Generator, kind: int, thickness: float = 0.0) -> Mat
     second, second_kind = _colour(random, lower=False)
     infrared = _infrared(random, ground, ground_kind)
     fading = random.random()
-    if fading < 0.35:
+    if fading < 0.2:
         other = infrared * (1 + random.normal(0, 0.05))
     else:
         other = _infrared(random, second, second_kind)
-        if fading < 0.65:
+        if fading < 0.4:
             other = infrared + 0.4 * (other - infrared)
     chances = PATTERN_CHANCES.get(kind, (1.0, 0, 0, 0, 0, 0, 0, 0))
     warmth = {TOP: random.uniform(0.35, 0.75) - 6 * thickness, COAT: random.uniform(0.15, 0.4) - 4 * thickness,
@@ -183,6 +183,6 @@ def _colour(random: np.random.Generator, lower: bool) -> tuple[Float64Array, str
 def _infrared(random: np.random.Generator, colour: Float64Array, kind: str) -> float:
     if kind == "denim":
         return random.uniform(0.4, 0.65)
-    if random.random() < (0.3 if kind == "black" else 0.1):
+    if random.random() < (0.65 if kind == "black" else 0.08):
         return random.uniform(0.05, 0.2)
-    return float(np.clip(random.normal(0.5, 0.16) + 0.18 * (colour @ LUMINANCE - 0.3), 0.2, 0.85))
+    return float(np.clip(random.normal(0.47, 0.13) + 0.8 * (colour @ LUMINANCE - 0.3), 0.12, 0.9))

@@ -1,7 +1,7 @@
 """One drawn person: body, clothes as geometry, materials, gait. The same in every camera.
 
-Clothes are the body's own surface moved outward where they cover it, a skirt shell around the legs, and simple solids for bags and
-hair. Knows no camera.
+Clothes are the body's own surface moved outward where they cover it, a skirt shell around the legs, and simple solids
+for bags and hair. Knows no camera.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,6 @@ from vireid.datasets.synthetic import body as bodies
 from vireid.datasets.synthetic import materials
 from vireid.datasets.synthetic.body import FOOT, FOREARM, HAND, HEAD, SHIN, THIGH, TORSO, UPPER_ARM
 from vireid.datasets.synthetic.materials import Material
-
 
 DRAPING = 10  # rounds of smoothing
 

@@ -38,7 +38,7 @@ PRESETS: dict[str, Preset] = {
             "llcm-like",
             "llcm",
             _cameras((1, 2, 3, 4, 5, 6, 7, 8, 9), (1, 2, 4, 5, 6, 7, 8, 9), Kind.NEAR_INFRARED),
-            Hardness(noise=2.6, cast=0.45, shot_cast=0.3, grey=0.45, dark=2.2, blur=1.5, infrared_noise=1.3),
+            Hardness(noise=2.2, cast=0.4, shot_cast=0.28, grey=0.4, dark=1.9, blur=1.3, infrared_noise=0.6),
             2,
         ),
         Preset("regdb-like", "regdb", _cameras((1,), (2,), Kind.THERMAL), Hardness(), 10),

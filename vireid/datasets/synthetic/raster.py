@@ -6,7 +6,7 @@ import numpy as np
 from vireid.arrays import Float32Array, Int64Array
 
 
-@numba.njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, fastmath=True)
 def rasterise(
     places: Float32Array, depth: Float32Array, faces: Int64Array, height: int, width: int
 ) -> tuple[Int64Array, Float32Array]:

@@ -137,17 +137,24 @@ def _look(person: Person, camera: Camera, random: np.random.Generator) -> _View:
     faces = person.faces[shown[mask]]
     u, v = inside[mask][:, :1], inside[mask][:, 1:]
     share = (u, v, 1 - u - v)
-    seen = sum(normals[faces[:, k]] * share[k] for k in range(3))
+    seen = _between(normals, faces, share)
     seen = seen / np.maximum(np.linalg.norm(seen, axis=1, keepdims=True), 1e-6)
     seen[(seen @ -ahead) < 0] *= -1
     return _View(
         mask=mask,
-        points=sum(person.points[faces[:, k]] * share[k] for k in range(3)),
+        points=_between(person.points, faces, share),
         normals=np.asarray(seen, np.float32),
         material=person.face_material[shown[mask]],
         ahead=ahead,
         distance_m=distance,
     )
+
+
+def _between(values: Float32Array, faces: Int64Array, share: tuple[Float32Array, ...]) -> Float32Array:
+    """Interpolate values of corners inside their faces."""
+    a, b, c = values[faces[:, 0]], values[faces[:, 1]], values[faces[:, 2]]
+    mixed: Float32Array = a * share[0] + b * share[1] + c * share[2]
+    return mixed
 
 
 def _surface(person: Person, view: _View) -> _Surface:
@@ -207,7 +214,8 @@ def _by_day(
     _cast_shadow(picture, view)
     picture[view.mask] = surface.albedo * light
     cast = np.exp(random.normal(0, camera.shot_cast, 3))
-    return (picture * camera.exposure * np.exp(random.normal(0, 0.12)) * cast).astype(np.float32)
+    lit: Float32Array = (picture * camera.exposure * np.exp(random.normal(0, 0.12)) * cast).astype(np.float32)
+    return lit
 
 
 def _by_lamp(
@@ -224,7 +232,7 @@ def _by_lamp(
     picture[view.mask] = surface.infrared * light * 1.1
     rows, columns = np.mgrid[: picture.shape[0], : picture.shape[1]]
     centred = (columns / picture.shape[1] - 0.5) ** 2 + (rows / picture.shape[0] - 0.5) ** 2
-    picture = picture * (1 - 0.25 * centred) * camera.exposure * np.exp(random.normal(0, 0.2))
+    picture = picture * (1 - 0.25 * centred) * camera.exposure * np.exp(random.normal(0, 0.12))
     return np.repeat(picture[..., None], 3, 2).astype(np.float32)
 
 
@@ -292,7 +300,8 @@ def _sense(picture: Float32Array, camera: Camera, random: np.random.Generator) -
     small = np.clip(small, 0, None)
     small = small + noise * (camera.read_noise + camera.shot_noise * np.sqrt(np.clip(small, 0, 1)))
     toned = camera.black + (1 - camera.black) * np.clip(small, 0, 1) ** camera.gamma
-    return (np.clip(toned, 0, 1) * 255).astype(np.uint8)
+    whole: UInt8Array = (np.clip(toned, 0, 1) * 255).astype(np.uint8)
+    return whole
 
 
 def _thermal(small: Float32Array, camera: Camera, random: np.random.Generator) -> UInt8Array:
