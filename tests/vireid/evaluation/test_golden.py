@@ -141,6 +141,7 @@ def write_permutations(recipe: ModuleType, problem: Problem, seed: int, path: Pa
 
 # every trial of the multi-shot settings takes a minute, so the quick run takes their first one
 SLOW = [pytest.mark.slow]
+FEW_THEN_ALL = pytest.mark.parametrize("trials", [2, pytest.param(10, marks=SLOW)])
 SYSU = [
     pytest.param(kind, f"{mode}_{shots}", draw, n, marks=SLOW if n == 10 and shots == "multi" else [])
     for kind in ("sysu", "sysu_anomalous")
@@ -259,26 +260,34 @@ def test_llcm_draw(
         ("vis2ir_v2", "vis_to_ir_v2_sampled_queries"),
     ],
 )
+@FEW_THEN_ALL
 def test_llcm(
-    mode: str, setting: str, golden: dict[str, Any], problem: Callable[[str], Problem], tmp_path: Path
+    mode: str,
+    setting: str,
+    trials: int,
+    golden: dict[str, Any],
+    problem: Callable[[str], Problem],
+    tmp_path: Path,
 ) -> None:
     data, want = problem("llcm"), golden["llcm"][setting]
     dataset, rows = data.dataset("llcm", tmp_path)
-    result = evaluate(data.vectors(rows), dataset, protocols.llcm_search(mode))
+    result = evaluate(data.vectors(rows), dataset, protocols.llcm_search(mode, trials))
     assert {(t.scores.n_query, t.n_gallery) for t in result.trials} == {(want["n_query"], want["n_gallery"])}
-    check(result, want["ip_trials"])
+    check(result, want["ip_trials"][:trials])
 
 
 @pytest.mark.parametrize("direction", ["visible-to-thermal", "thermal-to-visible"])
+@FEW_THEN_ALL
 def test_regdb(
     direction: str,
+    trials: int,
     golden: dict[str, Any],
     recipe: ModuleType,
     problem: Callable[[str], Problem],
     tmp_path: Path,
 ) -> None:
     data, want = problem("regdb"), golden["regdb"][direction.replace("-", "_")]
-    for trial in range(1, 11):
+    for trial in range(1, trials + 1):
         dataset, rows = data.dataset("regdb", tmp_path, trial, recipe.regdb_split(golden["seed"], trial))
         features = data.vectors(rows)
         for level, key in (
