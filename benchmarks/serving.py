@@ -55,6 +55,7 @@ class Phase:
 
     rate: float
     latencies_ms: list[float]
+    images: int
     own_cpu_s: float
     wall_s: float
     server_cpu_s: float = 0.0
@@ -82,7 +83,7 @@ class Case:
             "p95_ms": quantile(latencies, 0.95),
             "p99_ms": quantile(latencies, 0.99),
             "images_per_worker_cpu_s": statistics.median(
-                phase.rate * phase.wall_s / cpu for phase, cpu in zip(self.phases, worker_cpu, strict=True)
+                phase.images / cpu for phase, cpu in zip(self.phases, worker_cpu, strict=True)
             ),
             "load_generator_cores": statistics.median(p.own_cpu_s / p.wall_s for p in self.phases),
             "foreign_cores": statistics.median(p.foreign_share for p in self.phases),
@@ -173,7 +174,7 @@ class HttpLoad:
     def __init__(self, port: int) -> None:
         self._port = port
         self._requests = [
-            b"POST /v1/embed?modality=visible HTTP/1.1\r\nHost: bench\r\nContent-Type: image/jpeg\r\n"
+            b"POST /v1/embed?modality=visible HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\n"
             b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
             for body in pictures()
         ]
@@ -367,7 +368,9 @@ def measure(worker: Worker, clients: int, seconds: float, served: Served | None)
     latencies, own_cpu, wall = worker.ask("load", clients, seconds)
     server_cpu = 0.0 if served is None else served.cpu_s() - server_cpu
     foreign = max(0.0, machine_busy_s() - busy - own_cpu - server_cpu)
-    return Phase(len(latencies) / seconds, latencies, own_cpu, wall, server_cpu, foreign / wall)
+    # each client's last image ended late: in nobody's latency, but in the processor's time
+    images = len(latencies) + clients
+    return Phase(len(latencies) / seconds, latencies, images, own_cpu, wall, server_cpu, foreign / wall)
 
 
 def agree(raw: Worker, other: Worker, name: str) -> float:

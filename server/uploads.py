@@ -34,15 +34,15 @@ async def run_archive(
     service: RetrievalService, gallery: Gallery, file: IO[bytes], job: Job
 ) -> Mapping[str, Any]:
     """Enrol the images of a zip or tar; refused whole, with nothing stored, if any entry is unsafe."""
-    size = file.seek(0, os.SEEK_END)
-    file.seek(0)
-    archive = await asyncio.to_thread(Archive, file, size)
-    try:
-        sources = await asyncio.to_thread(lambda: list(_of_archive(archive)))
-        return await _enrol(service, gallery, sources, job)
-    finally:
-        archive.close()
-        file.close()
+    with file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        archive = await asyncio.to_thread(Archive, file, size)
+        try:
+            sources = await asyncio.to_thread(lambda: list(_of_archive(archive)))
+            return await _enrol(service, gallery, sources, job)
+        finally:
+            archive.close()
 
 
 async def run_ndjson(
