@@ -1,0 +1,148 @@
+"""The three commands, from their options to what they print, against a running server."""
+
+import json
+import shutil
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from clients.bench_command import app as bench
+from clients.query_command import app as query
+from clients.upload_command import app as upload
+from vireid.errors import GalleryNotFound, SettingsError
+
+
+def _invoke(app: Any, *arguments: Any) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def people(tmp_path: Path, draw: Callable[..., bytes]) -> Path:
+    """Four people by day, in two cameras, and by night; each looks the same at night."""
+    root = tmp_path / "people"
+    for person in range(4):
+        for modality, camera in (("visible", "c1"), ("visible", "c2"), ("infrared", "c3")):
+            place = root / modality / f"p{person}" / f"{camera}_0.jpg"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(draw(person * 10 + len(camera)))
+    return root
+
+
+@pytest.fixture
+def name() -> str:
+    return f"cli-{uuid.uuid4().hex[:8]}"
+
+
+def test_upload_then_query(live: Any, people: Path, name: str, tmp_path: Path) -> None:
+    first = _invoke(upload, people, "--gallery", name, "--server", live.http)
+    assert first.exit_code == 0, first.output
+    assert f"{name}: 12 created, 0 replaced, 0 unchanged, 0 refused" in first.output
+    assert "uploading: 12/12" in first.output
+    again = _invoke(upload, people, "--gallery", name, "--server", live.http)
+    assert "0 created, 0 replaced, 12 unchanged" in again.output
+
+    image = people / "infrared" / "p2" / "c3_0.jpg"
+    options = (image, "--gallery", name, "--server", live.grpc, "--modality", "infrared")
+    table = _invoke(query, *options, "--find", "visible", "--top-k", 3)
+    assert table.exit_code == 0
+    header, *rows = table.output.strip().splitlines()[-4:]
+    assert header.split() == ["rank", "score", "person", "camera", "modality", "captured", "item"]
+    assert [row.split()[2] for row in rows[:2]] == ["p2", "p2"]
+    assert "from 8 of 12 items" in table.output
+
+    found = json.loads(_invoke(query, *options, "--camera", "c2", "--json").output)
+    assert {hit["camera"] for hit in found["hits"]} == {"c2"}
+    assert found["items_searched"] == 4
+    assert found["hits"][0]["person"] == "p2"
+
+
+def test_upload_names_what_was_refused(live: Any, people: Path, name: str) -> None:
+    (people / "visible" / "p1" / "c1_broken.jpg").write_bytes(b"no picture")
+    result = _invoke(upload, people, "--gallery", name, "--server", live.http)
+    assert result.exit_code == 1
+    assert "12 created" in result.output
+    assert "visible/p1/c1_broken.jpg" in result.output
+    assert "[NOT_AN_IMAGE]" in result.output
+
+
+def test_upload_of_an_archive(live: Any, people: Path, name: str, tmp_path: Path) -> None:
+
+    archive = Path(shutil.make_archive(str(tmp_path / "people"), "zip", people))
+    result = _invoke(upload, archive, "--gallery", name, "--server", live.http)
+    assert result.exit_code == 0, result.output
+    assert "succeeded, 12 created" in result.output
+
+
+def test_upload_with_a_manifest_elsewhere(live: Any, people: Path, name: str, tmp_path: Path) -> None:
+    manifest = tmp_path / "list.csv"
+    manifest.write_text("path,person,item_id\nvisible/p0/c1_0.jpg,Ann,front-door\n")
+    result = _invoke(
+        upload, people, "--gallery", name, "--server", live.http, "--manifest", manifest, "--parallel", 1
+    )
+    assert "1 created" in result.output
+    caller = live.connect("grpc")
+    assert caller("get_item", name, "front-door").meta.person == "Ann"
+    caller.close()
+
+
+@pytest.mark.parametrize("wire", ["grpc", "http"])
+def test_bench(live: Any, people: Path, tmp_path: Path, wire: str) -> None:
+    out = tmp_path / "figures.json"
+    result = _invoke(
+        bench, people, "--server", getattr(live, wire), "--concurrency", 4, "--rounds", 3, "--json", out
+    )
+    assert result.exit_code == 0, result.output
+    figures = json.loads(out.read_text())
+    assert (figures["queries"], figures["gallery"], figures["answered"]) == (4, 8, 12)
+    assert figures["accuracy"]["rank"]["1"] == 1.0
+    assert figures["accuracy"]["mean_ap"] == pytest.approx(1.0)
+    assert figures["accuracy"]["complete"]
+    assert figures["load"]["mode"] == "closed"
+    assert 0 < figures["latency_ms"]["p50"] <= figures["latency_ms"]["p95"] <= figures["latency_ms"]["p99"]
+    assert figures["server_stages_ms"]["total"] > 0
+    assert figures["errors"] == {}
+    assert "Rank-1 100.0%" in result.output
+    caller = live.connect("grpc")
+    assert not [info for info in caller("list_galleries") if info.name.startswith("bench-")]
+    caller.close()
+
+
+def test_bench_in_an_open_loop_keeps_the_pace(live: Any, people: Path, tmp_path: Path) -> None:
+    out = tmp_path / "figures.json"
+    result = _invoke(
+        bench, people, "--server", live.grpc, "-c", 4, "--rounds", 10, "--rate", 40, "--json", out, "--keep"
+    )
+    assert result.exit_code == 0, result.output
+    figures = json.loads(out.read_text())
+    assert figures["load"]["mode"] == "open"
+    assert figures["seconds"] >= 39 / 40
+    caller = live.connect("grpc")
+    (kept,) = [info for info in caller("list_galleries") if info.name.startswith("bench-")]
+    caller("delete_gallery", kept.name)
+    caller.close()
+
+
+def test_errors_leave_as_errors(live: Any, people: Path) -> None:
+    image = people / "infrared" / "p2" / "c3_0.jpg"
+    unknown = _invoke(query, image, "--gallery", "nobody", "--server", live.grpc)
+    assert isinstance(unknown.exception, GalleryNotFound)
+    wrong = _invoke(query, image, "--gallery", "g", "--modality", "thermal")
+    assert isinstance(wrong.exception, SettingsError)
+
+
+def test_a_key_from_a_file(start: Any, people: Path, tmp_path: Path, name: str) -> None:
+    key = tmp_path / "key"
+    key.write_text("a-key-of-some-length\n")
+    with start(key="a-key-of-some-length") as server:
+        common = ("--gallery", name, "--api-key-file", key)
+        assert _invoke(upload, people, *common, "--server", server.http).exit_code == 0
+        image = people / "visible" / "p1" / "c1_0.jpg"
+        assert "p1" in _invoke(query, image, *common, "--server", server.grpc).output
+    both = _invoke(query, image, *common, "--api-key", "x")
+    assert isinstance(both.exception, SettingsError)
+    key.write_text("\n")
+    assert isinstance(_invoke(query, image, *common).exception, SettingsError)
