@@ -23,7 +23,7 @@ from vireid.errors import GalleryExists
 
 SYNTHETIC_MARKER = "synthetic.json"
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command()

@@ -13,7 +13,7 @@ from clients.options import AUTO, key_of, modality_of
 from clients.replies import SearchReply
 from vireid.types import Filter, Hit
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command()

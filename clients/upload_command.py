@@ -16,7 +16,7 @@ from vireid.errors import GalleryExists, GalleryNotFound
 
 SHOWN_FAILURES = 20
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command()
