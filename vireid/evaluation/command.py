@@ -11,7 +11,7 @@ from vireid.datasets import READERS, open_dataset
 from vireid.datasets.verify import detect
 from vireid.engines import Engine, open_engine
 from vireid.engines.fake import FakeEngine
-from vireid.evaluation.evaluate import REPORTED_RANKS, Average, Result, evaluate
+from vireid.evaluation.evaluate import REPORTED_RANKS, Average, Result, evaluate, plan
 from vireid.evaluation.extract import extract
 from vireid.evaluation.protocols import MODES, choose
 from vireid.images.preprocess import Preprocess
@@ -50,6 +50,7 @@ def run(
     name = name or detect(data)
     protocol = choose(name, mode=mode, shots=shots, draw=draw, trials=trials, trial=trial, cmc=cmc)
     dataset = open_dataset(name, data, trial or 1)
+    plan(dataset, protocol)  # what cannot be drawn is told before anything is embedded
     engine, preprocess, source = _open(bundle, device, threads)
     result = evaluate(extract(engine, preprocess, dataset, batch), dataset, protocol)
     typer.echo(table(result))

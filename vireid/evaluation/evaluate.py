@@ -10,7 +10,7 @@ import numpy as np
 
 from vireid.arrays import Float64Array, Int64Array
 from vireid.datasets import sysu
-from vireid.datasets.split import Dataset, Split
+from vireid.datasets.split import Dataset
 from vireid.errors import EvaluationError
 from vireid.evaluation import draws
 from vireid.evaluation.features import Features
@@ -116,8 +116,14 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Plan:
-    """Which rows ask and which are found in a trial."""
+class Plan:
+    """Which rows ask and which are found in a trial.
+
+    Attributes:
+        number: the trial.
+        query: rows of the split that asks, (q,).
+        gallery: rows of the split that is found, in drawn order, (g,).
+    """
 
     number: int
     query: Int64Array
@@ -137,47 +143,51 @@ def evaluate(features: Features, dataset: Dataset, protocol: Protocol) -> Result
             finite, or no query has a match.
         DatasetError: the official draw's file is missing or does not fit.
     """
-    _check(features, dataset, protocol)
-    query, gallery = _labels(dataset.query), _labels(dataset.gallery)
+    plans = plan(dataset, protocol)
+    _check(features, dataset)
+    query, gallery = _sides(dataset, protocol)
     q, g = features.query.astype(np.float64), features.gallery.astype(np.float64)
     if protocol.turned:
-        query, gallery, q, g = gallery, query, g, q
-    plans = _plans(query, gallery, dataset, protocol)
-    asked = np.unique(np.concatenate([plan.query for plan in plans]))
+        q, g = g, q
+    asked = np.unique(np.concatenate([p.query for p in plans]))
     outcome = [QueryScores.empty(len(query)) for _ in plans]
     step = max(1, _BLOCK // max(1, len(gallery)))
     for begin in range(0, len(asked), step):
         rows = asked[begin : begin + step]
         similarity = q[rows] @ g.T
-        for plan, scored in zip(plans, outcome, strict=True):
-            mine = np.isin(rows, plan.query)
+        for p, scored in zip(plans, outcome, strict=True):
+            mine = np.isin(rows, p.query)
             scored.put(
                 rows[mine],
                 score_queries(
-                    similarity[mine][:, plan.gallery],
+                    similarity[mine][:, p.gallery],
                     query.take(rows[mine]),
-                    gallery.take(plan.gallery),
+                    gallery.take(p.gallery),
                     protocol.rule,
                     protocol.cmc,
                 ),
             )
     trials = tuple(
-        Trial(plan.number, len(plan.gallery), summarise(scored.take(plan.query)))
-        for plan, scored in zip(plans, outcome, strict=True)
+        Trial(p.number, len(p.gallery), summarise(scored.take(p.query)))
+        for p, scored in zip(plans, outcome, strict=True)
     )
     return Result(protocol, dataset.synthetic, trials)
 
 
-def _labels(split: Split) -> Labels:
-    return Labels(split.persons, split.cameras)
+def plan(dataset: Dataset, protocol: Protocol) -> Sequence[Plan]:
+    """Choose who asks and who is found in each trial; needs no features, so what cannot be drawn is told early.
 
-
-def _plans(query: Labels, gallery: Labels, dataset: Dataset, protocol: Protocol) -> Sequence[_Plan]:
+    Raises:
+        EvaluationError: the protocol belongs to another dataset or split, or asks for more shots than there are.
+        DatasetError: the official draw's file is missing or does not fit.
+    """
+    _check_protocol(dataset, protocol)
+    query, gallery = _sides(dataset, protocol)
     every_query, every_gallery = np.arange(len(query)), np.arange(len(gallery))
     if protocol.cameras:
         every_gallery = np.flatnonzero(np.isin(gallery.camera, np.array(protocol.cameras)))
     if protocol.draw == "none":
-        return [_Plan(number, every_query, every_gallery) for number in protocol.trials]
+        return [Plan(number, every_query, every_gallery) for number in protocol.trials]
     pool = query if protocol.drawn == "query" else gallery
     grouped = draws.groups(pool, protocol.cameras if protocol.drawn == "gallery" else ())
     if protocol.draw == "official":
@@ -186,12 +196,18 @@ def _plans(query: Labels, gallery: Labels, dataset: Dataset, protocol: Protocol)
     else:
         drawn = [draws.python_draw(grouped, t, protocol.shots) for t in protocol.trials]
     return [
-        _Plan(number, rows, every_gallery) if protocol.drawn == "query" else _Plan(number, every_query, rows)
+        Plan(number, rows, every_gallery) if protocol.drawn == "query" else Plan(number, every_query, rows)
         for number, rows in zip(protocol.trials, drawn, strict=True)
     ]
 
 
-def _check(features: Features, dataset: Dataset, protocol: Protocol) -> None:
+def _sides(dataset: Dataset, protocol: Protocol) -> tuple[Labels, Labels]:
+    """Return the labels of the split that asks and of the split that is found."""
+    query, gallery = (Labels(s.persons, s.cameras) for s in (dataset.query, dataset.gallery))
+    return (gallery, query) if protocol.turned else (query, gallery)
+
+
+def _check_protocol(dataset: Dataset, protocol: Protocol) -> None:
     if dataset.name != protocol.dataset:
         raise EvaluationError(
             f"the protocol {protocol.name} is for {protocol.dataset}, not for {dataset.name}"
@@ -201,6 +217,9 @@ def _check(features: Features, dataset: Dataset, protocol: Protocol) -> None:
             f"the dataset was read at identity split {dataset.trial}, the protocol asks for "
             f"{', '.join(map(str, protocol.trials))}; open the dataset at the protocol's split"
         )
+
+
+def _check(features: Features, dataset: Dataset) -> None:
     for split, vectors in ((dataset.query, features.query), (dataset.gallery, features.gallery)):
         if vectors.ndim != 2 or len(vectors) != len(split):
             raise EvaluationError(
