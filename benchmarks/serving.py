@@ -46,6 +46,7 @@ CLIENTS = (1, 8, 32)
 PICTURES = 64
 LEAST_RATIO = 0.85
 START_WITHIN_S = 60.0
+QUIET_CORES = 0.1
 EMBED = "/vireid.v1.RetrievalService/Embed"
 
 
@@ -469,6 +470,9 @@ def report(figures: dict[str, dict[str, float]], verdicts: list[dict[str, Any]])
     print("  ".join(f"{word:>16}" for word in head))
     for name, figure in figures.items():
         print("  ".join([f"{name:>16}", *(f"{value:>16.2f}" for value in figure.values())]))
+    disturbed = max(figure["foreign_cores"] for figure in figures.values())
+    if disturbed > QUIET_CORES:
+        print(f"note: other processes used up to {disturbed:.2f} cores meanwhile; repeat on a quiet machine")
     for verdict in verdicts:
         print(
             verdict["name"], f"{verdict['ratio']:.3f}", verdict["goal"], "pass" if verdict["pass"] else "miss"
