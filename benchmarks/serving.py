@@ -10,44 +10,32 @@ show the server alone. Rounds alternate between raw and served, and a ratio is t
 Images on which server and raw disagree end the run.
 """
 
-import asyncio
-import io
 import json
-import multiprocessing
 import os
 import platform
-import resource
 import signal
 import socket
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import urllib.request
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Annotated, Any
 
-import grpc
 import numpy as np
 import onnxruntime
-import simplejpeg
 import typer
-from PIL import Image, ImageFilter
+from generators.serving_load import PICTURES, Worker
 
 from vireid import bundle as bundles
-from vireid.proto import retrieval_pb2 as pb
 
 CLIENTS = (1, 8, 32)
-PICTURES = 64
 LEAST_RATIO = 0.85
 START_WITHIN_S = 60.0
 QUIET_CORES = 0.1
-EMBED = "/vireid.v1.RetrievalService/Embed"
 
 
 @dataclass(frozen=True)
@@ -70,22 +58,27 @@ class Case:
     name: str
     phases: list[Phase] = field(default_factory=list)
 
-    def summary(self, raw: list[Phase]) -> dict[str, float]:
+    @property
+    def per_cpu_s(self) -> float:
+        """Images for each CPU second of what makes them: the server's, or raw's own; no client's."""
+        return statistics.median(
+            phase.images / (phase.server_cpu_s or phase.own_cpu_s) for phase in self.phases
+        )
+
+    def summary(self, raw: "Case") -> dict[str, float]:
         """Give the figures of all rounds."""
         latencies = [ms for phase in self.phases for ms in phase.latencies_ms]
         served = statistics.median(phase.rate for phase in self.phases)
-        worker_cpu = [phase.server_cpu_s or phase.own_cpu_s for phase in self.phases]
         return {
             "images_per_s": served,
             "ratio_to_raw": statistics.median(
-                phase.rate / base.rate for phase, base in zip(self.phases, raw, strict=True)
+                phase.rate / base.rate for phase, base in zip(self.phases, raw.phases, strict=True)
             ),
             "p50_ms": quantile(latencies, 0.50),
             "p95_ms": quantile(latencies, 0.95),
             "p99_ms": quantile(latencies, 0.99),
-            "images_per_worker_cpu_s": statistics.median(
-                phase.images / cpu for phase, cpu in zip(self.phases, worker_cpu, strict=True)
-            ),
+            "images_per_worker_cpu_s": self.per_cpu_s,
+            "ratio_per_cpu_s": self.per_cpu_s / raw.per_cpu_s,
             "load_generator_cores": statistics.median(p.own_cpu_s / p.wall_s for p in self.phases),
             "foreign_cores": statistics.median(p.foreign_share for p in self.phases),
         }
@@ -94,210 +87,6 @@ class Case:
 def quantile(values: list[float], share: float) -> float:
     """Give the smallest value that at least this share does not exceed."""
     return float(np.quantile(values, share, method="inverted_cdf"))
-
-
-def pictures(count: int = PICTURES) -> list[bytes]:
-    """Draw person-sized JPEG crops: blurred blocks of colour with grain, near 10 kB."""
-    draw = np.random.default_rng(0)
-    encoded = []
-    for _ in range(count):
-        height = int(draw.integers(200, 320))
-        blocks = draw.integers(0, 255, (8, 4, 3), dtype=np.uint8)
-        image = Image.fromarray(blocks).resize((height // 2, height), Image.Resampling.BICUBIC)
-        image = image.filter(ImageFilter.GaussianBlur(2))
-        grain = draw.normal(0, 6, (height, height // 2, 1))
-        noisy = np.clip(np.asarray(image) + grain, 0, 255).astype(np.uint8)
-        out = io.BytesIO()
-        Image.fromarray(noisy).save(out, "JPEG", quality=88)
-        encoded.append(out.getvalue())
-    return encoded
-
-
-# ---- raw: decode, resize, run ------------------------------------------------
-class Raw:
-    """Threads with a one-thread session each."""
-
-    def __init__(self, path: Path, threads: int) -> None:
-        bundle = bundles.read(path)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        model = bundle.file(bundle.manifest.model.file)
-        self._size = (bundle.preprocess.width, bundle.preprocess.height)
-        self._sessions = [
-            onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-            for _ in range(threads)
-        ]
-        self._pictures = pictures()
-        self._visible = np.zeros(1, dtype=np.int64)
-
-    def embed(self, number: int, session: int = 0) -> np.ndarray:
-        """Embed one picture."""
-        rgb = simplejpeg.decode_jpeg(self._pictures[number % PICTURES], colorspace="RGB")
-        pixels = np.asarray(Image.fromarray(rgb).resize(self._size, Image.Resampling.BILINEAR))
-        feeds = {"images": pixels[None], "modality": self._visible}
-        return self._sessions[session].run(None, feeds)[0][0]
-
-    def load(self, threads: int, seconds: float) -> list[float]:
-        """Work in some threads; latencies in milliseconds."""
-        return looped(threads, seconds, lambda thread: lambda number: self.embed(number, thread))
-
-
-def looped(threads: int, seconds: float, work_of: Callable[[int], Callable[[int], object]]) -> list[float]:
-    """Let threads work in a loop; the latency of each piece that ended in time, in milliseconds."""
-    latencies: list[list[float]] = [[] for _ in range(threads)]
-    ends = time.perf_counter() + seconds
-
-    def loop(thread: int) -> None:
-        work = work_of(thread)
-        number = thread
-        while True:
-            began = time.perf_counter()
-            work(number)
-            now = time.perf_counter()
-            if now > ends:
-                return
-            latencies[thread].append((now - began) * 1e3)
-            number += threads
-
-    running = [threading.Thread(target=loop, args=(thread,)) for thread in range(threads)]
-    for thread in running:
-        thread.start()
-    for thread in running:
-        thread.join()
-    return [ms for each in latencies for ms in each]
-
-
-# ---- the load generator ------------------------------------------------------
-class HttpLoad:
-    """Keep-alive sockets, one thread each; the least a client can cost in Python."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._requests = [
-            b"POST /v1/embed?modality=visible HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\n"
-            b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
-            for body in pictures()
-        ]
-
-    def load(self, clients: int, seconds: float) -> list[float]:
-        """Ask with some clients; latencies in milliseconds."""
-        return looped(clients, seconds, lambda _: self._caller())
-
-    def _caller(self) -> Callable[[int], object]:
-        sock = socket.create_connection(("127.0.0.1", self._port))
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return lambda number: self.ask(sock, number)
-
-    def ask(self, sock: socket.socket, number: int) -> bytes:
-        """Send one picture; the body of the answer."""
-        sock.sendall(self._requests[number % PICTURES])
-        data = sock.recv(65536)
-        while (head := data.find(b"\r\n\r\n")) < 0:
-            data += sock.recv(65536)
-        lower = data[:head].lower()
-        if not data.startswith(b"HTTP/1.1 200"):
-            raise RuntimeError(f"the server answered {data[:300]!r}")
-        at = lower.index(b"content-length:") + 15
-        length = int(lower[at : lower.find(b"\r\n", at) % (head + 1)])
-        while len(data) < head + 4 + length:
-            data += sock.recv(65536)
-        return data[head + 4 :]
-
-    def embed(self, number: int) -> np.ndarray:
-        """Give one picture's embedding."""
-        sock = socket.create_connection(("127.0.0.1", self._port))
-        with sock:
-            return np.asarray(json.loads(self.ask(sock, number))["embedding"], dtype=np.float32)
-
-
-class GrpcLoad:
-    """Coroutines over one channel; messages are written and read as bytes."""
-
-    def __init__(self, port: int) -> None:
-        self._address = f"127.0.0.1:{port}"
-        self._requests = [
-            pb.EmbedRequest(
-                inputs=[pb.ImageInput(data=body, modality=pb.MODALITY_VISIBLE)]
-            ).SerializeToString()
-            for body in pictures()
-        ]
-
-    def load(self, clients: int, seconds: float) -> list[float]:
-        """Ask with some clients; latencies in milliseconds."""
-        return asyncio.run(self._load(clients, seconds))
-
-    async def _load(self, clients: int, seconds: float) -> list[float]:
-        latencies: list[float] = []
-        async with grpc.aio.insecure_channel(self._address) as channel:
-            ask = channel.unary_unary(EMBED)
-            await ask(self._requests[0])
-            ends = time.perf_counter() + seconds
-
-            async def caller(first: int) -> None:
-                number = first
-                while True:
-                    began = time.perf_counter()
-                    await ask(self._requests[number % PICTURES])
-                    now = time.perf_counter()
-                    if now > ends:
-                        return
-                    latencies.append((now - began) * 1e3)
-                    number += clients
-
-            await asyncio.gather(*(caller(first) for first in range(clients)))
-        return latencies
-
-    def embed(self, number: int) -> np.ndarray:
-        """Give one picture's embedding."""
-        with grpc.insecure_channel(self._address) as channel:
-            reply = pb.EmbedResponse.FromString(channel.unary_unary(EMBED)(self._requests[number]))
-        return np.frombuffer(reply.results[0].embedding.f32_le, dtype="<f4")
-
-
-def work(pipe: Connection, kind: str, argument: Any) -> None:
-    """Be one of the processes: answer (method, arguments) until told to end."""
-    made = {
-        "raw": lambda: Raw(*argument),
-        "http": lambda: HttpLoad(argument),
-        "grpc": lambda: GrpcLoad(argument),
-    }
-    worker = made[kind]()
-    pipe.send("ready")
-    while (order := pipe.recv()) is not None:
-        method, arguments = order
-        began, cpu = time.perf_counter(), own_cpu_s()
-        answer = getattr(worker, method)(*arguments)
-        pipe.send((answer, own_cpu_s() - cpu, time.perf_counter() - began))
-
-
-def own_cpu_s() -> float:
-    """CPU seconds this process has used."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
-
-
-class Worker:
-    """A process of this benchmark, and the pipe to it."""
-
-    def __init__(self, kind: str, argument: Any) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=work, args=(theirs, kind, argument), daemon=True)
-        self._process.start()
-        if self._pipe.recv() != "ready":
-            raise RuntimeError(f"the {kind} process did not start")
-
-    def ask(self, method: str, *arguments: Any) -> tuple[Any, float, float]:
-        """Call a method there: its answer, its CPU seconds, its wall seconds."""
-        self._pipe.send((method, arguments))
-        answer: tuple[Any, float, float] = self._pipe.recv()
-        return answer
-
-    def end(self) -> None:
-        """Let the process end."""
-        self._pipe.send(None)
-        self._process.join(10)
 
 
 # ---- the server --------------------------------------------------------------
@@ -385,7 +174,7 @@ def agree(raw: Worker, other: Worker, name: str) -> float:
     return min(cosines)
 
 
-def judge(cases: dict[str, Case], raw: list[Phase], raw_one: Case) -> list[dict[str, Any]]:
+def judge(cases: dict[str, Case], raw: Case, raw_one: Case) -> list[dict[str, Any]]:
     """Hold the figures against the goals."""
     verdicts = []
     for wire in ("http", "grpc"):
@@ -441,8 +230,8 @@ def main(
             for worker in (raw_worker, *wires.values()):
                 worker.end()
             served.end()
-    figures = {case.name: case.summary(raw.phases) for case in (raw, raw_one, *cases.values())}
-    verdicts = judge(cases, raw.phases, raw_one)
+    figures = {case.name: case.summary(raw) for case in (raw, raw_one, *cases.values())}
+    verdicts = judge(cases, raw, raw_one)
     report(figures, verdicts)
     if json_path is not None:
         document = {
@@ -463,8 +252,9 @@ def report(figures: dict[str, dict[str, float]], verdicts: list[dict[str, Any]])
         "p50 ms",
         "p95 ms",
         "p99 ms",
-        "img/worker CPU s",
-        "generator cores",
+        "images/CPU s",
+        "of raw/CPU s",
+        "client cores",
         "foreign cores",
     )
     print("  ".join(f"{word:>16}" for word in head))
