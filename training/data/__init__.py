@@ -1,0 +1,1 @@
+"""Batches: decoded crops, augmentation, sampling. Loaders yield an index, never a person."""

@@ -1,0 +1,74 @@
+"""Augmentation of training crops, on float tensors 0..255; never at evaluation.
+
+Mirror, pad and crop, random erasing (Zhong et al., AAAI 2020), channel exchange and grey for visible images
+(Ye et al., Channel Augmented Joint Learning, ICCV 2021).
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from training.settings import DataSettings
+
+ERASED_SHARE = (0.02, 0.4)
+ERASED_ASPECT = (0.3, 3.3)
+GREY = torch.tensor([0.299, 0.587, 0.114])
+
+
+def augment(images: Tensor, modality: Tensor, wanted: DataSettings, random: torch.Generator) -> Tensor:
+    """Vary a batch.
+
+    Args:
+        images: RGB 0..255, float, (B, H, W, 3).
+        modality: 0 visible, 1 infrared, (B,).
+        wanted: chances and sizes.
+        random: source of chance.
+
+    Returns:
+        The same shape.
+    """
+    varied = [
+        _one(image, kind == 0, wanted, random) for image, kind in zip(images, modality.tolist(), strict=True)
+    ]
+    return torch.stack(varied)
+
+
+def _one(image: Tensor, visible: bool, wanted: DataSettings, random: torch.Generator) -> Tensor:
+    if _chance(random) < wanted.flip:
+        image = image.flip(1)
+    if wanted.pad:
+        image = _shift(image, wanted.pad, random)
+    if visible:
+        draw = _chance(random)
+        if draw < wanted.exchange:
+            channel = int(torch.randint(3, (1,), generator=random))
+            image = image[..., channel : channel + 1].expand(-1, -1, 3).clone()
+        elif draw < wanted.exchange + wanted.grey:
+            image = (image @ GREY)[..., None].expand(-1, -1, 3).clone()
+    if _chance(random) < wanted.erase:
+        image = _erase(image, random)
+    return image
+
+
+def _shift(image: Tensor, pad: int, random: torch.Generator) -> Tensor:
+    height, width, _ = image.shape
+    wide = F.pad(image.permute(2, 0, 1), (pad, pad, pad, pad)).permute(1, 2, 0)
+    up, left = (int(place) for place in torch.randint(2 * pad + 1, (2,), generator=random))
+    return wide[up : up + height, left : left + width]
+
+
+def _erase(image: Tensor, random: torch.Generator) -> Tensor:
+    height, width, _ = image.shape
+    share = ERASED_SHARE[0] + (ERASED_SHARE[1] - ERASED_SHARE[0]) * _chance(random)
+    aspect = ERASED_ASPECT[0] * (ERASED_ASPECT[1] / ERASED_ASPECT[0]) ** _chance(random)
+    tall = min(height, max(1, round((share * height * width * aspect) ** 0.5)))
+    wide = min(width, max(1, round((share * height * width / aspect) ** 0.5)))
+    up = int(_chance(random) * (height - tall + 1))
+    left = int(_chance(random) * (width - wide + 1))
+    image = image.clone()
+    image[up : up + tall, left : left + wide] = image.mean((0, 1))
+    return image
+
+
+def _chance(random: torch.Generator) -> float:
+    return float(torch.rand(1, generator=random))

@@ -1,0 +1,46 @@
+"""Batches for a method: images, modality, index. Never a person."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from training.data.augment import augment
+from training.data.images import Images
+from training.data.samplers import IdentitySampler
+from training.settings import DataSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one step sees.
+
+    Attributes:
+        images: augmented, RGB 0..255, float, (B, H, W, 3).
+        modality: 0 visible, 1 infrared, (B,).
+        index: place in the training split, (B,).
+    """
+
+    images: Tensor
+    modality: Tensor
+    index: Tensor
+
+
+def batches(
+    images: Images, sampler: IdentitySampler, wanted: DataSettings, *, epoch: int, seed: int
+) -> Iterator[Batch]:
+    """Load the batches of one epoch; a pure function of its arguments.
+
+    Args:
+        images: of the training split.
+        sampler: says which.
+        wanted: augmentation.
+        epoch: from 0.
+        seed: of the run.
+    """
+    random = torch.Generator().manual_seed(seed * 100_003 + epoch)
+    for index in sampler.epoch(epoch):
+        modality = torch.from_numpy(images.modality[index])
+        crops = torch.from_numpy(images.get(index)).float()
+        yield Batch(augment(crops, modality, wanted, random), modality, torch.from_numpy(index))

@@ -1,0 +1,35 @@
+"""The batch-hard triplet loss, within a batch or across modalities.
+
+Hermans et al., In Defense of the Triplet Loss for Person Re-Identification, 2017, equation 5.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def batch_hard(features: Tensor, labels: Tensor, margin: float, modality: Tensor | None = None) -> Tensor:
+    """Average, over anchors, of margin + farthest positive - nearest negative, cut at 0.
+
+    Args:
+        features: any length; they are normalised here, (B, D).
+        labels: classes, (B,).
+        margin: of distances between unit vectors.
+        modality: if given, positives and negatives are of the other modality than the anchor, (B,).
+
+    Returns:
+        A scalar; 0 if no anchor has both a positive and a negative.
+    """
+    unit = F.normalize(features.float())
+    distance = (2 - 2 * unit @ unit.T).clamp(min=1e-12).sqrt()
+    same = labels[:, None] == labels[None]
+    may = ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    if modality is not None:
+        may &= modality[:, None] != modality[None]
+    positive, negative = same & may, ~same & may
+    anchors = positive.any(1) & negative.any(1)
+    if not anchors.any():
+        return features.sum() * 0
+    farthest = distance.masked_fill(~positive, -torch.inf).amax(1)
+    nearest = distance.masked_fill(~negative, torch.inf).amin(1)
+    return F.relu(margin + farthest[anchors] - nearest[anchors]).mean()

@@ -1,0 +1,75 @@
+"""The supervised baseline: identity loss and batch-hard triplets within a batch and across modalities.
+
+The field's two-stream baseline (Ye et al., AGW, TPAMI 2021, section 4, without attention). One of the two places that read
+``Sample.person``; the other is evaluation.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from training import losses
+from training.data.loaders import Batch
+from training.models.two_stream import TwoStream
+from training.settings import MethodSettings
+from vireid.arrays import Int64Array
+from vireid.datasets.split import Split
+from vireid.errors import TrainingError
+
+
+class Supervised:
+    """Learns from true identities.
+
+    Args:
+        network: to be trained.
+        train: its persons are the labels.
+        wanted: weights of the losses.
+
+    Raises:
+        TrainingError: an image's person is unknown.
+    """
+
+    def __init__(self, network: TwoStream, train: Split, wanted: MethodSettings) -> None:
+        persons = train.persons
+        if (persons < 0).any():
+            raise TrainingError(
+                f"{int((persons < 0).sum())} training images have no person; the supervised method needs all of them"
+            )
+        names, labels = np.unique(persons, return_inverse=True)
+        self._labels = labels.astype(np.int64)
+        self._wanted = wanted
+        classifier = nn.Linear(network.dim, len(names), bias=False)
+        nn.init.normal_(classifier.weight, std=0.001)
+        self._network = network
+        self._classifier = classifier
+        self._modules = nn.ModuleDict({"model": network, "classifier": classifier})
+
+    @property
+    def modules(self) -> nn.ModuleDict:
+        """Everything that is learnt and saved."""
+        return self._modules
+
+    @property
+    def network(self) -> TwoStream:
+        """The network that will be exported."""
+        return self._network
+
+    def begin_epoch(self, _epoch: int) -> Int64Array:
+        """Return the true labels."""
+        return self._labels
+
+    def step(self, batch: Batch) -> Mapping[str, Tensor]:
+        """Compute the losses of a batch."""
+        labels = torch.from_numpy(self._labels).to(batch.index.device)[batch.index]
+        seen = self._network.features(batch.images, batch.modality)
+        wanted = self._wanted
+        identity = losses.identity(self._classifier(seen.necked), labels, wanted.label_smoothing)
+        triplet = losses.batch_hard(seen.pooled, labels, wanted.margin)
+        cross = losses.batch_hard(seen.pooled, labels, wanted.margin, batch.modality)
+        total = identity + wanted.triplet_weight * triplet + wanted.cross_weight * cross
+        return {"identity": identity, "triplet": triplet, "cross": cross, "total": total}
+
+    def after_step(self, _batch: Batch) -> None:
+        """Do nothing: this method has no memory."""
