@@ -87,7 +87,7 @@ def search_reply_of(document: Document) -> SearchReply:
         hits=tuple(hit_of(hit) for hit in document["hits"]),
         modality=Modality.of(query["modality"]),
         confidence=query["modality_confidence"],
-        warnings=tuple(Warned(each["code"], each["message"]) for each in document["warnings"]),
+        warnings=_warnings_of(document),
         items_total=coverage["items_total"],
         items_searched=coverage["items_searched"],
         space_id=document["space_id"],
@@ -103,7 +103,12 @@ def embedding_of(document: Document) -> Embedding:
         space_id=document["space_id"],
         modality=Modality.of(document["modality"]),
         confidence=document["modality_confidence"],
+        warnings=_warnings_of(document),
     )
+
+
+def _warnings_of(document: Document) -> tuple[Warned, ...]:
+    return tuple(Warned(each["code"], each["message"]) for each in document["warnings"])
 
 
 def put_reply_of(document: Document) -> PutReply:

@@ -40,12 +40,14 @@ class Embedding:
         space_id: the space it belongs to.
         modality: as used by the model.
         confidence: of the automatic decision, 1.0 when the caller said so.
+        warnings: for example ``MODALITY_MISMATCH``.
     """
 
     values: tuple[float, ...]
     space_id: str
     modality: Modality
     confidence: float
+    warnings: tuple[Warned, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 Pure functions, shared by the synchronous and the asynchronous client. Knows no channel.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -193,7 +193,7 @@ def _search_reply(message: pb.SearchResponse) -> SearchReply:
         hits=tuple(convert.hit_of(hit) for hit in message.hits),
         modality=convert.known_modality_of(message.query_modality, "query_modality"),
         confidence=message.modality_confidence,
-        warnings=tuple(Warned(warning.code, warning.message) for warning in message.warnings),
+        warnings=_warnings(message.warnings),
         items_total=message.coverage.items_total,
         items_searched=message.coverage.items_searched,
         space_id=message.space_id,
@@ -222,7 +222,12 @@ def _embedded(result: pb.EmbedResult) -> Embedding | VireidError:
         space_id=result.embedding.space_id,
         modality=convert.known_modality_of(result.modality),
         confidence=result.modality_confidence,
+        warnings=_warnings(result.warnings),
     )
+
+
+def _warnings(messages: Iterable[pb.ServiceWarning]) -> tuple[Warned, ...]:
+    return tuple(Warned(message.code, message.message) for message in messages)
 
 
 def _galleries_reply(message: pb.ListGalleriesResponse) -> tuple[GalleryInfo, ...]:

@@ -18,6 +18,7 @@ from server.answers import (
     SearchRequest,
     Timing,
     VectorQuery,
+    Warned,
 )
 from vireid.arrays import Float32Array
 from vireid.errors import InvalidRequest
@@ -95,9 +96,7 @@ def search_response_to(answer: SearchAnswer) -> pb.SearchResponse:
         hits=[convert.hit_to(hit) for hit in answer.hits],
         query_modality=convert.modality_to(answer.modality),
         modality_confidence=answer.confidence,
-        warnings=[
-            pb.ServiceWarning(code=warning.code, message=warning.message) for warning in answer.warnings
-        ],
+        warnings=_warnings_to(answer.warnings),
         coverage=pb.Coverage(items_total=answer.items_total, items_searched=answer.items_searched),
         timing=timing_to(answer.timing),
         space_id=answer.space_id,
@@ -111,6 +110,7 @@ def embed_result_to(embedded: Embedded, space_id: str) -> pb.EmbedResult:
         embedding=pb.Embedding(space_id=space_id, f32_le=embedded.vector.astype("<f4", copy=False).tobytes()),
         modality=convert.modality_to(embedded.modality),
         modality_confidence=embedded.confidence,
+        warnings=_warnings_to(embedded.warnings),
     )
 
 
@@ -149,6 +149,10 @@ def slowest(timings: Iterable[Timing], total_s: float) -> Timing:
         batch_size=max(timing.batch_size for timing in known),
         device=known[0].device,
     )
+
+
+def _warnings_to(warnings: Iterable[Warned]) -> list[pb.ServiceWarning]:
+    return [pb.ServiceWarning(code=warning.code, message=warning.message) for warning in warnings]
 
 
 def _vector_of(data: bytes) -> Float32Array:

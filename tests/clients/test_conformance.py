@@ -142,6 +142,18 @@ def test_embed(everyone: list[Any], draw: Callable[..., bytes]) -> None:
         assert (other.space_id, other.modality) == (first.space_id, first.modality)
 
 
+def test_a_picture_that_contradicts_its_label_is_noted(client: Any, people: str, draw: Any) -> None:
+    colourful = draw(1)
+    for reply in (
+        client("embed", colourful, Modality.INFRARED),
+        client("search", people, colourful, modality=Modality.INFRARED),
+    ):
+        (warning,) = reply.warnings
+        assert warning.code == "MODALITY_MISMATCH"
+        assert reply.modality is Modality.INFRARED
+    assert client("embed", colourful).warnings == ()
+
+
 def test_galleries(client: Any) -> None:
     name = f"made-{uuid.uuid4().hex[:8]}"
     made = client("create_gallery", name, store_images=False)

@@ -55,16 +55,18 @@ class EmbedResponse(_message.Message):
     def __init__(self, results: _Optional[_Iterable[_Union[EmbedResult, _Mapping]]] = ..., timing: _Optional[_Union[ServerTiming, _Mapping]] = ...) -> None: ...
 
 class EmbedResult(_message.Message):
-    __slots__ = ("embedding", "error", "modality", "modality_confidence")
+    __slots__ = ("embedding", "error", "modality", "modality_confidence", "warnings")
     EMBEDDING_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
     MODALITY_FIELD_NUMBER: _ClassVar[int]
     MODALITY_CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
     embedding: Embedding
     error: ItemError
     modality: Modality
     modality_confidence: float
-    def __init__(self, embedding: _Optional[_Union[Embedding, _Mapping]] = ..., error: _Optional[_Union[ItemError, _Mapping]] = ..., modality: _Optional[_Union[Modality, str]] = ..., modality_confidence: _Optional[float] = ...) -> None: ...
+    warnings: _containers.RepeatedCompositeFieldContainer[ServiceWarning]
+    def __init__(self, embedding: _Optional[_Union[Embedding, _Mapping]] = ..., error: _Optional[_Union[ItemError, _Mapping]] = ..., modality: _Optional[_Union[Modality, str]] = ..., modality_confidence: _Optional[float] = ..., warnings: _Optional[_Iterable[_Union[ServiceWarning, _Mapping]]] = ...) -> None: ...
 
 class Filter(_message.Message):
     __slots__ = ("camera_ids", "exclude_camera_ids", "captured_from", "captured_to", "modalities", "person_ids", "exclude_item_ids", "attributes")
