@@ -14,32 +14,36 @@ from typer.main import get_command as typer_command
 
 from vireid import bundle
 
-MAKE_DEFAULT = (
-    "default-bundle",
-    "export.default_bundle_command",
-    "Make and measure the bundle that comes with vireid.",
-)
+# name -> (module that holds `app`, one line for --help): what needs torch
+ON_DEMAND = {
+    "onnx": ("export.onnx_command", "Write a training run as one proven ONNX graph."),
+    "default-bundle": (
+        "export.default_bundle_command",
+        "Make and measure the bundle that comes with vireid.",
+    ),
+}
 
 
 class _Commands(TyperGroup):
-    """The commands of this module, and ``default-bundle`` on demand."""
+    """The commands of this module, and what needs torch on demand."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Name the commands."""
-        return [*super().list_commands(ctx), MAKE_DEFAULT[0]]
+        return [*ON_DEMAND, *super().list_commands(ctx)]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return a command, importing what needs torch only when it is called."""
-        if cmd_name != MAKE_DEFAULT[0]:
+        if cmd_name not in ON_DEMAND:
             return super().get_command(ctx, cmd_name)
-        return typer_command(importlib.import_module(MAKE_DEFAULT[1]).app)
+        return typer_command(importlib.import_module(ON_DEMAND[cmd_name][0]).app)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """List the commands without importing torch."""
         own = [(name, super(_Commands, self).get_command(ctx, name)) for name in super().list_commands(ctx)]
-        rows = [(name, command.get_short_help_str(limit=80)) for name, command in own if command]
+        rows = [(name, line) for name, (_, line) in ON_DEMAND.items()]
+        rows += [(name, command.get_short_help_str(limit=80)) for name, command in own if command]
         with formatter.section("Commands"):
-            formatter.write_dl([*rows, (MAKE_DEFAULT[0], MAKE_DEFAULT[2])])
+            formatter.write_dl(rows)
 
 
 app = typer.Typer(
