@@ -4,12 +4,12 @@
 PYTHON ?= python3
 VENV   ?= .venv
 PIP     = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints/ci.txt
-PORT   ?= 8080
+PORT   ?=
 export OMP_NUM_THREADS ?= 2
 
 .PHONY: help demo test check bench protos test-slow test-gpu test-soak test-browser clean
 help:
-	@echo 'make demo    install, then serve a drawn gallery (PORT=8080)'
+	@echo 'make demo    install, then serve a drawn gallery (PORT=8080 to choose)'
 	@echo 'make test    install, check, and run the tests'
 	@echo 'make check   format, lint, types, import contracts, house rules'
 	@echo 'make bench   the benchmarks, quick form'
@@ -28,7 +28,7 @@ $(VENV)/.dev: pyproject.toml constraints/ci.txt | $(VENV)/bin/python
 	@touch $@ $(VENV)/.run
 
 demo: $(VENV)/.run
-	@exec $(VENV)/bin/vireid demo --http-port $(PORT)
+	@exec $(VENV)/bin/vireid demo $(if $(PORT),--http-port $(PORT))
 
 check: $(VENV)/.dev
 	$(VENV)/bin/ruff format --check .
