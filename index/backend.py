@@ -36,6 +36,14 @@ class Backend(Protocol):
         """
         ...
 
+    def vectors(self, ids: Int64Array) -> Float32Array:
+        """Return the vectors of ids, (N, D), to the last bit as they were added.
+
+        Raises:
+            ValueError: an id is not held.
+        """
+        ...
+
     def search(
         self, queries: Float32Array, k: int, allow: Int64Array | None = None
     ) -> tuple[Float32Array, Int64Array]:
@@ -47,8 +55,9 @@ class Backend(Protocol):
             allow: if given, only these ids may be found; ids not held are ignored.
 
         Returns:
-            Scores, best first, (Q, n), and ids, (Q, n), with n = min(k, vectors that may be found). Equal
-            scores are ordered by ascending id. Never padded.
+            Scores, best first, (Q, n), and ids, (Q, n), with n = min(k, vectors that may be found). Scores
+            are those of ``index.ranking.settle``, the same from every backend; equal ones are ordered by
+            ascending id, at the k-th place too. Never padded.
 
         Raises:
             EmbeddingNotFinite: a query holds NaN or infinity.

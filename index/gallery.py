@@ -1,81 +1,36 @@
 """A gallery: durable records, a vector index over them, and filtered exact search.
 
-The SQLite file is the truth; the index and the columns that filters read are rebuilt from it at every start.
-One writer at a time, readers see a whole state. Knows no images and no model.
+The SQLite file is the truth; the index and the columns that filters read are rebuilt from it at every start. One
+writer at a time, many readers, who see a whole state and never wait for the disk. Knows no images and no model.
 """
 
-import re
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from index import limits
+from index.answers import Found, Labelled, Receipt
 from index.backend import Backend
 from index.columns import Columns
-from index.exact import ExactBackend, check_finite
+from index.exact import ExactBackend
 from index.faiss_cpu import FaissBackend
-from index.records import Enrolment, Records, Row
+from index.gate import Gate
+from index.limits import ITEM_ID
+from index.records import Records
+from index.rows import Enrolment, Row
 from vireid.arrays import Float32Array, Int64Array
-from vireid.errors import InvalidRequest, ItemNotFound
+from vireid.errors import GalleryNotFound, InvalidRequest, ItemNotFound
 from vireid.types import Filter, GalleryInfo, Hit, Item, ItemMeta, Modality
 
+__all__ = ["BACKENDS", "ITEM_ID", "Enrolment", "Found", "Gallery", "Labelled", "Receipt"]
+
 BACKENDS: dict[str, Callable[[int], Backend]] = {"faiss": FaissBackend, "exact": ExactBackend}
-ITEM_ID = re.compile(r"[A-Za-z0-9._:/-]{1,200}")
-MAX_TOP_K = 1000
-MAX_PAGE = 1000
-UNIT_TOLERANCE = 1e-3
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """The answer to one query row.
-
-    Attributes:
-        hits: best first.
-        items_total: items in the gallery.
-        items_searched: items that pass the filter, all of which were compared.
-        version: the gallery's version that was searched.
-    """
-
-    hits: tuple[Hit, ...]
-    items_total: int
-    items_searched: int
-    version: int
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """What a removal took away, or would take."""
-
-    items: int
-    images: int
-    vectors: int
-    version: int
-
-
-@dataclass(frozen=True, slots=True)
-class Labelled:
-    """Every item that has a person, for evaluation.
-
-    Attributes:
-        item_ids: N ids.
-        persons: N names.
-        cameras: N names.
-        modalities: (N,).
-        vectors: unit rows, (N, D).
-    """
-
-    item_ids: tuple[str, ...]
-    persons: tuple[str, ...]
-    cameras: tuple[str, ...]
-    modalities: Int64Array
-    vectors: Float32Array
 
 
 class Gallery:
-    """One gallery.
+    """One gallery; may be asked by many threads.
 
     Args:
         path: its SQLite file.
@@ -83,42 +38,52 @@ class Gallery:
 
     Raises:
         DataLoss: the file is damaged.
+        StorageError: the disk refuses.
     """
 
     def __init__(self, path: Path, backend: str = "faiss") -> None:
         self._records = Records(path)
-        facts = self._records.facts
-        self._name: str = facts["name"]
-        self._space_id: str = facts["space_id"]
-        self._dim = int(facts["dim"])
-        self._stores_images = facts["stores_images"] == "1"
-        self._lock = threading.RLock()
+        self._dim = self._records.head.dim
+        self._version = self._records.head.version
         self._backend: Backend = BACKENDS[backend](self._dim)
         self._columns = Columns()
-        self._keys: dict[str, int] = {}
-        self._take_in(list(self._records.vectors(self._dim)))
-        self._version = self._records.version
+        self._writer = threading.Lock()
+        self._gate = Gate(self._gone)
+        try:
+            for rows, vectors in self._records.chunks():
+                self._take_in(rows, vectors)
+        except BaseException:
+            self._records.close()
+            raise
 
     @property
     def space_id(self) -> str:
         """The embedding space it is bound to."""
-        return self._space_id
+        return self._records.head.space_id
 
-    def close(self) -> None:
-        """Close the file; nothing can be asked afterwards."""
-        with self._lock:
+    def close(self) -> Receipt:
+        """Wait for who is inside, then close the file; nothing can be asked afterwards.
+
+        Returns:
+            All that it held.
+        """
+        with self._writer:
+            self._gate.close()
             self._records.close()
+            keys = self._columns.passing(Filter())
+            return Receipt(len(keys), self._columns.images(keys), len(keys), self._version)
 
     def info(self) -> GalleryInfo:
         """Describe the gallery."""
-        with self._lock:
+        with self._gate.reading():
+            head = self._records.head
             return GalleryInfo(
-                name=self._name,
-                space_id=self._space_id,
-                dim=self._dim,
+                name=head.name,
+                space_id=head.space_id,
+                dim=head.dim,
                 items=len(self._columns),
                 version=self._version,
-                stores_images=self._stores_images,
+                stores_images=head.stores_images,
             )
 
     def enroll(self, batch: Sequence[Enrolment]) -> list[str]:
@@ -131,27 +96,28 @@ class Gallery:
             ``created``, ``replaced`` or ``unchanged`` for each.
 
         Raises:
-            InvalidRequest: a malformed id or vector; nothing was stored.
+            InvalidRequest: a malformed id, word or vector; nothing was stored.
             EmbeddingNotFinite: NaN or infinity in a vector; nothing was stored.
             StorageError: the disk is full; nothing was stored.
         """
-        for new in batch:
-            self._check(new)
-        with self._lock:
+        settled = limits.settle(batch, self._dim, self._records.head.stores_images)
+        with self._writer:
+            self._gate.check()
+            # only the writer changes the columns, so the writer needs no gate to read them
             outcomes = []
             todo: dict[str, Enrolment] = {}
-            for new in batch:
-                known = new.item_id in self._keys or new.item_id in todo
-                if new.item_id not in todo and self.holds(new.item_id, new.sha256, new.modality, new.meta):
+            for new in settled:
+                if new.item_id not in todo and self._same(new.item_id, new.sha256, new.modality, new.meta):
                     outcomes.append("unchanged")
                     continue
+                known = new.item_id in todo or self._columns.key(new.item_id) is not None
                 outcomes.append("replaced" if known else "created")
-                todo[new.item_id] = self._kept(new)
+                todo[new.item_id] = new
             if todo:
-                added, replaced = self._records.put(list(todo.values()))
-                self._drop(replaced)
-                self._take_in(added)
-                self._version = self._records.version
+                held = (self._columns.key(item_id) for item_id in todo)
+                replaced = [key for key in held if key is not None]
+                rows = self._records.put(list(todo.values()), replaced)
+                self._change(replaced, rows, np.stack([new.vector for new in todo.values()]))
             return outcomes
 
     def holds(self, item_id: str, sha256: str, modality: Modality | None, meta: ItemMeta) -> bool:
@@ -163,13 +129,8 @@ class Gallery:
             modality: None accepts whatever was decided then.
             meta: what is known of it.
         """
-        with self._lock:
-            key = self._keys.get(item_id)
-            if key is None:
-                return False
-            item = self._columns.item(key)
-            same = item.sha256 == sha256 and item.meta == meta
-            return same and modality in (None, item.modality)
+        with self._gate.reading():
+            return self._same(item_id, sha256, modality, meta)
 
     def search(
         self,
@@ -186,21 +147,24 @@ class Gallery:
             filter: which items may be hit.
             min_score: hits below this cosine are left out.
 
+        Returns:
+            For each query its hits, best first; equal scores in the order of enrolment.
+
         Raises:
-            InvalidRequest: ``k`` or a shape is out of range.
+            InvalidRequest: ``k``, the filter, ``min_score`` or a query is out of range.
             EmbeddingNotFinite: NaN or infinity in a query.
         """
-        self.check_top_k(k)
-        if queries.ndim != 2 or queries.shape[1] != self._dim:
-            raise InvalidRequest(
-                f"found queries {queries.shape}; expected (Q, {self._dim})", field="embedding"
-            )
-        with self._lock:
+        limits.check_top_k(k)
+        limits.check_filter(filter)
+        limits.check_min_score(min_score)
+        limits.check_embeddings(queries, self._dim)
+        with self._gate.reading():
+            total = len(self._columns)
             allow = None if filter.is_empty else self._columns.passing(filter)
-            scores, keys = self._backend.search(queries, k, allow)
-            searched = len(self._columns) if allow is None else len(allow)
+            searched = total if allow is None else len(allow)
+            scores, keys = self._backend.search(queries, k, None if searched == total else allow)
             return [
-                Found(self._hits(row, found, min_score), len(self._columns), searched, self._version)
+                Found(self._hits(row, found, min_score), total, searched, self._version)
                 for row, found in zip(scores, keys, strict=True)
             ]
 
@@ -211,13 +175,7 @@ class Gallery:
         Raises:
             InvalidRequest: ``k`` is not 1 to 1000.
         """
-        if not 1 <= k <= MAX_TOP_K:
-            raise InvalidRequest(
-                f"top_k is {k}; expected 1 to {MAX_TOP_K}",
-                field="top_k",
-                reason="TOP_K_OUT_OF_RANGE",
-                metadata={"limit": str(MAX_TOP_K)},
-            )
+        limits.check_top_k(k)
 
     def item(self, item_id: str) -> Item:
         """Describe an item.
@@ -225,8 +183,8 @@ class Gallery:
         Raises:
             ItemNotFound: no such item.
         """
-        with self._lock:
-            return self._columns.item(self._key(item_id))
+        with self._gate.reading():
+            return self._held(item_id)[1]
 
     def vector(self, item_id: str) -> Float32Array:
         """Return an item's embedding, (D,).
@@ -234,9 +192,10 @@ class Gallery:
         Raises:
             ItemNotFound: no such item.
         """
-        with self._lock:
-            self._key(item_id)
-            return self._records.vector(item_id, self._dim)
+        with self._gate.reading():
+            key, _ = self._held(item_id)
+            vector: Float32Array = self._backend.vectors(np.array([key], np.int64))[0]
+            return vector
 
     def image(self, item_id: str) -> bytes:
         """Return an item's encoded image.
@@ -244,17 +203,19 @@ class Gallery:
         Raises:
             ItemNotFound: no such item.
             ImageNotStored: it was not kept.
+            DataLoss: it is damaged.
         """
-        return self._records.picture(item_id, "image")
+        return self._picture(item_id, self._records.image)
 
     def thumbnail(self, item_id: str) -> bytes:
         """Return an item's thumbnail, a JPEG.
 
         Raises:
             ItemNotFound: no such item.
-            ImageNotStored: it was not kept.
+            ImageNotStored: there is none.
+            DataLoss: it is damaged.
         """
-        return self._records.picture(item_id, "thumbnail")
+        return self._picture(item_id, self._records.thumbnail)
 
     def items(
         self,
@@ -273,34 +234,22 @@ class Gallery:
             The items, and the cursor of the next page, empty after the last.
 
         Raises:
-            InvalidRequest: the limit or the cursor is malformed.
+            InvalidRequest: the filter, the limit or the cursor is malformed.
         """
-        if not 1 <= limit <= MAX_PAGE:
-            raise InvalidRequest(f"limit is {limit}; expected 1 to {MAX_PAGE}", field="limit")
-        if cursor and not cursor.isdecimal():
-            raise InvalidRequest(f"found cursor {cursor!r}; expected one that a listing gave", field="cursor")
-        after = int(cursor or 0)
-        with self._lock:
+        limits.check_filter(filter)
+        after = limits.check_page(limit, cursor)
+        with self._gate.reading():
             keys = self._columns.passing(filter)
             page = keys[np.searchsorted(keys, after, side="right") :][: limit + 1]
-            items = [self._columns.item(int(key)) for key in page[:limit]]
+            items = self._columns.items(page[:limit])
             return items, str(page[limit - 1]) if len(page) > limit else ""
-
-    def every_item(self) -> list[Item]:
-        """Return all items in the order they were enrolled."""
-        with self._lock:
-            return list(self._columns.items())
 
     def facets(self) -> dict[str, dict[str, int]]:
         """Count the items by camera and by modality."""
-        with self._lock:
-            cameras: dict[str, int] = {}
-            modalities: dict[str, int] = {}
-            for item in self._columns.items():
-                cameras[item.meta.camera] = cameras.get(item.meta.camera, 0) + 1
-                modalities[item.modality.word] = modalities.get(item.modality.word, 0) + 1
-        cameras.pop("", None)
-        return {"cameras": dict(sorted(cameras.items())), "modalities": dict(sorted(modalities.items()))}
+        with self._gate.reading():
+            counts = self._columns.modalities()
+            modalities = {one.word: int(counts[one]) for one in Modality if counts[one]}
+            return {"cameras": self._columns.cameras(), "modalities": dict(sorted(modalities.items()))}
 
     def remove(
         self,
@@ -312,93 +261,98 @@ class Gallery:
 
         Raises:
             InvalidRequest: neither or both of ids and filter, or a filter that restricts nothing.
+            StorageError: the disk refuses; nothing was removed.
         """
-        if (ids is None) == (filter is None):
+        if (not ids) == (filter is None):
             raise InvalidRequest("give item ids or a filter, one of the two", field="selector")
-        if filter is not None and filter.is_empty:
-            raise InvalidRequest(
-                "an empty filter would remove everything; delete the gallery instead", field="filter"
-            )
-        with self._lock:
-            if ids is not None:
-                keys = [self._keys[item_id] for item_id in dict.fromkeys(ids) if item_id in self._keys]
-            else:
-                assert filter is not None
-                keys = [int(key) for key in self._columns.passing(filter)]
-            if dry_run or not keys:
-                images = sum(self._columns.item(key).has_image for key in keys)
-                return Receipt(len(keys), images, len(keys), self._version)
-            items, images = self._records.remove(keys)
-            vectors = self._drop(keys)
-            self._version = self._records.version
-            return Receipt(items, images, vectors, self._version)
+        if filter is not None:
+            if filter.is_empty:
+                raise InvalidRequest(
+                    "an empty filter would remove everything; delete the gallery instead", field="filter"
+                )
+            limits.check_filter(filter)
+        with self._writer:
+            self._gate.check()
+            keys = self._columns.passing(filter) if filter is not None else self._keys(ids or ())
+            images = self._columns.images(keys)
+            if len(keys) and not dry_run:
+                self._records.remove(keys.tolist())
+                self._change(keys.tolist(), [], np.empty((0, self._dim), np.float32))
+            return Receipt(len(keys), images, len(keys), self._version)
 
     def labelled(self) -> Labelled:
         """Return every item that has a person, with its embedding."""
-        with self._lock:
-            known = [
-                (row.item, vector) for row, vector in self._records.vectors(self._dim) if row.item.meta.person
-            ]
-        items = [item for item, _ in known]
-        vectors = [vector for _, vector in known]
+        with self._gate.reading():
+            keys = self._columns.labelled()
+            items = self._columns.items(keys)
+            vectors = self._backend.vectors(keys)
         return Labelled(
             tuple(item.item_id for item in items),
             tuple(item.meta.person for item in items),
             tuple(item.meta.camera for item in items),
             np.array([int(item.modality) for item in items], np.int64),
-            np.stack(vectors) if vectors else np.empty((0, self._dim), np.float32),
+            vectors,
         )
 
-    def _key(self, item_id: str) -> int:
-        if item_id not in self._keys:
+    def _gone(self) -> GalleryNotFound:
+        name = self._records.head.name
+        return GalleryNotFound(f"gallery {name!r} was closed or deleted", metadata={"gallery": name})
+
+    def _same(self, item_id: str, sha256: str, modality: Modality | None, meta: ItemMeta) -> bool:
+        item = self._columns.find(item_id)
+        return (
+            item is not None
+            and item.sha256 == sha256
+            and item.meta == meta
+            and modality in (None, item.modality)
+        )
+
+    def _held(self, item_id: str) -> tuple[int, Item]:
+        key, item = self._columns.key(item_id), self._columns.find(item_id)
+        if key is None or item is None:
             raise ItemNotFound(
-                f"there is no item {item_id!r} in gallery {self._name!r}", metadata={"item": item_id}
+                f"there is no item {item_id[:220]!r} in gallery {self._records.head.name!r}",
+                metadata={"item": item_id[:220]},
             )
-        return self._keys[item_id]
+        return key, item
 
-    def _check(self, new: Enrolment) -> None:
-        if not ITEM_ID.fullmatch(new.item_id):
-            raise InvalidRequest(
-                f"found item id {new.item_id[:220]!r}; expected 1 to 200 of A-Z a-z 0-9 . _ : / -",
-                field="item_id",
-                reason="ITEM_ID_INVALID",
-            )
-        if new.vector.shape != (self._dim,) or new.vector.dtype != np.float32:
-            raise InvalidRequest(
-                f"found an embedding {new.vector.dtype} {new.vector.shape}; expected float32 ({self._dim},)",
-                field="embedding",
-            )
-        check_finite(new.vector[None])
-        norm = float(np.linalg.norm(new.vector))
-        if abs(norm - 1.0) > UNIT_TOLERANCE:
-            raise InvalidRequest(
-                f"found an embedding of norm {norm:.4g}; expected 1: normalise it",
-                field="embedding",
-                reason="EMBEDDING_NOT_UNIT",
-            )
+    def _keys(self, ids: Sequence[str]) -> Int64Array:
+        found = {self._columns.key(item_id) for item_id in ids} - {None}
+        return np.array(sorted(key for key in found if key is not None), np.int64)
 
-    def _kept(self, new: Enrolment) -> Enrolment:
-        return new if self._stores_images else replace(new, image=None)
+    def _picture(self, item_id: str, read: Callable[[int, Item], bytes | None]) -> bytes:
+        with self._gate.reading():
+            picture = read(*self._held(item_id))
+        if picture is None:
+            # the item was just replaced or removed, in the file and not here yet: wait for the writer
+            with self._writer, self._gate.reading():
+                picture = read(*self._held(item_id))
+        if picture is None:
+            raise self._records.damaged(f"the pictures of item {item_id!r} have vanished")
+        return picture
 
-    def _take_in(self, rows: Sequence[tuple[Row, Float32Array]]) -> None:
-        if not rows:
-            return
-        keys = np.array([row.key for row, _ in rows], np.int64)
-        self._backend.add(keys, np.stack([vector for _, vector in rows]))
-        for row, _ in rows:
-            self._columns.add(row.key, row.item)
-            self._keys[row.item.item_id] = row.key
+    def _change(self, dropped: Sequence[int], rows: Sequence[Row], vectors: Float32Array) -> None:
+        """Follow a committed change; after a failure nothing is answered any more rather than half of it."""
+        with self._gate.writing():
+            try:
+                self._columns.drop(dropped)
+                self._backend.remove(np.array(dropped, np.int64))
+                self._take_in(rows, vectors)
+                self._version = self._records.head.version
+            except BaseException:
+                self._gate.shut()
+                raise
 
-    def _drop(self, keys: Sequence[int]) -> int:
-        for key in keys:
-            del self._keys[self._columns.item(key).item_id]
-            self._columns.drop(key)
-        return self._backend.remove(np.array(keys, np.int64)) if keys else 0
+    def _take_in(self, rows: Sequence[Row], vectors: Float32Array) -> None:
+        if rows:
+            self._backend.add(np.array([row.key for row in rows], np.int64), vectors)
+            for row in rows:
+                self._columns.add(row)
 
     def _hits(self, scores: Float32Array, keys: Int64Array, min_score: float | None) -> tuple[Hit, ...]:
-        lowest = -np.inf if min_score is None else min_score
+        shown = len(scores) if min_score is None else int((scores >= min_score).sum())
+        items = self._columns.items(keys[:shown])
         return tuple(
-            Hit(rank, float(score), self._columns.item(int(key)))
-            for rank, (score, key) in enumerate(zip(scores, keys, strict=True), start=1)
-            if score >= lowest
+            Hit(rank, float(score), item)
+            for rank, (score, item) in enumerate(zip(scores[:shown], items, strict=True), start=1)
         )

@@ -1,286 +1,358 @@
 """The durable truth of one gallery: items, vectors, images and thumbnails in one SQLite file.
 
-Write-ahead log with full sync: what a transaction returned from survives a kill. Deleted content is overwritten
-(``secure_delete``). Knows no vector search and no embedding model beyond the space it is bound to.
+Write-ahead log with full sync: what a transaction returned from survives a kill. Every row carries a checksum
+over all of it, and the head row knows how many rows there are and what their checksums come to, so damage is
+named and never answered with. Deleted content is overwritten (``secure_delete``), in the log too. Knows no
+vector search and no embedding model beyond the space it is bound to.
 """
 
 import hashlib
-import json
+import logging
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
+from index.head import Head
+from index.rows import Cell, Enrolment, Row, checksum, decode, encode
 from vireid.arrays import Float32Array
-from vireid.errors import DataLoss, ImageNotStored, ItemNotFound, StorageError
-from vireid.types import Item, ItemMeta, Modality
+from vireid.errors import DataLoss, ImageNotStored, StorageError, VireidError
+from vireid.types import Item
 
+__all__ = ["FORMAT", "Enrolment", "Records"]
+
+log = logging.getLogger(__name__)
+
+APPLICATION = 0x56524549  # "VREI"
 FORMAT = 1
-FULL = ("database or disk is full", "disk I/O error", "readonly")
+PAGE_BYTES = 8192
+ROWS_AT_ONCE = 4096
+# SQLite's words for what the disk or the system did; everything else it reports means a damaged file
+REFUSED = ("SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM", "SQLITE_NOMEM")
+BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED")
 
 SCHEMA = """
-CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE head (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    name TEXT NOT NULL, space_id TEXT NOT NULL, dim INTEGER NOT NULL, stores_images INTEGER NOT NULL,
+    version INTEGER NOT NULL, next_key INTEGER NOT NULL, items INTEGER NOT NULL, total BLOB NOT NULL,
+    checksum BLOB NOT NULL
+);
 CREATE TABLE items (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    key INTEGER PRIMARY KEY,
     item_id TEXT NOT NULL UNIQUE,
     modality INTEGER NOT NULL,
     person TEXT NOT NULL,
     camera TEXT NOT NULL,
-    captured_at REAL,
+    captured_at INTEGER,
     attributes TEXT NOT NULL,
     sha256 TEXT NOT NULL,
-    enrolled_at REAL NOT NULL,
+    has_image INTEGER NOT NULL,
+    enrolled_at INTEGER NOT NULL,
     vector BLOB NOT NULL,
-    vector_sum BLOB NOT NULL,
-    image BLOB,
-    thumbnail BLOB
+    checksum BLOB NOT NULL
 );
+CREATE TABLE pictures (key INTEGER PRIMARY KEY, thumbnail BLOB, thumbnail_checksum BLOB, image BLOB);
 """
-COLUMNS = (
-    "id, item_id, modality, person, camera, captured_at, attributes, sha256, enrolled_at, image IS NOT NULL"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Enrolment:
-    """One item to store.
-
-    Attributes:
-        item_id: the operator's id.
-        modality: visible or infrared.
-        meta: what is known of it.
-        sha256: hex digest of the encoded image.
-        vector: unit row, (D,).
-        image: the encoded image, None if it is not to be kept.
-        thumbnail: a small JPEG, or None.
-    """
-
-    item_id: str
-    modality: Modality
-    meta: ItemMeta
-    sha256: str
-    vector: Float32Array
-    image: bytes | None = None
-    thumbnail: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A stored item and the int64 id that is ours."""
-
-    key: int
-    item: Item
+HEAD = "name, space_id, dim, stores_images, version, next_key, items, total, checksum"
+ITEM = "key, item_id, modality, person, camera, captured_at, attributes, sha256, has_image, enrolled_at, vector, checksum"
+TEXT_CELLS = (1, 3, 4, 6, 7)
 
 
 class Records:
-    """One gallery's SQLite file; one connection, used under a lock.
+    """One gallery's file: a connection that writes and one that reads pictures meanwhile.
 
     Args:
-        path: an existing file made by ``create``.
+        path: a file made by ``create``, used by this process only.
 
     Raises:
         DataLoss: the file is damaged or no gallery of ours.
+        StorageError: the disk refuses.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._lock = threading.RLock()
-        with self._errors():
-            self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            self._db.execute("PRAGMA secure_delete=ON")
-            self.facts = dict(self._db.execute("SELECT key, value FROM facts"))
-        if self.facts.get("format") != str(FORMAT):
-            raise DataLoss(
-                f"{path}: gallery format {self.facts.get('format')!r} found, {FORMAT} is supported",
-                reason="GALLERY_FORMAT",
-            )
-
-    @staticmethod
-    def create(path: Path, facts: dict[str, str]) -> None:
-        """Make an empty file holding ``facts``, in one transaction."""
-        db = sqlite3.connect(path, isolation_level=None)
-        try:
-            db.execute("PRAGMA journal_mode=WAL")
-            db.execute("PRAGMA synchronous=FULL")
-            db.executescript(f"BEGIN; {SCHEMA} COMMIT;")
-            whole = {"format": str(FORMAT), "version": "0", **facts}
-            db.executemany("INSERT INTO facts VALUES (?, ?)", whole.items())
-        finally:
-            db.close()
-
-    def close(self) -> None:
-        """Close the file."""
-        with self._lock:
-            self._db.close()
-
-    @property
-    def version(self) -> int:
-        """Grows with every change."""
-        with self._errors():
-            return int(self._db.execute("SELECT value FROM facts WHERE key='version'").fetchone()[0])
-
-    def vectors(self, dim: int) -> Iterator[tuple[Row, Float32Array]]:
-        """Read every item with its vector, in the order of ids.
-
-        Raises:
-            DataLoss: a vector does not match its checksum; the item is named.
-        """
-        with self._errors():
-            query = f"SELECT {COLUMNS}, vector, vector_sum FROM items ORDER BY id"  # noqa: S608 - constant
-            for *columns, vector, stored in self._db.execute(query):
-                row = _row(columns)
-                yield row, self._verified(row.item.item_id, vector, stored, dim)
-
-    def vector(self, item_id: str, dim: int) -> Float32Array:
-        """Read one item's vector, (D,).
-
-        Raises:
-            ItemNotFound: no such item.
-            DataLoss: it does not match its checksum.
-        """
-        with self._errors():
-            query = "SELECT vector, vector_sum FROM items WHERE item_id = ?"
-            found = self._db.execute(query, (item_id,)).fetchone()
-        if found is None:
-            raise ItemNotFound(f"there is no item {item_id!r} in this gallery")
-        return self._verified(item_id, found[0], found[1], dim)
-
-    def _verified(self, item_id: str, vector: bytes, stored: bytes, dim: int) -> Float32Array:
-        if len(vector) != 4 * dim or _sum(vector) != stored:
-            raise DataLoss(
-                f"{self._path}: the vector of item {item_id!r} does not match its checksum; "
-                f"restore a copy, or delete the item and enrol it again",
-                metadata={"item": item_id},
-            )
-        return np.frombuffer(vector, dtype="<f4").astype(np.float32)
-
-    def picture(self, item_id: str, column: str) -> bytes:
-        """Read an item's ``image`` or ``thumbnail``.
-
-        Raises:
-            ItemNotFound: no such item.
-            ImageNotStored: the picture was not kept.
-        """
-        assert column in {"image", "thumbnail"}
-        with self._errors():
-            query = f"SELECT {column} FROM items WHERE item_id = ?"  # noqa: S608 - checked above
-            found = self._db.execute(query, (item_id,)).fetchone()
-        if found is None:
-            raise ItemNotFound(f"there is no item {item_id!r} in this gallery")
-        if found[0] is None:
-            raise ImageNotStored(f"item {item_id!r} was enrolled without keeping its {column}")
-        return bytes(found[0])
-
-    def put(self, batch: Sequence[Enrolment]) -> tuple[list[tuple[Row, Float32Array]], list[int]]:
-        """Insert or replace items in one transaction, durable on return.
-
-        Returns:
-            The new rows with their vectors, and the ids that they replaced.
-        """
-        now = datetime.now(UTC)
-        added: list[tuple[Row, Float32Array]] = []
-        replaced: list[int] = []
-        with self._transaction() as db:
-            for new in batch:
-                old = db.execute(
-                    "DELETE FROM items WHERE item_id = ? RETURNING id", (new.item_id,)
-                ).fetchone()
-                if old is not None:
-                    replaced.append(old[0])
-                vector = new.vector.astype("<f4").tobytes()
-                cursor = db.execute(
-                    "INSERT INTO items (item_id, modality, person, camera, captured_at, attributes, sha256,"
-                    " enrolled_at, vector, vector_sum, image, thumbnail)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    (
-                        new.item_id,
-                        int(new.modality),
-                        new.meta.person,
-                        new.meta.camera,
-                        None if new.meta.captured_at is None else new.meta.captured_at.timestamp(),
-                        json.dumps(dict(new.meta.attributes), sort_keys=True),
-                        new.sha256,
-                        now.timestamp(),
-                        vector,
-                        _sum(vector),
-                        new.image,
-                        new.thumbnail,
-                    ),
-                )
-                item = Item(new.item_id, new.modality, new.meta, new.sha256, new.image is not None, now)
-                assert cursor.lastrowid is not None
-                added.append((Row(cursor.lastrowid, item), new.vector))
-        return added, replaced
-
-    def remove(self, keys: Sequence[int]) -> tuple[int, int]:
-        """Remove items by our ids in one transaction, durable on return.
-
-        Returns:
-            How many items went, and how many images went with them.
-        """
-        items = images = 0
-        with self._transaction() as db:
-            for key in keys:
-                gone = db.execute(
-                    "DELETE FROM items WHERE id = ? RETURNING image IS NOT NULL", (key,)
-                ).fetchone()
-                if gone is not None:
-                    items += 1
-                    images += gone[0]
-        with self._errors():
-            # the log still holds what was deleted until it is written back and emptied
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        return items, images
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._errors():
-            self._db.execute("BEGIN IMMEDIATE")
+        self._writing, self._reading = threading.RLock(), threading.RLock()
+        if not path.is_file():
+            raise DataLoss(f"{path} is missing; restore a copy of the gallery, or delete it")
+        with _sqlite_errors(path):
+            self._writer = _connect(path)
             try:
-                yield self._db
-                self._db.execute("UPDATE facts SET value = value + 1 WHERE key = 'version'")
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
+                self._head = self._read_head()
+                self._reader = _connect(path)
+            except (sqlite3.Error, VireidError):
+                self._writer.close()
                 raise
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        with self._lock:
+    @staticmethod
+    def create(path: Path, head: Head) -> None:
+        """Make a file that holds no item, durable on return."""
+        with _sqlite_errors(path):
+            db = sqlite3.connect(path, isolation_level=None)
             try:
-                yield
-            except sqlite3.DatabaseError as error:
-                if any(word in str(error) for word in FULL):
-                    raise StorageError(f"{self._path}: {error}; free space, then try again") from error
-                raise DataLoss(f"{self._path}: {error}; restore a copy of the gallery") from error
+                db.execute(f"PRAGMA page_size={PAGE_BYTES}")
+                db.execute("PRAGMA journal_mode=WAL")
+                db.execute("PRAGMA synchronous=FULL")
+                db.execute("BEGIN")
+                for statement in SCHEMA.split(";")[:-1]:
+                    db.execute(statement)
+                db.execute(f"PRAGMA application_id={APPLICATION}")
+                db.execute(f"PRAGMA user_version={FORMAT}")
+                _write_head(db, head)
+                db.execute("COMMIT")
+            finally:
+                db.close()
+
+    @property
+    def head(self) -> Head:
+        """What the gallery is, as of the last transaction."""
+        return self._head
+
+    def count(self) -> tuple[int, int]:
+        """Count the items, and those of them that keep an image."""
+        with self._writing, _sqlite_errors(self._path):
+            found = self._writer.execute("SELECT count(*), total(has_image) FROM items").fetchall()[0]
+        return int(found[0]), int(found[1])
+
+    def close(self) -> None:
+        """Close the file; the log is written back."""
+        with self._writing, self._reading:
+            self._reader.close()
+            self._writer.close()
+
+    def chunks(self) -> Iterator[tuple[list[Row], Float32Array]]:
+        """Read every item and its vector in the order of ids, some thousand at a time.
+
+        Raises:
+            DataLoss: a row is not as it was written, or rows are missing or too many; nothing may be
+                answered from what came before.
+        """
+        dim, count, total = self._head.dim, 0, 0
+        with self._writing, _sqlite_errors(self._path):
+            cursor = self._writer.execute(f"SELECT {ITEM} FROM items ORDER BY key")  # noqa: S608 - constants
+            while found := cursor.fetchmany(ROWS_AT_ONCE):
+                rows, vectors = [], np.empty((len(found), dim), np.float32)
+                for at, cells in enumerate(found):
+                    decoded = decode(cells, dim)
+                    if decoded is None:
+                        raise self.damaged(f"item {_named(cells)} does not match its checksum")
+                    rows.append(decoded[0])
+                    vectors[at] = decoded[1]
+                    total ^= int.from_bytes(cells[-1], "big")
+                count += len(rows)
+                yield rows, vectors
+        if (count, total) != (self._head.items, self._head.total):
+            raise self.damaged(f"{count} items were found, {self._head.items} were written")
+
+    def image(self, key: int, item: Item) -> bytes | None:
+        """Read an item's encoded image; None if the item is gone.
+
+        Raises:
+            ImageNotStored: it was not kept.
+            DataLoss: it does not match its sha256.
+        """
+        if not item.has_image:
+            raise ImageNotStored(f"item {item.item_id!r} was enrolled without keeping its image")
+        found = self._picture(key, "image")
+        if found is None:
+            return None
+        if found[0] is None or hashlib.sha256(found[0]).hexdigest() != item.sha256:
+            raise self.damaged(f"the image of item {item.item_id!r} does not match its sha256")
+        return found[0]
+
+    def thumbnail(self, key: int, item: Item) -> bytes | None:
+        """Read an item's thumbnail; None if the item is gone.
+
+        Raises:
+            ImageNotStored: there is none.
+            DataLoss: it does not match its checksum.
+        """
+        found = self._picture(key, "thumbnail, thumbnail_checksum")
+        if found is None:
+            return None
+        thumbnail, expected = found
+        if thumbnail is None and expected is None:
+            raise ImageNotStored(f"item {item.item_id!r} was enrolled without a thumbnail")
+        if thumbnail is None or expected != checksum((key, thumbnail)):
+            raise self.damaged(f"the thumbnail of item {item.item_id!r} does not match its checksum")
+        return thumbnail
+
+    def put(self, batch: Sequence[Enrolment], replaced: Sequence[int]) -> list[Row]:
+        """Insert items and delete those that they replace in one transaction, durable on return.
+
+        Args:
+            batch: items with distinct ids.
+            replaced: our ids of the items whose place they take.
+
+        Returns:
+            The new rows, in the order of the batch; their ids rise.
+        """
+        now = datetime.now(UTC)
+        rows = []
+        with self._transaction() as (db, head):
+            dropped, total = self._delete(db, replaced)
+            cells = []
+            for key, new in enumerate(batch, start=head.next_key):
+                item = Item(new.item_id, new.modality, new.meta, new.sha256, new.image is not None, now)
+                rows.append(Row(key, item))
+                cells.append(encode(rows[-1], new.vector))
+                total ^= int.from_bytes(_blob(cells[-1][-1]), "big")
+            db.executemany(
+                f"INSERT INTO items ({ITEM}) VALUES ({', '.join('?' * 12)})",  # noqa: S608 - constants
+                [[_text(cell) if at in TEXT_CELLS else cell for at, cell in enumerate(row)] for row in cells],
+            )
+            db.executemany(
+                "INSERT INTO pictures (key, thumbnail, thumbnail_checksum, image) VALUES (?, ?, ?, ?)",
+                [
+                    (row.key, new.thumbnail, new.thumbnail and checksum((row.key, new.thumbnail)), new.image)
+                    for row, new in zip(rows, batch, strict=True)
+                ],
+            )
+            after = replace(
+                head,
+                version=head.version + 1,
+                next_key=head.next_key + len(batch),
+                items=head.items + len(batch) - dropped,
+                total=head.total ^ total,
+            )
+            _write_head(db, after)
+        self._head = after
+        if replaced:
+            self._sweep()
+        return rows
+
+    def remove(self, keys: Sequence[int]) -> None:
+        """Remove items by our ids in one transaction, durable on return; nothing of them stays in the file."""
+        with self._transaction() as (db, head):
+            dropped, total = self._delete(db, keys)
+            after = replace(
+                head, version=head.version + 1, items=head.items - dropped, total=head.total ^ total
+            )
+            _write_head(db, after)
+        self._head = after
+        self._sweep()
+
+    def _delete(self, db: sqlite3.Connection, keys: Sequence[int]) -> tuple[int, int]:
+        """Delete rows; return how many went and what their checksums come to."""
+        total = 0
+        for key in keys:
+            gone = db.execute("DELETE FROM items WHERE key = ? RETURNING checksum", (key,)).fetchall()
+            if len(gone) != 1:
+                raise self.damaged(f"item number {key} has vanished")
+            total ^= int.from_bytes(gone[0][0], "big")
+            db.execute("DELETE FROM pictures WHERE key = ?", (key,))
+        return len(keys), total
+
+    def _sweep(self) -> None:
+        """Write the log back and empty it: it still holds what was deleted."""
+        try:
+            with self._writing, self._reading, _sqlite_errors(self._path):
+                busy = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0][0]
+        except VireidError as error:
+            # the change itself is durable and must not be reported as failed
+            busy, why = 1, error.message
+        else:
+            why = "another program reads the file"
+        if busy:
+            log.warning(
+                "%s: the log keeps deleted content until the next removal or the end: %s", self._path, why
+            )
+
+    def _picture(self, key: int, columns: str) -> tuple[bytes | None, ...] | None:
+        with self._reading, _sqlite_errors(self._path):
+            query = f"SELECT {columns} FROM pictures WHERE key = ?"  # noqa: S608 - constants
+            found = self._reader.execute(query, (key,)).fetchall()
+        return tuple(found[0]) if found else None
+
+    def _read_head(self) -> Head:
+        application = self._writer.execute("PRAGMA application_id").fetchall()[0][0]
+        if application != APPLICATION:
+            raise self.damaged("this is no vireid gallery")
+        found = self._writer.execute("PRAGMA user_version").fetchall()[0][0]
+        if found != FORMAT:
+            raise DataLoss(
+                f"{self._path}: gallery format {found} found, {FORMAT} is supported; use the vireid that made it",
+                reason="GALLERY_FORMAT",
+            )
+        rows = self._writer.execute(f"SELECT {HEAD} FROM head").fetchall()  # noqa: S608 - constants
+        head = Head.of(rows[0]) if len(rows) == 1 else None
+        if head is None:
+            raise self.damaged("the gallery's head does not match its checksum")
+        return head
+
+    @contextmanager
+    def _transaction(self) -> Iterator[tuple[sqlite3.Connection, Head]]:
+        with self._writing, _sqlite_errors(self._path):
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._writer, self._head
+                self._writer.execute("COMMIT")
+            except BaseException:
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
+                raise
+
+    def damaged(self, what: str) -> DataLoss:
+        """Make the error that says what of the file is damaged."""
+        return DataLoss(f"{self._path}: {what}; restore a copy of the gallery, or delete and build it again")
 
 
-def _sum(vector: bytes) -> bytes:
-    return hashlib.blake2b(vector, digest_size=8).digest()
+def _connect(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+    db.text_factory = bytes  # what is checked is what was stored
+    db.execute("PRAGMA journal_mode=WAL")
+    db.execute("PRAGMA synchronous=FULL")
+    db.execute("PRAGMA secure_delete=ON")
+    return db
 
 
-def _row(columns: Sequence[object]) -> Row:
-    key, item_id, modality, person, camera, captured, attributes, sha256, enrolled, has_image = columns
-    meta = ItemMeta(
-        person=str(person),
-        camera=str(camera),
-        captured_at=None if captured is None else datetime.fromtimestamp(float(str(captured)), UTC),
-        attributes=json.loads(str(attributes)),
+def _write_head(db: sqlite3.Connection, head: Head) -> None:
+    name, space_id, *rest = head.cells()
+    db.execute(
+        f"INSERT OR REPLACE INTO head (only, {HEAD}) VALUES (1, {', '.join('?' * 9)})",  # noqa: S608 - constants
+        (_text(name), _text(space_id), *rest),
     )
-    item = Item(
-        item_id=str(item_id),
-        modality=Modality(int(str(modality))),
-        meta=meta,
-        sha256=str(sha256),
-        has_image=bool(has_image),
-        enrolled_at=datetime.fromtimestamp(float(str(enrolled)), UTC),
-    )
-    return Row(int(str(key)), item)
+
+
+def _text(cell: Cell) -> str:
+    return _blob(cell).decode()
+
+
+def _blob(cell: Cell) -> bytes:
+    assert isinstance(cell, bytes)
+    return cell
+
+
+def _named(cells: Sequence[Cell]) -> str:
+    item_id = cells[1]
+    return repr(item_id.decode(errors="replace")) if isinstance(item_id, bytes) else f"number {cells[0]!r}"
+
+
+@contextmanager
+def _sqlite_errors(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into ours."""
+    try:
+        yield
+    except (sqlite3.Error, OverflowError) as error:
+        word = getattr(error, "sqlite_errorname", "") or ""
+        if word == "SQLITE_FULL":
+            raise StorageError(
+                f"{path}: the disk is full; nothing was stored: free space, then try again"
+            ) from error
+        if word.startswith(REFUSED):
+            raise StorageError(
+                f"{path}: the disk refuses ({error}); nothing was stored: see to it, then try again",
+                reason="DISK_REFUSES",
+            ) from error
+        if word.startswith(BUSY):
+            raise StorageError(
+                f"{path} is held by another program; end it, then try again", reason="GALLERY_BUSY"
+            ) from error
+        raise DataLoss(
+            f"{path}: {error}; restore a copy of the gallery, or delete and build it again"
+        ) from error

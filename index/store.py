@@ -3,38 +3,46 @@
     ROOT/lock
     ROOT/galleries/NAME/gallery.sqlite
 
-One broken gallery is listed as failed and never stops the others.
+A gallery that is damaged, or of another embedding space, is listed as failed and never stops the others.
 """
 
+import errno
 import fcntl
+import logging
 import os
-import re
 import shutil
 import threading
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from index.gallery import Gallery, Receipt
+from index import limits
+from index.answers import Receipt
+from index.gallery import Gallery
+from index.head import Head
 from index.records import Records
 from vireid.errors import (
     DataLoss,
     GalleryExists,
     GalleryMismatch,
     GalleryNotFound,
-    InvalidRequest,
     StorageError,
     VireidError,
 )
 from vireid.types import GalleryInfo
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+log = logging.getLogger(__name__)
+
 FILE = "gallery.sqlite"
-DISCARDED = ".discarded-"
+LOCK = "lock"
+# what a kill may leave: galleries half made and half deleted
+MAKING, DISCARDED = ".making-", ".discarded-"
 
 
 class GalleryStore:
-    """Opens, makes and removes galleries.
+    """Opens, makes and removes galleries; may be asked by many threads.
 
     Args:
         root: a folder, made if absent.
@@ -49,48 +57,42 @@ class GalleryStore:
     def __init__(self, root: Path, space_id: str, dim: int, backend: str = "faiss") -> None:
         self._space_id, self._dim, self._backend = space_id, dim, backend
         self._folder = root / "galleries"
-        self._lock = threading.RLock()
+        self._changing = threading.Lock()
         self._open: dict[str, Gallery] = {}
-        self._failed: dict[str, str] = {}
-        try:
+        self._failed: dict[str, tuple[GalleryInfo, VireidError]] = {}
+        with _disk_errors(root):
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._held = _hold(root / "lock")
-        except OSError as error:
-            raise StorageError(f"{root} cannot be used: {error}", reason="DATA_FOLDER_UNUSABLE") from error
-        for path in sorted(self._folder.iterdir()):
-            if path.name.startswith("."):
+            self._held = _hold(root / LOCK)
+            places = sorted(self._folder.iterdir())
+        for path in places:
+            if path.name.startswith((MAKING, DISCARDED)):
                 shutil.rmtree(path, ignore_errors=True)
-            elif path.is_dir():
+            elif path.is_dir() and limits.GALLERY_NAME.fullmatch(path.name):
                 self._try_to_open(path)
 
     def create(self, name: str, store_images: bool = True) -> Gallery:
-        """Make an empty gallery in this store's space.
+        """Make an empty gallery in this store's space, durable on return.
 
         Raises:
             InvalidRequest: a malformed name.
             GalleryExists: the name is taken.
+            StorageError: the disk refuses; there is no such gallery.
         """
-        if not NAME.fullmatch(name):
-            raise InvalidRequest(
-                f"found gallery name {name[:80]!r}; expected 1 to 63 of A-Z a-z 0-9 . _ -, beginning with a letter or digit",
-                field="name",
-                reason="GALLERY_NAME_INVALID",
-            )
-        with self._lock:
+        limits.check_gallery_name(name)
+        with self._changing, _disk_errors(self._folder):
             path = self._folder / name
             if path.exists():
                 raise GalleryExists(f"there is a gallery {name!r} already", metadata={"gallery": name})
             # made aside and renamed: a gallery that was half made does not exist
-            part = self._folder / f".making-{uuid.uuid4().hex}"
-            part.mkdir()
-            facts = {
-                "name": name,
-                "space_id": self._space_id,
-                "dim": str(self._dim),
-                "stores_images": "1" if store_images else "0",
-            }
-            Records.create(part / FILE, facts)
-            part.rename(path)
+            part = self._folder / f"{MAKING}{uuid.uuid4().hex}"
+            try:
+                part.mkdir()
+                Records.create(part / FILE, Head(name, self._space_id, self._dim, store_images))
+                _sync(part)
+                part.rename(path)
+            except BaseException:
+                shutil.rmtree(part, ignore_errors=True)
+                raise
             _sync(self._folder)
             self._open[name] = Gallery(path / FILE, self._backend)
             return self._open[name]
@@ -101,21 +103,16 @@ class GalleryStore:
         Raises:
             GalleryNotFound: no gallery of that name.
             GalleryMismatch: it was embedded by another bundle.
-            DataLoss: it failed to open.
+            DataLoss, StorageError: it failed to open.
         """
-        with self._lock:
-            if name in self._failed:
-                raise DataLoss(f"gallery {name!r} could not be opened: {self._failed[name]}")
-            if name not in self._open:
-                raise GalleryNotFound(f"there is no gallery {name!r}", metadata={"gallery": name})
-            gallery = self._open[name]
-        if gallery.space_id != self._space_id:
-            raise GalleryMismatch(
-                f"gallery {name!r} holds embeddings of space {gallery.space_id[:12]}..., the bundle in use makes "
-                f"{self._space_id[:12]}...; serve the bundle it was made with, or enrol it again",
-                metadata={"gallery": name, "found": gallery.space_id, "expected": self._space_id},
-            )
-        return gallery
+        gallery = self._open.get(name)
+        if gallery is not None:
+            return gallery
+        failed = self._failed.get(name)
+        if failed is None:
+            raise GalleryNotFound(f"there is no gallery {name[:80]!r}", metadata={"gallery": name[:80]})
+        error = failed[1]
+        raise type(error)(error.message, reason=error.stable_reason, metadata=error.metadata)
 
     def describe(self, name: str) -> GalleryInfo:
         """Describe a gallery, a failed one too.
@@ -123,69 +120,156 @@ class GalleryStore:
         Raises:
             GalleryNotFound: no gallery of that name.
         """
-        found = next((info for info in self.list() if info.name == name), None)
-        if found is None:
-            raise GalleryNotFound(f"there is no gallery {name!r}", metadata={"gallery": name})
-        return found
+        failed = self._failed.get(name)
+        return self.get(name).info() if failed is None else failed[0]
 
     def list(self) -> list[GalleryInfo]:
         """Describe every gallery, those that failed to open too."""
-        with self._lock:
-            found = [gallery.info() for gallery in self._open.values()]
-            found += [
-                GalleryInfo(name, "", 0, 0, 0, False, state="failed", detail=detail)
-                for name, detail in self._failed.items()
-            ]
+        found = [info for info, _ in list(self._failed.values())]
+        for gallery in list(self._open.values()):
+            try:
+                found.append(gallery.info())
+            except GalleryNotFound:  # deleted meanwhile
+                continue
         return sorted(found, key=lambda info: info.name)
 
     def delete(self, name: str) -> Receipt:
         """Remove a gallery and all its files, a failed one too.
 
+        Returns:
+            What went; of a failed gallery, what its head says it held.
+
         Raises:
             GalleryNotFound: no gallery of that name.
+            StorageError: the disk refuses.
         """
-        with self._lock:
-            if name not in self._open and name not in self._failed:
-                raise GalleryNotFound(f"there is no gallery {name!r}", metadata={"gallery": name})
-            gallery = self._open.pop(name, None)
+        with self._changing, _disk_errors(self._folder):
+            gallery, failed = self._open.get(name), self._failed.get(name)
+            if gallery is None and failed is None:
+                raise GalleryNotFound(f"there is no gallery {name[:80]!r}", metadata={"gallery": name[:80]})
+            path = self._folder / name
+            receipt = _contents(path) if gallery is None else gallery.close()
+            self._open.pop(name, None)
             self._failed.pop(name, None)
-            receipt = Receipt(0, 0, 0, 0)
-            if gallery is not None:
-                info = gallery.info()
-                images = sum(item.has_image for item in gallery.every_item())
-                receipt = Receipt(info.items, images, info.items, info.version)
-                gallery.close()
             gone = self._folder / f"{DISCARDED}{uuid.uuid4().hex}"
-            (self._folder / name).rename(gone)
+            try:
+                path.rename(gone)
+            except OSError:
+                self._try_to_open(path)
+                raise
             _sync(self._folder)
             shutil.rmtree(gone)
             return receipt
 
     def close(self) -> None:
         """Close every gallery and let the folder go."""
-        with self._lock:
+        with self._changing:
             for gallery in self._open.values():
                 gallery.close()
             self._open.clear()
+            self._failed.clear()
             self._held.close()
 
     def _try_to_open(self, path: Path) -> None:
+        head = Head(path.name, "", 0, False)
         try:
+            head = _head(path)
+            if (head.space_id, head.dim) != (self._space_id, self._dim):
+                raise self._mismatch(head)
             self._open[path.name] = Gallery(path / FILE, self._backend)
         except VireidError as error:
-            self._failed[path.name] = error.message
+            log.warning("gallery %s is not available: %s", path.name, error.message)
+            self._failed[path.name] = (_failed_info(head, error), error)
+
+    def _mismatch(self, head: Head) -> GalleryMismatch:
+        return GalleryMismatch(
+            f"gallery {head.name!r} holds embeddings of space {head.space_id[:12]}... ({head.dim} numbers each), the "
+            f"bundle in use makes {self._space_id[:12]}... ({self._dim}); use the bundle it was made with, or build "
+            f"a new gallery from the images",
+            metadata={"gallery": head.name, "found": head.space_id, "expected": self._space_id},
+        )
+
+
+def survey(root: Path) -> list[GalleryInfo]:
+    """Read and verify every gallery below a folder, of whatever embedding space.
+
+    Raises:
+        GalleryNotFound: there is no such folder of galleries.
+        StorageError: another process holds it, or it cannot be read.
+    """
+    folder = root / "galleries"
+    if not folder.is_dir():
+        raise GalleryNotFound(f"{root} holds no galleries; name the folder that was given to serve or build")
+    found = []
+    with _disk_errors(root), _hold(root / LOCK):
+        for path in sorted(folder.iterdir()):
+            if not path.is_dir() or not limits.GALLERY_NAME.fullmatch(path.name):
+                continue
+            head = Head(path.name, "", 0, False)
+            try:
+                head = _head(path)
+                gallery = Gallery(path / FILE)
+                found.append(gallery.info())
+                gallery.close()
+            except VireidError as error:
+                found.append(_failed_info(head, error))
+    return found
+
+
+def _head(path: Path) -> Head:
+    records = Records(path / FILE)
+    head = records.head
+    records.close()
+    if head.name != path.name:
+        raise DataLoss(f"{path} holds the gallery {head.name!r}; give the folder its name back")
+    return head
+
+
+def _failed_info(head: Head, error: VireidError) -> GalleryInfo:
+    return GalleryInfo(
+        head.name,
+        head.space_id,
+        head.dim,
+        head.items,
+        head.version,
+        head.stores_images,
+        state="failed",
+        detail=error.message,
+    )
+
+
+def _contents(path: Path) -> Receipt:
+    """Count what a gallery that is not open holds; nothing where its file cannot be read."""
+    try:
+        records = Records(path / FILE)
+    except VireidError:
+        return Receipt(0, 0, 0, 0)
+    try:
+        items, images = records.count()
+        return Receipt(items, images, items, records.head.version)
+    except VireidError:
+        return Receipt(0, 0, 0, records.head.version)
+    finally:
+        records.close()
 
 
 def _hold(path: Path) -> IO[str]:
+    """Take the lock of a data folder; the system lets it go when the process ends, however it ends."""
     held = path.open("a+")
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
+        held.seek(0)
+        holder = held.read(20).strip()
         held.close()
         raise StorageError(
-            f"{path.parent} is in use by another vireid process; stop it, or choose another data folder",
+            f"{path.parent} is in use by another vireid process{f' ({holder})' if holder else ''}; stop it, or "
+            "choose another data folder",
             reason="DATA_FOLDER_IN_USE",
         ) from None
+    held.truncate(0)
+    held.write(f"{os.getpid()}\n")
+    held.flush()
     return held
 
 
@@ -195,3 +279,16 @@ def _sync(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    """Turn the system's errors into ours."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        raise StorageError(
+            f"{path} cannot be used: {error}; {'free space' if full else 'see to it'}, then try again",
+            reason="DISK_FULL" if full else "DATA_FOLDER_UNUSABLE",
+        ) from error

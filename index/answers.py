@@ -1,0 +1,59 @@
+"""What a gallery answers with. Frozen values; know no storage and no search."""
+
+from dataclasses import dataclass
+
+from vireid.arrays import Float32Array, Int64Array
+from vireid.types import Hit
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The answer to one query row.
+
+    Attributes:
+        hits: best first.
+        items_total: items in the gallery.
+        items_searched: items that pass the filter, all of which were compared.
+        version: the gallery's version that was searched.
+    """
+
+    hits: tuple[Hit, ...]
+    items_total: int
+    items_searched: int
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a removal took away, or would take.
+
+    Attributes:
+        items: records.
+        images: encoded images kept with them.
+        vectors: embeddings.
+        version: the gallery's, afterwards.
+    """
+
+    items: int
+    images: int
+    vectors: int
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """Every item that has a person, for evaluation.
+
+    Attributes:
+        item_ids: N ids.
+        persons: N names.
+        cameras: N names.
+        modalities: (N,).
+        vectors: unit rows, (N, D).
+    """
+
+    item_ids: tuple[str, ...]
+    persons: tuple[str, ...]
+    cameras: tuple[str, ...]
+    modalities: Int64Array
+    vectors: Float32Array

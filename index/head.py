@@ -1,0 +1,70 @@
+"""The one row that says what a gallery is and what it must hold, under its own checksum. Knows no SQL."""
+
+from dataclasses import astuple, dataclass
+
+from index.rows import SUM_BYTES, Cell, checksum
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What a gallery's file says of itself.
+
+    Attributes:
+        name: of the gallery.
+        space_id: the embedding space it is bound to.
+        dim: embedding dimension.
+        stores_images: whether encoded images are kept.
+        version: grows with every change.
+        next_key: the int64 id that the next item gets; never goes back, so no id is used twice.
+        items: how many items there must be.
+        total: the checksums of all items, exclusive-or: a row that is lost, old or there twice shows.
+    """
+
+    name: str
+    space_id: str
+    dim: int
+    stores_images: bool
+    version: int = 0
+    next_key: int = 1
+    items: int = 0
+    total: int = 0
+
+    def cells(self) -> tuple[Cell, ...]:
+        """Return the row, its checksum last."""
+        name, space_id, dim, stores_images, version, next_key, items, total = astuple(self)
+        body: tuple[Cell, ...] = (
+            name.encode(),
+            space_id.encode(),
+            dim,
+            int(stores_images),
+            version,
+            next_key,
+            items,
+            total.to_bytes(SUM_BYTES, "big"),
+        )
+        return (*body, checksum(body))
+
+    @staticmethod
+    def of(cells: tuple[Cell, ...]) -> "Head | None":
+        """Read a row; None if it is not as it was written."""
+        *body, found = cells
+        if found != checksum(body):
+            return None
+        name, space_id, dim, stores_images, version, next_key, items, total = body
+        assert isinstance(name, bytes)
+        assert isinstance(space_id, bytes)
+        assert isinstance(dim, int)
+        assert isinstance(version, int)
+        assert isinstance(next_key, int)
+        assert isinstance(items, int)
+        assert isinstance(total, bytes)
+        return Head(
+            name.decode(),
+            space_id.decode(),
+            dim,
+            bool(stores_images),
+            version,
+            next_key,
+            items,
+            int.from_bytes(total, "big"),
+        )

@@ -1,0 +1,205 @@
+"""What a gallery accepts: ids, names, metadata, embeddings, sizes. Knows no storage and no search."""
+
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC, datetime
+from types import MappingProxyType
+
+import numpy as np
+
+from index.rows import Enrolment
+from vireid.arrays import Float32Array
+from vireid.errors import EmbeddingNotFinite, InvalidRequest
+from vireid.types import Filter, ItemMeta
+
+ITEM_ID = re.compile(r"[A-Za-z0-9._:/-]{1,200}")
+GALLERY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+SHA256 = re.compile(r"[0-9a-f]{64}")
+MAX_TOP_K = 1000
+MAX_PAGE = 1000
+MAX_WORD = 200
+MAX_ATTRIBUTES = 64
+MAX_VALUE = 1000
+UNIT_TOLERANCE = 1e-3
+
+
+def check_gallery_name(name: str) -> None:
+    """Refuse a name that could not be a folder's.
+
+    Raises:
+        InvalidRequest: it is malformed.
+    """
+    if not GALLERY_NAME.fullmatch(name):
+        raise InvalidRequest(
+            f"found gallery name {name[:80]!r}; expected 1 to 63 of A-Z a-z 0-9 . _ -, beginning with a letter or digit",
+            field="name",
+            reason="GALLERY_NAME_INVALID",
+        )
+
+
+def check_top_k(k: int) -> None:
+    """Refuse a number of hits that is out of range.
+
+    Raises:
+        InvalidRequest: ``k`` is not 1 to 1000.
+    """
+    if not 1 <= k <= MAX_TOP_K:
+        raise InvalidRequest(
+            f"top_k is {k}; expected 1 to {MAX_TOP_K}",
+            field="top_k",
+            reason="TOP_K_OUT_OF_RANGE",
+            metadata={"limit": str(MAX_TOP_K)},
+        )
+
+
+def check_page(limit: int, cursor: str) -> int:
+    """Refuse a malformed page; return the id after which it begins.
+
+    Raises:
+        InvalidRequest: the limit or the cursor is malformed.
+    """
+    if not 1 <= limit <= MAX_PAGE:
+        raise InvalidRequest(f"limit is {limit}; expected 1 to {MAX_PAGE}", field="limit")
+    if cursor and not (cursor.isascii() and cursor.isdecimal() and len(cursor) <= 18):
+        raise InvalidRequest(
+            f"found cursor {cursor[:40]!r}; expected one that a listing gave", field="cursor"
+        )
+    return int(cursor or 0)
+
+
+def check_filter(where: Filter) -> None:
+    """Refuse times without a timezone: they would mean another moment on another machine.
+
+    Raises:
+        InvalidRequest: there is one.
+    """
+    for name in ("captured_from", "captured_to"):
+        _check_moment(getattr(where, name), f"filter.{name}")
+
+
+def check_min_score(min_score: float | None) -> None:
+    """Refuse a lowest score that compares with nothing.
+
+    Raises:
+        InvalidRequest: it is NaN.
+    """
+    if min_score is not None and np.isnan(min_score):
+        raise InvalidRequest("min_score is NaN; expected a cosine from -1 to 1", field="min_score")
+
+
+def check_embeddings(vectors: Float32Array, dim: int) -> None:
+    """Refuse rows that are not finite unit float32 rows.
+
+    Args:
+        vectors: supposedly (N, dim).
+        dim: of the gallery.
+
+    Raises:
+        EmbeddingNotFinite: a row holds NaN or infinity.
+        InvalidRequest: a wrong shape or type, or a row that is not of unit norm.
+    """
+    if vectors.dtype != np.float32 or vectors.ndim != 2 or vectors.shape[1] != dim:
+        raise InvalidRequest(
+            f"found embeddings {vectors.dtype} {vectors.shape}; expected float32 (N, {dim})",
+            field="embedding",
+        )
+    finite = np.isfinite(vectors).all(axis=1)
+    if not finite.all():
+        raise EmbeddingNotFinite(
+            f"{int((~finite).sum())} of {len(vectors)} embeddings hold NaN or infinity; nothing was done",
+            field="embedding",
+        )
+    norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
+    worst = int(np.abs(norms - 1.0).argmax()) if len(norms) else 0
+    if len(norms) and abs(norms[worst] - 1.0) > UNIT_TOLERANCE:
+        raise InvalidRequest(
+            f"found an embedding of norm {norms[worst]:.4g}; expected 1: normalise it",
+            field="embedding",
+            reason="EMBEDDING_NOT_UNIT",
+        )
+
+
+def settle(batch: Iterable[Enrolment], dim: int, stores_images: bool) -> list[Enrolment]:
+    """Check items and bring them to the form in which they are kept.
+
+    Returns:
+        The items with times in UTC, attributes that nobody can change any more, vectors of their own, and no
+        image where the gallery keeps none.
+
+    Raises:
+        InvalidRequest: a malformed id, checksum, word or vector.
+        EmbeddingNotFinite: NaN or infinity in a vector.
+    """
+    items = list(batch)
+    for new in items:
+        _check_item(new)
+        if new.vector.shape != (dim,):
+            raise InvalidRequest(
+                f"found an embedding {new.vector.shape} for item {new.item_id!r}; expected ({dim},)",
+                field="embedding",
+            )
+    if items:
+        check_embeddings(np.stack([new.vector for new in items]), dim)
+    return [
+        replace(
+            new,
+            meta=_settled(new.meta),
+            vector=new.vector.astype(np.float32, copy=True),
+            image=new.image if stores_images else None,
+        )
+        for new in items
+    ]
+
+
+def _check_item(new: Enrolment) -> None:
+    if not ITEM_ID.fullmatch(new.item_id):
+        raise InvalidRequest(
+            f"found item id {new.item_id[:220]!r}; expected 1 to 200 of A-Z a-z 0-9 . _ : / -",
+            field="item_id",
+            reason="ITEM_ID_INVALID",
+        )
+    if not SHA256.fullmatch(new.sha256):
+        raise InvalidRequest(
+            f"found sha256 {new.sha256[:80]!r} for item {new.item_id!r}; expected 64 lower-case hex digits",
+            field="sha256",
+        )
+    if new.image is not None and hashlib.sha256(new.image).hexdigest() != new.sha256:
+        raise InvalidRequest(
+            f"the image of item {new.item_id!r} does not have the sha256 that came with it; send it again",
+            field="sha256",
+        )
+    meta = new.meta
+    _check_word(meta.person, "person", MAX_WORD)
+    _check_word(meta.camera, "camera", MAX_WORD)
+    _check_moment(meta.captured_at, "captured_at")
+    if len(meta.attributes) > MAX_ATTRIBUTES:
+        raise InvalidRequest(
+            f"item {new.item_id!r} has {len(meta.attributes)} attributes; expected at most {MAX_ATTRIBUTES}",
+            field="attributes",
+        )
+    for key, value in meta.attributes.items():
+        _check_word(key, "attributes", MAX_WORD)
+        _check_word(value, "attributes", MAX_VALUE)
+
+
+def _check_word(word: str, field: str, longest: int) -> None:
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        raise InvalidRequest(f"{field} is no valid text: {word[:40]!r}", field=field) from None
+    if len(word) > longest:
+        raise InvalidRequest(
+            f"{field} has {len(word)} characters; expected at most {longest}: {word[:40]!r}...", field=field
+        )
+
+
+def _check_moment(moment: datetime | None, field: str) -> None:
+    if moment is not None and moment.tzinfo is None:
+        raise InvalidRequest(f"{field} is {moment} without a timezone; say which, such as UTC", field=field)
+
+
+def _settled(meta: ItemMeta) -> ItemMeta:
+    moment = None if meta.captured_at is None else meta.captured_at.astimezone(UTC)
+    return ItemMeta(meta.person, meta.camera, moment, MappingProxyType(dict(meta.attributes)))

@@ -1,0 +1,133 @@
+"""An item as a row of the gallery's file, and back, under a checksum over all of it.
+
+A row whose checksum disagrees is never turned into an item: a flipped bit in a name would show the wrong
+person. Knows no SQL and no file.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+
+from vireid.arrays import Float32Array
+from vireid.types import NO_ATTRIBUTES, Item, ItemMeta, Modality
+
+SUM_BYTES = 16
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+
+# a row as SQLite gives it: text is left as bytes, so that what is checked is what was stored
+Cell = bytes | int | float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """One item to store.
+
+    Attributes:
+        item_id: the operator's id.
+        modality: visible or infrared.
+        meta: what is known of it.
+        sha256: hex digest of the encoded image.
+        vector: unit row, (D,).
+        image: the encoded image, None if it is not to be kept.
+        thumbnail: a small JPEG, or None.
+    """
+
+    item_id: str
+    modality: Modality
+    meta: ItemMeta
+    sha256: str
+    vector: Float32Array
+    image: bytes | None = None
+    thumbnail: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A stored item and the int64 id that is ours."""
+
+    key: int
+    item: Item
+
+
+def encode(row: Row, vector: Float32Array) -> tuple[Cell, ...]:
+    """Return the cells of a row, its checksum last."""
+    item, meta = row.item, row.item.meta
+    cells: tuple[Cell, ...] = (
+        row.key,
+        item.item_id.encode(),
+        int(item.modality),
+        meta.person.encode(),
+        meta.camera.encode(),
+        None if meta.captured_at is None else microseconds(meta.captured_at),
+        json.dumps(dict(meta.attributes), sort_keys=True, ensure_ascii=False).encode()
+        if meta.attributes
+        else b"",
+        item.sha256.encode(),
+        int(item.has_image),
+        microseconds(item.enrolled_at),
+        vector.astype("<f4", copy=False).tobytes(),
+    )
+    return (*cells, checksum(cells))
+
+
+def decode(cells: Sequence[Cell], dim: int) -> tuple[Row, Float32Array] | None:
+    """Return the item and its vector, (D,); None if the row is not as it was written."""
+    *body, found = cells
+    if found != checksum(body):
+        return None
+    key, item_id, modality, person, camera, captured, attributes, sha256, has_image, enrolled, vector = body
+    assert isinstance(key, int)
+    assert isinstance(vector, bytes)
+    assert isinstance(enrolled, int)
+    if len(vector) != 4 * dim:
+        return None
+    item = Item(
+        item_id=_text(item_id),
+        modality=Modality.INFRARED if modality else Modality.VISIBLE,
+        meta=ItemMeta(
+            person=_text(person),
+            camera=_text(camera),
+            captured_at=moment(captured) if isinstance(captured, int) else None,
+            attributes=json.loads(_text(attributes)) if attributes else NO_ATTRIBUTES,
+        ),
+        sha256=_text(sha256),
+        has_image=bool(has_image),
+        enrolled_at=moment(enrolled),
+    )
+    return Row(key, item), np.frombuffer(vector, dtype="<f4")
+
+
+def checksum(cells: Sequence[Cell]) -> bytes:
+    """Sum cells up, each with its kind and length, so that nothing can move from one to the next."""
+    whole = hashlib.blake2b(digest_size=SUM_BYTES)
+    for cell in cells:
+        if cell is None:
+            whole.update(b"n")
+        elif isinstance(cell, int):
+            whole.update(b"i%d;" % cell)
+        elif isinstance(cell, bytes):
+            whole.update(b"b%d;" % len(cell))
+            whole.update(cell)
+        else:
+            whole.update(b"?")  # a number with a fraction: nothing that was ever written
+    return whole.digest()
+
+
+def microseconds(when: datetime) -> int:
+    """Count a time's microseconds since 1970, exactly."""
+    return (when - EPOCH) // MICROSECOND
+
+
+def moment(count: int) -> datetime:
+    """Return the time of a count of microseconds, UTC."""
+    return EPOCH + timedelta(microseconds=count)
+
+
+def _text(cell: Cell) -> str:
+    assert isinstance(cell, bytes)
+    return cell.decode()
