@@ -98,7 +98,7 @@ async function chooseGallery() {
   if (!name) return;
   const [facets, night] = await Promise.all([
     api.facets(name),
-    api.items(name, { modality: "infrared", limit: "24" }),
+    api.items(name, { modalities: "infrared", limit: "24" }),
   ]);
   byId("cameras").replaceChildren(...Object.entries(facets.cameras).map(([camera, count]) => {
     const chip = document.createElement("label");
