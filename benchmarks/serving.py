@@ -155,11 +155,9 @@ def machine_busy_s() -> float:
 def measure(worker: Worker, clients: int, seconds: float, served: Served | None) -> Phase:
     """Let one worker load for a while, and see who used the processor."""
     busy, server_cpu = machine_busy_s(), 0.0 if served is None else served.cpu_s()
-    latencies, own_cpu, wall = worker.ask("load", clients, seconds)
+    (latencies, images), own_cpu, wall = worker.ask("load", clients, seconds)
     server_cpu = 0.0 if served is None else served.cpu_s() - server_cpu
     foreign = max(0.0, machine_busy_s() - busy - own_cpu - server_cpu)
-    # each client's last image ended late: in nobody's latency, but in the processor's time
-    images = len(latencies) + clients
     return Phase(len(latencies) / seconds, latencies, images, own_cpu, wall, server_cpu, foreign / wall)
 
 

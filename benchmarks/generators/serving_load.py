@@ -27,6 +27,10 @@ from vireid.proto import retrieval_pb2 as pb
 
 PICTURES = 64
 EMBED = "/vireid.v1.RetrievalService/Embed"
+RAMP_S = 0.4
+
+# the latencies of what ended within the time that counts, and how much was done in all
+Noted = tuple[list[float], int]
 
 
 def pictures(count: int = PICTURES) -> list[bytes]:
@@ -71,26 +75,54 @@ class Raw:
         feeds = {"images": pixels[None], "modality": self._visible}
         return self._sessions[session].run(None, feeds)[0][0]
 
-    def load(self, threads: int, seconds: float) -> list[float]:
-        """Work in some threads; latencies in milliseconds."""
+    def load(self, threads: int, seconds: float) -> Noted:
+        """Work in some threads."""
         return looped(threads, seconds, lambda thread: lambda number: self.embed(number, thread))
 
 
-def looped(threads: int, seconds: float, work_of: Callable[[int], Callable[[int], object]]) -> list[float]:
-    """Let threads work in a loop; the latency of each piece that ended in time, in milliseconds."""
-    latencies: list[list[float]] = [[] for _ in range(threads)]
-    ends = time.perf_counter() + seconds
+class Clock:
+    """The stretch of time that counts: after everybody has begun, before anybody ends.
+
+    What is under way when it begins makes up for what is under way when it ends.
+
+    Args:
+        seconds: its length.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._begins = time.perf_counter() + RAMP_S
+        self._ends = self._begins + seconds
+        self._lock = threading.Lock()
+        self.done = 0
+        self.latencies_ms: list[float] = []
+
+    def finished(self, began: float) -> bool:
+        """Note that something begun then has just ended; whether to go on."""
+        now = time.perf_counter()
+        with self._lock:
+            self.done += 1
+            if self._begins <= now <= self._ends:
+                self.latencies_ms.append((now - began) * 1e3)
+        return now < self._ends
+
+    @property
+    def noted(self) -> Noted:
+        """What was noted."""
+        return self.latencies_ms, self.done
+
+
+def looped(threads: int, seconds: float, work_of: Callable[[int], Callable[[int], object]]) -> Noted:
+    """Let threads work in a loop for a while."""
+    clock = Clock(seconds)
 
     def loop(thread: int) -> None:
         work = work_of(thread)
         number = thread
-        while True:
+        going_on = True
+        while going_on:
             began = time.perf_counter()
             work(number)
-            now = time.perf_counter()
-            if now > ends:
-                return
-            latencies[thread].append((now - began) * 1e3)
+            going_on = clock.finished(began)
             number += threads
 
     running = [threading.Thread(target=loop, args=(thread,)) for thread in range(threads)]
@@ -98,7 +130,7 @@ def looped(threads: int, seconds: float, work_of: Callable[[int], Callable[[int]
         thread.start()
     for thread in running:
         thread.join()
-    return [ms for each in latencies for ms in each]
+    return clock.noted
 
 
 # ---- the load generator ------------------------------------------------------
@@ -113,8 +145,8 @@ class HttpLoad:
             for body in pictures()
         ]
 
-    def load(self, clients: int, seconds: float) -> list[float]:
-        """Ask with some clients; latencies in milliseconds."""
+    def load(self, clients: int, seconds: float) -> Noted:
+        """Ask with some clients."""
         return looped(clients, seconds, lambda _: self._caller())
 
     def _caller(self) -> Callable[[int], object]:
@@ -156,30 +188,27 @@ class GrpcLoad:
             for body in pictures()
         ]
 
-    def load(self, clients: int, seconds: float) -> list[float]:
-        """Ask with some clients; latencies in milliseconds."""
+    def load(self, clients: int, seconds: float) -> Noted:
+        """Ask with some clients."""
         return asyncio.run(self._load(clients, seconds))
 
-    async def _load(self, clients: int, seconds: float) -> list[float]:
-        latencies: list[float] = []
+    async def _load(self, clients: int, seconds: float) -> Noted:
         async with grpc.aio.insecure_channel(self._address) as channel:
             ask = channel.unary_unary(EMBED)
             await ask(self._requests[0])
-            ends = time.perf_counter() + seconds
+            clock = Clock(seconds)
 
             async def caller(first: int) -> None:
                 number = first
-                while True:
+                going_on = True
+                while going_on:
                     began = time.perf_counter()
                     await ask(self._requests[number % PICTURES])
-                    now = time.perf_counter()
-                    if now > ends:
-                        return
-                    latencies.append((now - began) * 1e3)
+                    going_on = clock.finished(began)
                     number += clients
 
             await asyncio.gather(*(caller(first) for first in range(clients)))
-        return latencies
+        return clock.noted
 
     def embed(self, number: int) -> np.ndarray:
         """Give one picture's embedding."""
