@@ -52,6 +52,10 @@ export const search = (name, image, parameters) => json(`${gallery(name)}/search
   method: "POST", headers: { "content-type": image.type || "application/octet-stream" }, body: image,
 });
 
+export const embed = (image, modality) => json(`/v1/embed?modality=${modality}`, {
+  method: "POST", headers: { "content-type": image.type || "application/octet-stream" }, body: image,
+});
+
 export async function picture(path) {
   return (await call(path)).blob();
 }

@@ -11,6 +11,7 @@ const chosen = (name) => document.querySelector(`input[name=${name}]:checked`).v
 let query = null;      // a Blob
 let queryUrl = "";
 let excluded = "";     // the item the query came from, never a hit of itself
+let seen = null;        // the modality the server saw in the query
 let latest = 0;        // an answer that was overtaken is not drawn
 
 api.onKeyNeeded(() => new Promise((resolve) => {
@@ -24,10 +25,24 @@ function tell(text) {
   byId("message").hidden = !text;
 }
 
-function parameters() {
+// What the query was taken in: said by the user, or decided by the server once for each query.
+async function taken() {
+  const said = chosen("modality");
+  if (said !== "auto") return said;
+  seen ??= (await api.embed(query, "auto")).modality;
+  return seen;
+}
+
+async function among() {
+  if (chosen("among") !== "other") return chosen("among");
+  return (await taken()) === "infrared" ? "visible" : "infrared";
+}
+
+async function parameters() {
   const list = new URLSearchParams({ top_k: byId("top-k").value || "24" });
   if (chosen("modality") !== "auto") list.set("modality", chosen("modality"));
-  if (chosen("among")) list.set("modalities", chosen("among"));
+  const found = await among();
+  if (found) list.set("modalities", found);
   for (const chip of document.querySelectorAll("#cameras input:checked")) list.append("camera", chip.value);
   for (const side of ["from", "to"]) {
     if (byId(side).value) list.set(side, new Date(byId(side).value).toISOString());
@@ -44,7 +59,7 @@ async function search() {
   document.body.classList.add("busy");
   const started = performance.now();
   try {
-    const answer = await api.search(gallery, query, parameters());
+    const answer = await api.search(gallery, query, await parameters());
     if (turn !== latest) return;
     results.draw(answer.hits, queryUrl);
     describe(answer, performance.now() - started);
@@ -75,6 +90,7 @@ function describe(answer, elapsed) {
 
 function setQuery(blob, itemId = "") {
   query = blob;
+  seen = null;
   excluded = itemId;
   if (queryUrl) URL.revokeObjectURL(queryUrl);
   queryUrl = URL.createObjectURL(blob);
@@ -124,7 +140,6 @@ async function chooseGallery() {
     api.show(image, item.thumbnail);
     button.append(image);
     button.addEventListener("click", () => {
-      document.querySelector("input[name=among][value=visible]").checked = true;
       queryFromItem(item);
     });
     return button;
@@ -182,7 +197,7 @@ for (const id of ["modality", "search-in", "from", "to", "top-k"]) byId(id).addE
 byId("clear").addEventListener("click", () => {
   for (const box of document.querySelectorAll("#cameras input")) box.checked = false;
   for (const id of ["from", "to"]) byId(id).value = "";
-  document.querySelector("input[name=among][value='']").checked = true;
+  document.querySelector("input[name=among][value=other]").checked = true;
   search();
 });
 byId("gallery").addEventListener("change", chooseGallery);

@@ -16,7 +16,7 @@ from vireid.evaluation.extract import extract
 from vireid.evaluation.protocols import MODES, choose
 from vireid.images.preprocess import Preprocess
 
-FAKE = "fake"
+DEFAULT, FAKE = "default", "fake"
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -87,5 +87,5 @@ def _open(bundle: str | None, device: str, threads: int) -> tuple[Engine, Prepro
     if bundle == FAKE:
         engine = FakeEngine()
         return engine, Preprocess(*engine.input_size), FAKE
-    opened = bundles.read(bundles.default_path() if bundle is None else Path(bundle))
+    opened = bundles.read(bundles.default_path() if bundle in (None, DEFAULT) else Path(str(bundle)))
     return open_engine(opened, device, threads), opened.preprocess, opened.manifest.name

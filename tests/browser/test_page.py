@@ -1,0 +1,126 @@
+"""The page as an analyst uses it, in a real browser over the running demo."""
+
+import json
+import shlex
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+from playwright.sync_api import Page
+
+pytestmark = pytest.mark.browser
+
+
+class Demo(Protocol):
+    """What the fixture gives."""
+
+    address: str
+    queries: Path
+    curl: str
+    query: str
+
+
+def drop(page: Page, file: Path) -> None:
+    """Drop a file on the page, as a mouse does."""
+    transfer = page.evaluate_handle(
+        """([bytes, name]) => {
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([new Uint8Array(bytes)], name, { type: "image/jpeg" }));
+            return transfer;
+        }""",
+        [list(file.read_bytes()), file.name],
+    )
+    page.dispatch_event("#drop", "drop", {"dataTransfer": transfer})
+
+
+def people(page: Page) -> list[str]:
+    return page.eval_on_selector_all("#grid .card", "cards => cards.map((card) => card.dataset.person)")
+
+
+def searched(page: Page) -> None:
+    page.wait_for_selector("#grid .card")
+    page.wait_for_function("() => !document.body.classList.contains('busy')")
+
+
+def test_a_dropped_night_crop_finds_its_person_by_day(page: Page, demo: Demo) -> None:
+    found = 0
+    queries = sorted(demo.queries.glob("*.jpg"))
+    for query in queries:
+        page.evaluate("document.querySelector('#grid').replaceChildren()")
+        drop(page, query)
+        searched(page)
+        assert "infrared" in page.inner_text("#seen")
+        assert set(
+            page.eval_on_selector_all("#grid .modality", "all => all.map((one) => one.textContent)")
+        ) == {"visible"}
+        found += query.name.split("-")[0] in people(page)[:8]
+    # 8 of 96 visible crops, 8 of each person: by chance about half of the queries would see their person
+    assert found >= 0.75 * len(queries), f"{found} of {len(queries)}"
+
+
+def test_a_click_on_a_night_crop_of_the_gallery_searches(page: Page) -> None:
+    buttons = page.locator("#strip button").all()
+    found = 0
+    for button in buttons:
+        page.evaluate("document.querySelector('#grid').replaceChildren()")
+        button.click()
+        searched(page)
+        found += button.get_attribute("data-person") in people(page)[:8]
+    assert found >= 0.75 * len(buttons), f"{found} of {len(buttons)}"
+    assert page.locator("#preview").is_visible()
+
+
+def test_filters_and_override_change_the_answer(page: Page, demo: Demo) -> None:
+    drop(page, min(demo.queries.glob("*.jpg")))
+    searched(page)
+    page.locator("#cameras label", has_text="camera 4").click()
+    page.wait_for_function("() => document.querySelector('#title').textContent.includes('of 24')")
+    assert all("camera 4" in text for text in page.locator("#grid .card").all_inner_texts())
+    page.locator("#modality label", has_text="Visible").click()
+    page.wait_for_function("() => document.querySelector('#seen').textContent.includes('visible')")
+    assert "looks infrared" in page.inner_text("#message")
+
+
+def test_hits_are_compared_side_by_side(page: Page, demo: Demo) -> None:
+    drop(page, min(demo.queries.glob("*.jpg")))
+    searched(page)
+    page.locator("#grid .card button").first.click()
+    assert page.inner_text("#compare-caption").startswith("Rank 1 ")
+    page.keyboard.press("ArrowRight")
+    assert page.inner_text("#compare-caption").startswith("Rank 2 ")
+    assert page.eval_on_selector("#compare-hit", "image => image.decode().then(() => image.naturalWidth)") > 0
+
+
+def test_what_is_no_image_is_refused_in_words(page: Page, tmp_path: Path) -> None:
+    wrong = tmp_path / "note.jpg"
+    wrong.write_bytes(b"no image at all")
+    drop(page, wrong)
+    page.wait_for_selector("#message:not([hidden])")
+    assert "NOT_AN_IMAGE" in page.inner_text("#message")
+
+
+def test_an_upload_shows_progress_and_lists_what_was_refused(page: Page, demo: Demo, tmp_path: Path) -> None:
+    archive = tmp_path / "more.zip"
+    with zipfile.ZipFile(archive, "w") as out:
+        out.write(min(demo.queries.glob("*.jpg")), "more/night.jpg")
+        out.writestr("more/broken.jpg", b"\xff\xd8\xff broken")
+    page.click("#open-upload")
+    page.set_input_files("#upload-files", archive)
+    page.click("#upload-start")
+    page.wait_for_function("() => document.querySelector('#upload-state').textContent.includes('partial')")
+    assert "1 created" in page.inner_text("#upload-state")
+    assert "broken.jpg" in page.inner_text("#upload-errors")
+
+
+def test_the_printed_lines_return_hits(demo: Demo) -> None:
+    by_http = subprocess.run(shlex.split(demo.curl), capture_output=True, check=True, timeout=20)
+    assert len(json.loads(by_http.stdout)["hits"]) == 5
+    words = shlex.split(demo.query)
+    words[0] = str(Path(sys.executable).parent / "vireid")
+    began = time.monotonic()
+    by_grpc = subprocess.run([*words, "--json"], capture_output=True, check=True, timeout=60)
+    assert len(json.loads(by_grpc.stdout)["hits"]) == 10, time.monotonic() - began
