@@ -121,7 +121,7 @@ class Loop:
             losses = self._method.step(batch)
         total = losses["total"]
         if not torch.isfinite(total):
-            self._stop(batch, {name: float(value) for name, value in losses.items()})
+            self._stop(batch, {name: float(value.detach()) for name, value in losses.items()})
         self._optimiser.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
         if self._settings.optimiser.clip_norm:

@@ -17,7 +17,7 @@ from vireid.types import Filter, Modality
 pytestmark = pytest.mark.e2e
 
 VIREID = str(Path(sys.executable).parent / "vireid")
-PEOPLE, IMAGES = 20, 3
+PEOPLE, IMAGES = 28, 3
 
 
 def vireid(*words: str | Path) -> str:
@@ -52,7 +52,7 @@ def drawn(work: Path) -> Path:
 @pytest.fixture(scope="module")
 def bundle(work: Path, drawn: Path) -> Path:
     """A few steps of training, exported."""
-    small = ["--set", "epochs=5", "--set", "iterations=16", "--set", "model.width=0.25"]
+    small = ["--set", "epochs=9", "--set", "iterations=18", "--set", "model.width=0.25"]
     vireid(
         "train",
         "supervised",

@@ -1,0 +1,79 @@
+"""The laws of P x K sampling."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from training.data.samplers import OUTLIER, IdentitySampler
+from vireid.errors import TrainingError
+
+
+@st.composite
+def datasets(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
+    seed, people = draw(st.integers(0, 9999)), draw(st.integers(4, 12))
+    random = np.random.default_rng(seed)
+    labels, modality = [], []
+    for person in range(people):
+        for kind in (0, 1):
+            count = int(random.integers(1, 6))
+            labels += [person] * count
+            modality += [kind] * count
+    outliers = int(random.integers(0, 5))
+    labels += [OUTLIER] * outliers
+    modality += random.integers(0, 2, outliers).tolist()
+    order = random.permutation(len(labels))
+    return np.array(labels, np.int64)[order], np.array(modality, np.int64)[order]
+
+
+@given(datasets(), st.integers(2, 4), st.integers(2, 5), st.integers(0, 50))
+@settings(max_examples=60, deadline=None)
+def test_every_batch_is_p_by_k_by_two(
+    data: tuple[np.ndarray, np.ndarray], p: int, k: int, epoch: int
+) -> None:
+    labels, modality = data
+    sampler = IdentitySampler(labels, modality, persons=p, images=k, iterations=5, seed=3)
+    for batch in sampler.epoch(epoch):
+        assert len(batch) == 2 * p * k
+        assert modality[batch[: p * k]].tolist() == [0] * (p * k)
+        assert modality[batch[p * k :]].tolist() == [1] * (p * k)
+        visible, infrared = labels[batch[: p * k]].reshape(p, k), labels[batch[p * k :]].reshape(p, k)
+        assert (visible == visible[:, :1]).all()
+        assert (visible == infrared).all()
+        assert len(set(visible[:, 0].tolist())) == p
+        assert OUTLIER not in visible
+
+
+@given(datasets(), st.integers(0, 50))
+@settings(max_examples=30, deadline=None)
+def test_an_epoch_is_a_function_of_its_number(data: tuple[np.ndarray, np.ndarray], epoch: int) -> None:
+    def drawn(number: int) -> list[list[int]]:
+        sampler = IdentitySampler(*data, persons=3, images=2, iterations=4, seed=7)
+        return [batch.tolist() for batch in sampler.epoch(number)]
+
+    assert drawn(epoch) == drawn(epoch)
+    assert drawn(epoch) != drawn(epoch + 1)
+
+
+@given(datasets())
+@settings(max_examples=30, deadline=None)
+def test_everybody_comes_before_anybody_comes_again(data: tuple[np.ndarray, np.ndarray]) -> None:
+    labels, modality = data
+    people = len(set(labels.tolist()) - {OUTLIER})
+    sampler = IdentitySampler(labels, modality, persons=2, images=2, iterations=people // 2, seed=1)
+    shown = [person for batch in sampler.epoch(0) for person in set(labels[batch].tolist())]
+    assert len(shown) == len(set(shown))
+
+
+def test_few_images_are_repeated_and_all_of_them_used() -> None:
+    labels = np.array([0, 0, 1, 1, 0, 1], np.int64)
+    modality = np.array([0, 0, 0, 0, 1, 1], np.int64)
+    sampler = IdentitySampler(labels, modality, persons=2, images=4, iterations=1, seed=0)
+    (batch,) = sampler.epoch(0)
+    assert set(batch.tolist()) == {0, 1, 2, 3, 4, 5}
+
+
+def test_too_few_people_with_both_modalities() -> None:
+    labels, modality = np.array([0, 0, 1, 2], np.int64), np.array([0, 1, 0, 1], np.int64)
+    with pytest.raises(TrainingError, match="1 identities have visible and infrared images, a batch needs 2"):
+        IdentitySampler(labels, modality, persons=2, images=2, iterations=1, seed=0)

@@ -1,0 +1,91 @@
+"""The networks: names, shapes, modalities, mixtures."""
+
+import pytest
+import torch
+
+from training import models
+from training.settings import ModelSettings
+from vireid.errors import TrainingError
+
+SMALL = ModelSettings(name="two-stream-resnet18", width=0.125, height=64, columns=32)
+# of torchvision's models without the classifier, stem counted once
+STANDARD = {"two-stream-resnet18": 11_176_512, "two-stream-resnet50": 23_508_032}
+
+
+def images(count: int, seed: int = 0) -> torch.Tensor:
+    return torch.randint(
+        0, 256, (count, 64, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed)
+    )
+
+
+@pytest.mark.parametrize("name", sorted(STANDARD))
+def test_the_trunk_and_one_stem_are_the_standard_network(name: str) -> None:
+    network = models.build(ModelSettings(name=name))
+    counted = sum(p.numel() for p in network.trunk.parameters()) + sum(
+        p.numel() for p in network.visible_stem.parameters()
+    )
+    assert counted == STANDARD[name]
+    own = network.state_dict()
+    standard = {
+        key.partition(".")[2]: value
+        for key, value in own.items()
+        if key.startswith(("trunk.", "visible_stem."))
+    }
+    assert {"conv1.weight", "bn1.running_var", "layer1.0.conv1.weight", "layer4.0.downsample.1.bias"} <= set(
+        standard
+    )
+    marked = {key: torch.full_like(value, 2) for key, value in standard.items()}
+    unused = models.load_standard(network, {**marked, "fc.weight": torch.zeros(1)})
+    assert unused == ["fc.weight"]
+    loaded = network.state_dict()
+    for place in ("trunk.layer3.1.conv2.weight", "visible_stem.conv1.weight", "infrared_stem.conv1.weight"):
+        assert (loaded[place] == 2).all()
+
+
+def test_weights_of_another_network_are_refused() -> None:
+    with pytest.raises(TrainingError, match=r"the weights hold nothing for conv1\.weight"):
+        models.load_standard(models.build(SMALL), {})
+
+
+def test_unit_rows_of_the_right_size() -> None:
+    network = models.build(SMALL).eval()
+    rows = network(images(3), torch.tensor([0, 1, 0]))
+    assert rows.shape == (3, network.dim)
+    assert torch.allclose(rows.norm(dim=1), torch.ones(3), atol=1e-5)
+
+
+def test_a_row_alone_equals_the_row_in_a_mixed_batch() -> None:
+    network = models.build(SMALL).eval()
+    batch, kinds = images(6), torch.tensor([0, 1, 1, 0, 1, 0])
+    together = network(batch, kinds)
+    for row in range(6):
+        alone = network(batch[row : row + 1], kinds[row : row + 1])
+        assert torch.allclose(alone[0], together[row], atol=1e-5)
+
+
+def test_the_modality_chooses_the_stem() -> None:
+    network = models.build(SMALL).eval()
+    same = images(1).expand(2, -1, -1, -1)
+    visible, infrared = network(same, torch.tensor([0, 1]))
+    assert not torch.allclose(visible, infrared, atol=1e-3)
+
+
+def test_in_training_each_stem_sees_its_own_rows_in_their_order() -> None:
+    network = models.build(SMALL).train()
+    batch, kinds = images(4).float(), torch.tensor([1, 0, 1, 0])
+    network.features(batch, kinds).necked.square().sum().backward()
+    for stem in (network.visible_stem, network.infrared_stem):
+        assert stem.conv1.weight.grad is not None
+        assert stem.conv1.weight.grad.abs().max() > 0
+    only = models.build(SMALL).train()
+    only.features(batch, torch.zeros(4, dtype=torch.int64)).necked.square().sum().backward()
+    assert only.infrared_stem.conv1.weight.grad is None
+    # in evaluation mode statistics are fixed: order of rows must not matter
+    network.eval()
+    turned = torch.tensor([2, 0, 3, 1])
+    assert torch.allclose(network(batch, kinds)[turned], network(batch[turned], kinds[turned]), atol=1e-5)
+
+
+def test_an_unknown_model_is_named() -> None:
+    with pytest.raises(TrainingError, match="there is no model 'resnet'"):
+        models.build(ModelSettings(name="resnet"))
