@@ -37,7 +37,7 @@ def open_router(service: RetrievalService) -> APIRouter:
 
 
 def router(
-    service: RetrievalService, metrics: Metrics, version: str, guard: Callable[..., None]
+    service: RetrievalService, metrics: Metrics, version: str, guard: Callable[..., object]
 ) -> APIRouter:
     """Build the routes behind the key."""
     routes = APIRouter(tags=["health"], dependencies=[Depends(guard)])
