@@ -5,29 +5,30 @@ on its own mean; the result is measured beside its start and is written only if 
 ``export.evidence``. Knows no command line.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from export import evidence, to_onnx
 from export.evidence import Evidence, Exam
 from export.parity import Probes
 from export.to_onnx import Description
-from export.torch_engine import TorchEngine
 from training import bridge
 from training.bridge import BridgeSettings, Crops
 from training.models.bridged import BridgedNet
 from training.models.openvino_ir import OpenVinoNet
-from vireid.datasets import Dataset
+from vireid.datasets import SYNTHETIC_MARKER, Dataset
+from vireid.engines import Engine
 from vireid.errors import ExportError
 from vireid.images.preprocess import Preprocess
 
 NAME = "vireid-default"
 START = "person-reidentification-retail-0287"
-WATCHED_PEOPLE = 40  # of those drawn for training, set aside to choose the weights by
 NOTICE = (
     "The visible network is person-reidentification-retail-0287 of the Open Model Zoo "
     "(https://github.com/openvinotoolkit/open_model_zoo), Copyright (c) Intel Corporation, licensed under the "
@@ -44,11 +45,13 @@ class Materials:
     Attributes:
         weights: the folder of the start's ``.xml`` and ``.bin``.
         train: drawn datasets, of every person of which is learned.
-        exam: what the engines are measured on; none of its people may be in ``train``.
+        watch: a drawn dataset by which the best weights of a run are chosen.
+        exam: what the engines are measured on; nothing of it may be in ``train`` or ``watch``.
     """
 
     weights: Path
     train: tuple[Dataset, ...]
+    watch: Dataset
     exam: Exam
 
 
@@ -80,56 +83,56 @@ def preprocess() -> Preprocess:
 
 
 def gather(datasets: Sequence[Dataset]) -> Crops:
-    """Read datasets into one set of crops; people and cameras of different datasets stay different."""
+    """Read datasets into one set of crops, one scene each; their people and cameras stay different."""
     parts, people, cameras = [], 0, 0
-    for dataset in datasets:
+    for scene, dataset in enumerate(datasets):
         crops = evidence.read_drawn(dataset, preprocess())
-        parts.append(Crops(crops.images, crops.person + people, crops.camera + cameras, crops.modality))
-        people += int(crops.person.max()) + 1
-        cameras += int(crops.camera.max()) + 1
+        parts.append(
+            replace(
+                crops,
+                person=crops.person + people,
+                camera=crops.camera + cameras,
+                scene=np.full(len(crops), scene, np.int64),
+            )
+        )
+        people, cameras = int(parts[-1].person.max()) + 1, int(parts[-1].camera.max()) + 1
     return Crops(
-        np.concatenate([part.images for part in parts]),
-        np.concatenate([part.person for part in parts]),
-        np.concatenate([part.camera for part in parts]),
-        np.concatenate([part.modality for part in parts]),
+        *(
+            np.concatenate([getattr(part, name) for part in parts])
+            for name in ("images", "person", "camera", "modality", "scene")
+        )
     )
 
 
-def centred(materials: Materials) -> Candidate:
-    """Centre the start on each modality's mean, without labels and without teaching."""
-    net = load_start(materials.weights)
-    before = evidence.measure(TorchEngine(net), materials.exam)
-    bridge.centre(net, gather(materials.train))
-    return Candidate(net, None, before, evidence.measure(TorchEngine(net), materials.exam))
-
-
-def taught(
+def make(
     materials: Materials,
-    settings: BridgeSettings,
+    settings: BridgeSettings | None,
     rank: int,
-    tell: Callable[[int, evidence.Synthetic], None] = lambda _step, _found: None,
+    tell: Callable[[int, float], None] = lambda _step, _score: None,
 ) -> Candidate:
-    """Grow an infrared side onto the start and teach it; its centres are put last.
+    """Make a candidate: centre the start or, given settings, grow an infrared side onto it and teach it.
 
     Args:
         materials: to learn from and to be measured on.
-        settings: how it is taught.
+        settings: how the infrared side is taught; None only centres, which needs no labels.
         rank: of the adapters.
-        tell: called with the step and what the people set aside say.
+        tell: called with the step and the score on the watched dataset.
     """
-    before = evidence.measure(TorchEngine(load_start(materials.weights)), materials.exam)
-    net = load_start(materials.weights, rank)
-    learned, watched = _set_aside(gather(materials.train), WATCHED_PEOPLE, settings.seed)
-    bridge.centre(net, learned)
-
-    def watch(step: int, model: BridgedNet) -> float:
-        found = evidence.measure_drawn(TorchEngine(model), watched)
-        tell(step, found)
-        return found.across
-
-    bridge.fit(net, learned, settings, watch)
-    bridge.centre(net, learned)
-    return Candidate(net, settings, before, evidence.measure(TorchEngine(net), materials.exam))
+    start = _engine(load_start(materials.weights))
+    before = evidence.measure(start, materials.exam)
+    learned = gather(materials.train)
+    rows = torch.from_numpy(evidence.embed(start, learned))
+    net = load_start(materials.weights, rank if settings else 0)
+    bridge.centre(net, rows, learned.modality)
+    if settings:
+        bridge.fit(net, learned, rows, settings, _watch(net, start, gather([materials.watch]), tell))
+        bridge.soften(net, settings.strength)
+        net.centres.zero_()
+        infrared = torch.from_numpy(learned.modality == bridge.INFRARED)
+        night = evidence.embed(_engine(net), learned.of(bridge.INFRARED))
+        rows = rows.index_put((infrared,), torch.from_numpy(night))
+        bridge.centre(net, rows, learned.modality)
+    return Candidate(net, settings, before, evidence.measure(_engine(net), materials.exam))
 
 
 def write(candidate: Candidate, materials: Materials, provenance: Mapping[str, Any], out: Path) -> Path:
@@ -154,8 +157,7 @@ def describe(candidate: Candidate, materials: Materials, provenance: Mapping[str
         provenance={
             "start": f"Open Model Zoo {START}, Apache-2.0, trained on visible images only",
             "dataset": [
-                {"name": dataset.name, "synthetic": dataset.synthetic, "images": len(dataset.train)}
-                for dataset in materials.train
+                json.loads((dataset.root / SYNTHETIC_MARKER).read_text()) for dataset in materials.train
             ],
             "recipe": {} if candidate.settings is None else asdict(candidate.settings),
             "seed": None if candidate.settings is None else candidate.settings.seed,
@@ -166,15 +168,25 @@ def describe(candidate: Candidate, materials: Materials, provenance: Mapping[str
     )
 
 
-def _set_aside(crops: Crops, people: int, seed: int) -> tuple[Crops, Crops]:
-    """Split crops by person into those learned from and those watched."""
-    chosen = np.random.default_rng(seed).choice(np.unique(crops.person), people, replace=False)
-    aside = np.isin(crops.person, chosen)
-    learned, watched = (
-        Crops(crops.images[rows], crops.person[rows], crops.camera[rows], crops.modality[rows])
-        for rows in (~aside, aside)
-    )
-    return learned, watched
+def _engine(net: BridgedNet) -> Engine:
+    """The network as it will be served: several times faster than torch."""
+    return to_onnx.open_graph(net, to_onnx.to_graph(net), Description(NAME, "trial"), threads=2)
+
+
+def _watch(
+    net: BridgedNet, start: Engine, watched: Crops, tell: Callable[[int, float], None]
+) -> Callable[[int, BridgedNet], float]:
+    """Score infrared to visible on watched people; their visible rows never change."""
+    day, night = watched.of(bridge.VISIBLE), watched.of(bridge.INFRARED)
+    visible = torch.from_numpy(evidence.embed(start, day)) - net.centres[bridge.VISIBLE]
+    visible_rows = torch.nn.functional.normalize(visible).numpy()
+
+    def score(step: int, taught: BridgedNet) -> float:
+        found = evidence.score(bridge.embed(taught, night).numpy(), night, visible_rows, day).mean_ap
+        tell(step, found)
+        return found
+
+    return score
 
 
 def _probes(materials: Materials) -> Probes:

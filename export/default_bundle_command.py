@@ -26,6 +26,7 @@ def make_default_bundle(
     train: Annotated[
         list[Path], typer.Option(metavar="DIR", help="A drawn dataset to learn from; repeatable.")
     ],
+    watch: Annotated[Path, typer.Option(metavar="DIR", help="A drawn dataset to choose the weights by.")],
     hold_out: Annotated[
         list[Path],
         typer.Option(metavar="DIR", help="A drawn dataset to measure on; repeatable, the first decides."),
@@ -42,6 +43,9 @@ def make_default_bundle(
     temperature: Annotated[float, typer.Option(help="Of the contrastive losses.")] = SETTINGS.temperature,
     together: Annotated[float, typer.Option(help="Weight of infrared to infrared.")] = SETTINGS.together,
     keep: Annotated[float, typer.Option(help="Weight of the guard.")] = SETTINGS.keep,
+    strength: Annotated[
+        float, typer.Option(help="Share of what was taught that is kept.")
+    ] = SETTINGS.strength,
     greyed: Annotated[float, typer.Option(help="Share of visible images shown in grey.")] = SETTINGS.greyed,
     seed: Annotated[int, typer.Option(help="Of batches and augmentation.")] = SETTINGS.seed,
     compiled: Annotated[
@@ -53,6 +57,7 @@ def make_default_bundle(
     materials = default_bundle.Materials(
         weights=weights,
         train=tuple(open_dataset(detect(path), path) for path in train),
+        watch=open_dataset(detect(watch), watch),
         exam=Exam(
             evidence.read_real(real, default_bundle.preprocess()),
             {path.name: default_bundle.gather([open_dataset(detect(path), path)]) for path in hold_out},
@@ -66,12 +71,11 @@ def make_default_bundle(
         together=together,
         keep=keep,
         greyed=greyed,
+        strength=strength,
         seed=seed,
         compiled=compiled,
     )
-    candidate = (
-        default_bundle.taught(materials, settings, rank, _tell) if rank else default_bundle.centred(materials)
-    )
+    candidate = default_bundle.make(materials, settings if rank else None, rank, _tell)
     for name, found in (("start", candidate.start), ("candidate", candidate.found)):
         typer.echo(f"{name:<10} {_row(found)}")
     for miss in evidence.shortfalls(candidate.start, candidate.found):
@@ -81,8 +85,8 @@ def make_default_bundle(
         typer.echo(f"wrote      {written} ({written.stat().st_size / 1e6:.2f} MB)")
 
 
-def _tell(step: int, found: Synthetic) -> None:
-    typer.echo(f"step {step:<5} set aside: {_drawn(found)}")
+def _tell(step: int, across: float) -> None:
+    typer.echo(f"step {step:<5} watched: infrared to visible {across:.4f}")
 
 
 def _row(found: Evidence) -> str:

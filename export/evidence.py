@@ -114,6 +114,7 @@ def read_real(folder: Path, preprocess: Preprocess) -> Crops:
         person=np.array([people.index(row["person"]) for row in rows], np.int64),
         camera=np.array([int(row["track"]) for row in rows], np.int64),
         modality=np.full(len(rows), VISIBLE, np.int64),
+        scene=np.zeros(len(rows), np.int64),
     )
 
 
@@ -126,6 +127,7 @@ def read_drawn(dataset: Dataset, preprocess: Preprocess) -> Crops:
         person=np.array([s.person for s in ordered], np.int64),
         camera=np.array([s.camera for s in ordered], np.int64),
         modality=np.array([s.modality for s in ordered], np.int64),
+        scene=np.zeros(len(ordered), np.int64),
     )
 
 
@@ -141,10 +143,10 @@ def in_grey(crops: Crops) -> Crops:
 
 def measure(engine: Engine, exam: Exam) -> Evidence:
     """Measure an engine on everything."""
-    visible, grey = _embed(engine, exam.real), _embed(engine, in_grey(exam.real))
+    visible, grey = embed(engine, exam.real), embed(engine, in_grey(exam.real))
     return Evidence(
-        real_visible=_score(visible, exam.real, visible, exam.real).mean_ap,
-        real_grey=_score(grey, exam.real, visible, exam.real).mean_ap,
+        real_visible=score(visible, exam.real, visible, exam.real).mean_ap,
+        real_grey=score(grey, exam.real, visible, exam.real).mean_ap,
         synthetic={name: measure_drawn(engine, crops) for name, crops in exam.synthetic.items()},
     )
 
@@ -152,11 +154,11 @@ def measure(engine: Engine, exam: Exam) -> Evidence:
 def measure_drawn(engine: Engine, crops: Crops) -> Synthetic:
     """Measure an engine on drawn people of both modalities."""
     day, night = crops.of(VISIBLE), crops.of(INFRARED)
-    visible, infrared = _embed(engine, day), _embed(engine, night)
-    across = _score(infrared, night, visible, day)
+    visible, infrared = embed(engine, day), embed(engine, night)
+    across = score(infrared, night, visible, day)
     return Synthetic(
-        visible=_score(visible, day, visible, day).mean_ap,
-        infrared=_score(infrared, night, infrared, night).mean_ap,
+        visible=score(visible, day, visible, day).mean_ap,
+        infrared=score(infrared, night, infrared, night).mean_ap,
         across=across.mean_ap,
         rank1=across.rank(1),
     )
@@ -182,12 +184,14 @@ def shortfalls(start: Evidence, found: Evidence) -> list[str]:
     return misses
 
 
-def _embed(engine: Engine, crops: Crops) -> Float32Array:
+def embed(engine: Engine, crops: Crops) -> Float32Array:
+    """Embed crops; unit rows, (N, D)."""
     parts = [slice(at, at + BATCH) for at in range(0, len(crops), BATCH)]
     return np.concatenate([engine.embed(crops.images[part], crops.modality[part]) for part in parts])
 
 
-def _score(asked: Float32Array, query: Crops, found: Float32Array, gallery: Crops) -> metrics.Scores:
+def score(asked: Float32Array, query: Crops, found: Float32Array, gallery: Crops) -> metrics.Scores:
+    """Score unit rows against unit rows; no image of the asked person by the asking camera is found."""
     return metrics.scores(
         asked.astype(np.float64) @ found.astype(np.float64).T,
         Labels(query.person, query.camera),

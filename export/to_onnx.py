@@ -22,7 +22,7 @@ from export import parity
 from export.parity import Probes, Report
 from export.torch_engine import TorchEngine, shape_of
 from vireid import bundle
-from vireid.engines import open_engine
+from vireid.engines import Engine, open_engine
 from vireid.errors import BundleError, EngineError, ExportError
 
 OPSET = 18
@@ -135,13 +135,22 @@ def prove(model: nn.Module, graph: bytes, description: Description, probes: Prob
     Raises:
         ExportError: they differ.
     """
+    try:
+        return parity.prove(TorchEngine(model), open_graph(model, graph, description), probes)
+    except (EngineError, BundleError) as error:
+        raise ExportError(f"the exported model does not run: {error.message}") from error
+
+
+def open_graph(model: nn.Module, graph: bytes, description: Description, threads: int = 1) -> Engine:
+    """Open a graph in the engine that will serve it, by way of a bundle that is thrown away.
+
+    Raises:
+        BundleCorrupt: the engine cannot load it.
+    """
     with tempfile.TemporaryDirectory() as folder:
         manifest = _manifest(model, graph, description, None)
         trial = bundle.write(Path(folder) / "trial.zip", manifest, {MODEL_FILE: graph})
-        try:
-            return parity.prove(TorchEngine(model), open_engine(bundle.read(trial), device="cpu"), probes)
-        except (EngineError, BundleError) as error:
-            raise ExportError(f"the exported model does not run: {error.message}") from error
+        return open_engine(bundle.read(trial), device="cpu", threads=threads)
 
 
 def _without_traces(proto: Any) -> Any:

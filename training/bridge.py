@@ -8,7 +8,7 @@ no datasets.
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,9 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.models.bridged import BridgedNet
+from training.models.bridged import Adapter, BridgedNet
 from vireid import progress
-from vireid.arrays import Int64Array, UInt8Array
+from vireid.arrays import BoolArray, Int64Array, UInt8Array
 from vireid.errors import TrainingError
 
 log = logging.getLogger(__name__)
@@ -35,20 +35,32 @@ class Crops:
         person: identity numbers, (N,).
         camera: camera numbers, (N,).
         modality: 0 visible, 1 infrared, (N,).
+        scene: which drawn dataset; people are only ever compared within theirs, so that the look of its
+            cameras gives nobody away, (N,).
     """
 
     images: UInt8Array
     person: Int64Array
     camera: Int64Array
     modality: Int64Array
+    scene: Int64Array
 
     def __len__(self) -> int:
         return len(self.person)
 
     def of(self, modality: int) -> "Crops":
         """Return the crops of one modality."""
-        rows = self.modality == modality
-        return Crops(self.images[rows], self.person[rows], self.camera[rows], self.modality[rows])
+        return self.take(self.modality == modality)
+
+    def take(self, rows: BoolArray) -> "Crops":
+        """Return the crops where ``rows`` (N,) is true."""
+        return Crops(
+            self.images[rows],
+            self.person[rows],
+            self.camera[rows],
+            self.modality[rows],
+            self.scene[rows],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +77,8 @@ class BridgeSettings:
         temperature: of the two contrastive losses.
         together: weight of the loss that draws one person's infrared images together.
         keep: weight of the guard.
+        strength: share of what was taught that is kept in the end; less keeps more of the start.
+        watch_every: steps between two scores.
         seed: of batches and augmentation.
         compiled: compile the network first; twice as fast, needs a C++ compiler.
     """
@@ -78,6 +92,8 @@ class BridgeSettings:
     temperature: float = 0.1
     together: float = 0.5
     keep: float = 4.0
+    strength: float = 0.5
+    watch_every: int = 100
     seed: int = 0
     compiled: bool = True
 
@@ -93,30 +109,49 @@ def embed(net: BridgedNet, crops: Crops, *, centred: bool = True, batch: int = 3
     return torch.cat(rows).clone()
 
 
-def centre(net: BridgedNet, crops: Crops) -> None:
-    """Put each modality's centre at the mean of its crops."""
-    for modality in (VISIBLE, INFRARED):
-        part = crops.of(modality)
-        if not len(part):
+def centre(net: BridgedNet, uncentred: Tensor, modality: Int64Array) -> None:
+    """Put each modality's centre at the mean of its rows.
+
+    Args:
+        net: changed in place.
+        uncentred: unit rows of the net before centring, (N, D).
+        modality: of each row, (N,).
+
+    Raises:
+        TrainingError: a modality has no rows.
+    """
+    for each in (VISIBLE, INFRARED):
+        rows = uncentred[torch.from_numpy(modality == each)]
+        if not len(rows):
             raise TrainingError("centring needs crops of both modalities; one has none")
-        net.centres[modality] = embed(net, part, centred=False).mean(0)
+        net.centres[each] = rows.mean(0)
+
+
+def soften(net: BridgedNet, strength: float) -> None:
+    """Scale everything the infrared side adds: 0 leaves the start, 1 all that was taught."""
+    added = [adapter.up for adapter in net.adapters.values() if isinstance(adapter, Adapter)]
+    with torch.no_grad():
+        for module in [*added, *([net.turn] if net.turn is not None else [])]:
+            for parameter in module.parameters():
+                parameter.mul_(strength)
 
 
 def fit(
     net: BridgedNet,
     crops: Crops,
+    uncentred: Tensor,
     settings: BridgeSettings,
     watch: Callable[[int, BridgedNet], float] | None = None,
-    every: int = 200,
 ) -> list[float]:
     """Teach the infrared side; ``net`` must have been centred.
 
     Args:
         net: changed in place; left with the weights of its best score if watched.
         crops: of both modalities; people without both are left out.
+        uncentred: the start's unit rows of the crops before centring, (N, D).
         settings: how.
-        watch: called with the step and the net after every ``every`` steps; returns a score, more is better.
-        every: steps between two scores.
+        watch: called with the step and the net every ``settings.watch_every`` steps and at the end; returns a
+            score, more is better.
 
     Returns:
         The scores.
@@ -124,7 +159,7 @@ def fit(
     Raises:
         TrainingError: nothing to learn from, or the loss is not finite.
     """
-    lesson = _Lesson(net, crops, settings)
+    lesson = _Lesson(net, crops, uncentred, settings)
     trained = [p for p in net.parameters() if p.requires_grad]
     if not trained:
         raise TrainingError("the network has no infrared side to teach: give it adapters (rank > 0)")
@@ -147,7 +182,7 @@ def fit(
             optimiser.step()
             schedule.step()
             advance(1)
-            if watch and (step % every == 0 or step == settings.steps):
+            if watch and (step % settings.watch_every == 0 or step == settings.steps):
                 scores.append(watch(step, net))
                 if scores[-1] > best[0]:
                     best = scores[-1], {name: p.detach().clone() for name, p in net.state_dict().items()}
@@ -159,36 +194,40 @@ def fit(
 class _Lesson:
     """Batches and losses; the targets are computed once."""
 
-    def __init__(self, net: BridgedNet, crops: Crops, settings: BridgeSettings) -> None:
+    def __init__(self, net: BridgedNet, crops: Crops, uncentred: Tensor, settings: BridgeSettings) -> None:
         self.settings = settings
         self.random = np.random.default_rng(settings.seed)
         self.draw = torch.Generator().manual_seed(settings.seed)
         both = np.intersect1d(crops.of(VISIBLE).person, crops.of(INFRARED).person)
-        if len(both) < settings.persons:
-            raise TrainingError(
-                f"{len(both)} people have crops of both modalities; a batch needs {settings.persons}"
-            )
-        self.people: Int64Array = both
-        self.crops = crops
-        self.start = embed(net, crops)
-        self.number = torch.from_numpy(np.searchsorted(both, crops.person).clip(max=len(both) - 1))
-        visible = torch.from_numpy(crops.modality == VISIBLE)
-        sums = torch.zeros(len(both), self.start.shape[1])
-        known = visible & torch.from_numpy(np.isin(crops.person, both))
-        sums.index_add_(0, self.number[known], self.start[known])
-        self.prototypes = F.normalize(sums)
+        self.crops = crops.take(np.isin(crops.person, both))
+        self.start = F.normalize(uncentred - net.centres[torch.from_numpy(crops.modality)])
+        self.start = self.start[torch.from_numpy(np.isin(crops.person, both))]
         self.rows = {
-            (int(person), modality): np.flatnonzero((crops.person == person) & (crops.modality == modality))
+            (int(person), modality): np.flatnonzero(
+                (self.crops.person == person) & (self.crops.modality == modality)
+            )
             for person in both
             for modality in (VISIBLE, INFRARED)
         }
-        self._order = self._persons()
+        self.number = torch.from_numpy(np.searchsorted(both, self.crops.person))
+        self.scene = torch.from_numpy(self.crops.scene)
+        visible = torch.from_numpy(self.crops.modality == VISIBLE)
+        sums = torch.zeros(len(both), self.start.shape[1])
+        self.prototypes = F.normalize(sums.index_add_(0, self.number[visible], self.start[visible]))
+        self.home = torch.zeros(len(both), dtype=torch.int64).index_put_((self.number,), self.scene)
+        residents = {int(scene): both[self.home.numpy() == scene] for scene in np.unique(self.crops.scene)}
+        fewest = min((len(people) for people in residents.values()), default=0)
+        if fewest < settings.persons:
+            raise TrainingError(
+                f"a scene has {fewest} people with crops of both modalities; a batch needs {settings.persons}"
+            )
+        self._residents = residents
 
     def batch(self) -> tuple[Tensor, Tensor]:
-        """Return augmented images (B, H, W, 3) and their rows in the crops (B,)."""
+        """Return augmented images (B, H, W, 3) of one scene and their rows in the crops (B,)."""
         rows = []
-        for _ in range(self.settings.persons):
-            person = next(self._order)
+        people = self._residents[int(self.random.choice(list(self._residents)))]
+        for person in self.random.choice(people, self.settings.persons, replace=False).tolist():
             for _ in range(self.settings.shots):
                 modality = VISIBLE if self.random.random() < self.settings.greyed else INFRARED
                 rows.append(self.random.choice(self.rows[person, modality]))
@@ -200,7 +239,9 @@ class _Lesson:
     def loss(self, embedded: Tensor, rows: Tensor) -> Tensor:
         """Return the loss of infrared embeddings (B, D) of the crops ``rows``."""
         who, temperature = self.number[rows], self.settings.temperature
-        named = F.cross_entropy(embedded @ self.prototypes.T / temperature, who)
+        elsewhere = self.home[None, :] != self.scene[rows][:, None]
+        to_people = (embedded @ self.prototypes.T / temperature).masked_fill(elsewhere, -1e9)
+        named = F.cross_entropy(to_people, who)
         similar = embedded @ embedded.T
         itself = torch.eye(len(rows), dtype=torch.bool)
         same = (who[:, None] == who[None, :]) & ~itself
@@ -211,10 +252,6 @@ class _Lesson:
         pairs = infrared[:, None] & infrared[None, :] & ~itself
         keep = (similar - before)[pairs].square().mean() if pairs.any() else similar.new_zeros(())
         return named + self.settings.together * together.mean() + self.settings.keep * keep
-
-    def _persons(self) -> Iterator[int]:
-        while True:
-            yield from self.random.permutation(self.people).tolist()
 
     def _augment(self, images: Tensor, grey: Tensor) -> Tensor:
         """Mirror, bend the tone, add noise, erase a box; mix the ``grey`` ones to one channel."""

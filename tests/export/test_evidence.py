@@ -31,7 +31,8 @@ def crops(seed: int, modalities: tuple[int, ...] = (VISIBLE, INFRARED)) -> Crops
     person, camera, modality = np.array(labels, np.int64).T
     looks = rng.integers(0, 256, (6, 4, 4, 3))
     images = np.clip(looks[person] + rng.normal(0, 60, (len(labels), 4, 4, 3)), 0, 255).astype(np.uint8)
-    return Crops(images, person.copy(), camera.copy(), modality.copy())
+    scene = np.zeros(len(labels), np.int64)
+    return Crops(images, person.copy(), camera.copy(), modality.copy(), scene)
 
 
 def slow_mean_ap(asked: np.ndarray, query: Crops, found: np.ndarray, gallery: Crops) -> float:

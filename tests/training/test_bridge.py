@@ -52,7 +52,16 @@ def world(people: int, seed: int) -> Crops:
             images.append(255 - shot if camera > 2 else shot)
             labels.append((person, camera, INFRARED if camera > 2 else VISIBLE))
     person, camera, modality = np.array(labels, np.int64).T
-    return Crops(np.stack(images).astype(np.uint8), person.copy(), camera.copy(), modality.copy())
+    scene = np.zeros(len(images), np.int64)
+    return Crops(np.stack(images).astype(np.uint8), person.copy(), camera.copy(), modality.copy(), scene)
+
+
+def begun(crops: Crops, rank: int = 6) -> tuple[BridgedNet, torch.Tensor]:
+    """A centred network and its rows before centring."""
+    model = net(rank)
+    rows = bridge.embed(model, crops, centred=False)
+    bridge.centre(model, rows, crops.modality)
+    return model, rows
 
 
 def rank1_across(model: BridgedNet, crops: Crops) -> float:
@@ -62,19 +71,19 @@ def rank1_across(model: BridgedNet, crops: Crops) -> float:
 
 
 def test_the_infrared_side_learns_what_carries_over_to_people_it_never_saw() -> None:
-    model, unseen = net(), world(30, seed=9)
-    bridge.centre(model, world(40, seed=3))
+    crops, unseen = world(40, seed=3), world(30, seed=9)
+    model, rows = begun(crops)
     before = rank1_across(model, unseen)
-    bridge.fit(model, world(40, seed=3), SETTINGS)
+    bridge.fit(model, crops, rows, SETTINGS)
     after = rank1_across(model, unseen)
     assert after > before + 0.2, (before, after)
 
 
 def test_visible_rows_keep_the_starts_embeddings_bit_for_bit() -> None:
     crops = world(20, seed=4)
-    start, model = net(rank=0), net()
-    bridge.centre(model, crops)
-    bridge.fit(model, crops, replace(SETTINGS, steps=5))
+    start = net(rank=0)
+    model, rows = begun(crops)
+    bridge.fit(model, crops, rows, replace(SETTINGS, steps=5))
     day, night = crops.of(VISIBLE), crops.of(INFRARED)
     same = bridge.embed(model, day, centred=False) - bridge.embed(start, day, centred=False)
     assert (same == 0).all()
@@ -94,8 +103,8 @@ def test_a_row_does_not_depend_on_the_modality_of_its_neighbours() -> None:
 
 
 def test_centring_puts_each_modalitys_mean_at_nought() -> None:
-    model, crops = net(rank=0), world(20, seed=6)
-    bridge.centre(model, crops)
+    crops = world(20, seed=6)
+    model, _ = begun(crops, rank=0)
     for modality in (VISIBLE, INFRARED):
         part = crops.of(modality)
         left = bridge.embed(model, part, centred=False) - model.centres[modality]
@@ -103,15 +112,15 @@ def test_centring_puts_each_modalitys_mean_at_nought() -> None:
 
 
 def test_the_best_scored_weights_are_kept() -> None:
-    model, crops = net(), world(20, seed=7)
-    bridge.centre(model, crops)
+    crops = world(20, seed=7)
+    model, rows = begun(crops)
     seen: list[dict[str, torch.Tensor]] = []
 
     def watch(step: int, watched: BridgedNet) -> float:
         seen.append({name: p.clone() for name, p in watched.state_dict().items()})
         return [0.1, 0.9, 0.3][len(seen) - 1]
 
-    assert bridge.fit(model, crops, replace(SETTINGS, steps=6), watch, every=2) == [0.1, 0.9, 0.3]
+    assert bridge.fit(model, crops, rows, replace(SETTINGS, steps=6, watch_every=2), watch) == [0.1, 0.9, 0.3]
     for name, value in model.state_dict().items():
         torch.testing.assert_close(value, seen[1][name], rtol=0, atol=0)
     assert any((seen[2][name] != value).any() for name, value in model.state_dict().items())
@@ -121,9 +130,8 @@ def test_the_same_seed_gives_the_same_weights() -> None:
     crops = world(20, seed=8)
     made = []
     for seed in (0, 0, 1):
-        model = net()
-        bridge.centre(model, crops)
-        bridge.fit(model, crops, replace(SETTINGS, steps=4, seed=seed))
+        model, rows = begun(crops)
+        bridge.fit(model, crops, rows, replace(SETTINGS, steps=4, seed=seed))
         made.append(bridge.embed(model, crops.of(INFRARED)))
     torch.testing.assert_close(made[0], made[1], rtol=0, atol=0)
     assert not torch.allclose(made[0], made[2])
@@ -131,21 +139,54 @@ def test_the_same_seed_gives_the_same_weights() -> None:
 
 def test_people_of_one_modality_are_left_out_and_too_few_are_refused() -> None:
     crops = world(9, seed=1)
-    day_only = (crops.person < 3) & (crops.modality == INFRARED)
-    rows = np.flatnonzero(~day_only)
-    fewer = Crops(crops.images[rows], crops.person[rows], crops.camera[rows], crops.modality[rows])
+    fewer = crops.take(~((crops.person < 3) & (crops.modality == INFRARED)))
+    model, rows = begun(fewer)
     with pytest.raises(TrainingError, match="6 people"):
-        bridge.fit(net(), fewer, SETTINGS)
-    bridge.fit(net(), fewer, replace(SETTINGS, steps=2, persons=6))
+        bridge.fit(model, fewer, rows, SETTINGS)
+    bridge.fit(model, fewer, rows, replace(SETTINGS, steps=2, persons=6))
     with pytest.raises(TrainingError, match="both modalities"):
-        bridge.centre(net(), crops.of(VISIBLE))
+        bridge.centre(model, rows[:2], fewer.modality[:2])
+
+
+def test_people_are_only_compared_within_their_scene() -> None:
+    """A scene added, whose people look like those of the first, changes nothing in the first one's losses."""
+    crops = world(20, seed=11)
+    double = Crops(
+        *(
+            np.concatenate([getattr(crops, name), getattr(crops, name) + shift])
+            for name, shift in (("images", 0), ("person", 20), ("camera", 4), ("modality", 0), ("scene", 1))
+        )
+    )
+    model, rows = begun(crops)
+    alone = bridge._Lesson(model, crops, rows, SETTINGS)
+    beside = bridge._Lesson(model, double, torch.cat([rows, rows]), SETTINGS)
+    at = torch.arange(0, 40)
+    embedded = bridge.embed(model, crops)[at]
+    torch.testing.assert_close(alone.loss(embedded, at), beside.loss(embedded, at))
+    for _ in range(5):
+        _, drawn = beside.batch()
+        assert len(set(double.scene[drawn.numpy()].tolist())) == 1
+
+
+def test_softening_takes_back_what_was_taught() -> None:
+    crops = world(20, seed=12)
+    model, rows = begun(crops)
+    bridge.fit(model, crops, rows, replace(SETTINGS, steps=10))
+    night = crops.of(INFRARED)
+    start, taught = bridge.embed(net(0), night, centred=False), bridge.embed(model, night, centred=False)
+    bridge.soften(model, 0.5)
+    halfway = bridge.embed(model, night, centred=False)
+    bridge.soften(model, 0)
+    torch.testing.assert_close(bridge.embed(model, night, centred=False), start, rtol=0, atol=0)
+    assert ((halfway * start).sum(1) > (taught * start).sum(1)).float().mean() > 0.9
 
 
 def test_nothing_to_teach_and_a_runaway_loss_are_refused() -> None:
-    crops = world(10, seed=2)
+    crops, few = world(10, seed=2), replace(SETTINGS, persons=8)
+    model, rows = begun(crops, rank=0)
     with pytest.raises(TrainingError, match="rank > 0"):
-        bridge.fit(net(rank=0), crops, replace(SETTINGS, persons=8))
-    broken = net()
+        bridge.fit(model, crops, rows, few)
+    broken, rows = begun(crops)
     nn.init.constant_(broken.turn.weight, torch.nan)
     with pytest.raises(TrainingError, match="lower the learning rate"):
-        bridge.fit(broken, crops, replace(SETTINGS, persons=8))
+        bridge.fit(broken, crops, rows, few)
