@@ -52,7 +52,7 @@ def drawn(work: Path) -> Path:
 @pytest.fixture(scope="module")
 def bundle(work: Path, drawn: Path) -> Path:
     """A few steps of training, exported."""
-    small = ["--set", "epochs=9", "--set", "iterations=18", "--set", "model.width=0.25"]
+    small = ["--set", "epochs=10", "--set", "model.width=0.375"]
     vireid(
         "train",
         "supervised",
