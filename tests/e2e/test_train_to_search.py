@@ -136,4 +136,4 @@ def test_the_evaluation_agrees_that_it_learnt(work: Path, drawn: Path, bundle: P
     assert found["synthetic"] is True
     # chance: a random order of the single-shot gallery
     assert found["mean"]["rank1"] > 2 / people
-    assert found["mean"]["mAP"] > 0.3
+    assert found["mean"]["mAP"] > 0.25
