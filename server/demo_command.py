@@ -97,8 +97,7 @@ def _tell(running: Server, crops: Sequence[_Drawn], queries: Path) -> None:
     people = len({crop.meta.person for crop in crops})
     http = running.http_address
     address = f"{http}/v1/galleries/{GALLERY}/search?top_k=5&modalities=visible"
-    command = Path(sys.argv[0])
-    shown = command.relative_to(Path.cwd()) if command.is_relative_to(Path.cwd()) else "vireid"
+    shown = sys.argv[0] if "/" in sys.argv[0] else "vireid"
     typer.echo("")
     typer.echo(
         f"Gallery '{GALLERY}': {enrolled} drawn crops of {people} people. Night crops to ask with: {queries}/"
