@@ -2,7 +2,7 @@
 
 The visible side is never touched: its embeddings are computed once and are the targets. Three losses: an
 infrared image is told its person among all training people's visible prototypes; infrared images of one
-person are drawn together; and the similarities among infrared images stay near those of the network one
+person are drawn together; and the similarities within a modality stay near those of the network one
 started from, which is the guard that keeps what it knew. Reads labelled crops from memory; knows no files and
 no datasets.
 """
@@ -249,7 +249,8 @@ class _Lesson:
         together = -(log_share * same).sum(1) / same.sum(1).clamp(min=1)
         infrared = torch.from_numpy(self.crops.modality[rows.numpy()] == INFRARED)
         before = self.start[rows] @ self.start[rows].T
-        pairs = infrared[:, None] & infrared[None, :] & ~itself
+        # the start's own view of two infrared images, or of two visible ones that are now shown in grey
+        pairs = (infrared[:, None] == infrared[None, :]) & ~itself
         keep = (similar - before)[pairs].square().mean() if pairs.any() else similar.new_zeros(())
         return named + self.settings.together * together.mean() + self.settings.keep * keep
 
