@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from vireid.errors import FormatNotAllowed, ImageError, ImageTruncated, NotAnImage
 
 FORMATS = ("JPEG", "PNG", "WEBP")
-MAX_SCANS = 64  # of a progressive JPEG: encoders write 10; each one costs a pass over the whole picture
+MAX_SCANS = 32  # of a progressive JPEG: encoders write 10; each one costs a pass over the whole picture
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_PICTURE = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
