@@ -1,0 +1,305 @@
+"""A gallery's file after flips, cuts, full disks and deletions: the same content, or an error that names it."""
+
+import random
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from index.gallery import Gallery
+from index.head import Head
+from index.records import FORMAT, Enrolment, Records
+from index.store import GalleryStore
+from vireid.errors import DataLoss, StorageError, VireidError
+from vireid.types import Filter
+
+Make = Callable[..., Enrolment]
+DIM = 16
+FLIPS = 300
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    place = tmp_path / "g.sqlite"
+    Records.create(place, Head("g", "5" * 64, DIM, True))
+    return place
+
+
+def whole(path: Path) -> bytes:
+    """The gallery's bytes on disk: the file, its log, and nothing else of it."""
+    return b"".join(one.read_bytes() for one in sorted(path.parent.glob(path.name + "*")))
+
+
+def content(gallery: Gallery) -> list[tuple[object, ...]]:
+    items = gallery.items(limit=1000)[0]
+    return [(item, gallery.vector(item.item_id).tobytes()) for item in items]
+
+
+def test_a_flipped_bit_is_never_answered_with(path: Path, enrolment: Make) -> None:
+    """Names, vectors, times, pictures: what is given back is what was enrolled, or damage is reported."""
+    gallery = Gallery(path)
+    batch = [
+        enrolment(f"item-{n}", person=f"person-{n}", camera="c", attributes={"n": str(n)}) for n in range(40)
+    ]
+    gallery.enroll(batch)
+    gallery.remove(ids=["item-3", "item-17"])
+    truth = content(gallery)
+    pictures = {
+        item.item_id: (gallery.image(item.item_id), gallery.thumbnail(item.item_id)) for item, _ in truth
+    }
+    gallery.close()
+    sound = path.read_bytes()
+    draw, refused, pictures_refused = random.Random(4), [], []
+    for _ in range(FLIPS):
+        broken = bytearray(sound)
+        place = draw.randrange(len(broken))
+        broken[place] ^= 1 << draw.randrange(8)
+        path.write_bytes(broken)
+        try:
+            gallery = Gallery(path)
+        except VireidError as error:
+            refused.append(error.message)
+            continue
+        assert content(gallery) == truth
+        for item_id, expected in pictures.items():
+            for read, right in zip((gallery.image, gallery.thumbnail), expected, strict=True):
+                try:
+                    assert read(item_id) == right
+                except DataLoss as error:
+                    pictures_refused.append(error.message)
+        gallery.close()
+        for leftover in path.parent.glob(path.name + "-*"):
+            leftover.unlink()
+    assert len(refused) > FLIPS // 20
+    assert len(pictures_refused) > FLIPS // 20
+    assert all(str(path) in message for message in refused + pictures_refused)
+
+
+def test_every_cut_is_noticed(path: Path, enrolment: Make) -> None:
+    gallery = Gallery(path)
+    gallery.enroll([enrolment(f"item-{n}") for n in range(30)])
+    gallery.close()
+    sound = path.read_bytes()
+    for length in range(0, len(sound), 4096):
+        path.write_bytes(sound[:length])
+        with pytest.raises(DataLoss, match=r"g\.sqlite"):
+            read_all(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE items SET person = 'someone else' WHERE key = 3",
+        "UPDATE items SET item_id = 'item-99' WHERE key = 3",
+        "UPDATE items SET captured_at = 5 WHERE key = 3",
+        "UPDATE items SET modality = 1.5 WHERE key = 3",
+        "UPDATE items SET vector = (SELECT vector FROM items WHERE key = 4) WHERE key = 3",
+        "UPDATE items SET key = 77 WHERE key = 3",
+        "DELETE FROM items WHERE key = 3",
+        "UPDATE head SET items = items + 1",
+        "UPDATE head SET space_id = 'other'",
+        "UPDATE head SET dim = 8",
+        "DELETE FROM head",
+        "DROP TABLE items",
+    ],
+)
+def test_a_changed_row_is_not_opened(path: Path, enrolment: Make, change: str) -> None:
+    gallery = Gallery(path)
+    gallery.enroll([enrolment(f"item-{n}", person=f"p{n}") for n in range(6)])
+    gallery.close()
+    with sqlite3.connect(path) as db:
+        db.execute(change)
+    db.close()
+    with pytest.raises(DataLoss, match=r"g\.sqlite"):
+        Gallery(path)
+
+
+def test_a_row_put_back_from_yesterday_is_noticed(path: Path, enrolment: Make) -> None:
+    """Its own checksum agrees and the count is right; the sum over all rows is not."""
+    gallery = Gallery(path)
+    gallery.enroll([enrolment("a", person="old")])
+    with sqlite3.connect(path) as db:
+        row = db.execute("SELECT * FROM items").fetchone()
+    gallery.enroll([enrolment("a", person="new")])
+    gallery.close()
+    db.execute("DELETE FROM items")
+    db.execute(f"INSERT INTO items VALUES ({', '.join('?' * len(row))})", row)
+    db.commit()
+    db.close()
+    with pytest.raises(DataLoss):
+        Gallery(path)
+
+
+def test_a_swapped_picture_is_noticed(path: Path, enrolment: Make) -> None:
+    gallery = Gallery(path)
+    gallery.enroll([enrolment("a"), enrolment("b")])
+    with sqlite3.connect(path) as db:
+        db.execute(
+            "UPDATE pictures SET image = (SELECT image FROM pictures WHERE key = 2),"
+            " thumbnail = (SELECT thumbnail FROM pictures WHERE key = 2),"
+            " thumbnail_checksum = (SELECT thumbnail_checksum FROM pictures WHERE key = 2) WHERE key = 1"
+        )
+    db.execute("DELETE FROM pictures WHERE key = 2")
+    db.commit()
+    db.close()
+    for read, item_id, words in (
+        (gallery.image, "a", "does not match"),
+        (gallery.thumbnail, "a", "does not match"),
+        (gallery.image, "b", "vanished"),
+        (gallery.thumbnail, "b", "vanished"),
+    ):
+        with pytest.raises(DataLoss, match=words):
+            read(item_id)
+    gallery.close()
+
+
+def test_other_files_are_refused_by_name(tmp_path: Path, path: Path) -> None:
+    other = tmp_path / "other.sqlite"
+    with pytest.raises(DataLoss, match="missing"):
+        Gallery(other)
+    other.write_bytes(b"not a database at all" * 500)
+    with pytest.raises(DataLoss, match="other"):
+        Gallery(other)
+    other.unlink()
+    sqlite3.connect(other).execute("CREATE TABLE t (x)").connection.close()
+    with pytest.raises(DataLoss, match="no vireid gallery"):
+        Gallery(other)
+    sqlite3.connect(path).execute(f"PRAGMA user_version = {FORMAT + 1}").connection.close()
+    with pytest.raises(DataLoss, match="format 2") as caught:
+        Gallery(path)
+    assert caught.value.stable_reason == "GALLERY_FORMAT"
+
+
+def test_a_full_disk_stores_nothing_and_loses_nothing(path: Path, enrolment: Make) -> None:
+    gallery = Gallery(path)
+    gallery.enroll([enrolment(f"item-{n}") for n in range(5)])
+    truth, info = content(gallery), gallery.info()
+    db = gallery._records._writer
+    pages = db.execute("PRAGMA page_count").fetchall()[0][0]
+    db.execute(f"PRAGMA max_page_count = {pages + 4}")
+    with pytest.raises(StorageError) as caught:
+        gallery.enroll([enrolment(f"more-{n}", image=bytes(3000)) for n in range(50)])
+    assert caught.value.stable_reason == "DISK_FULL"
+    assert (content(gallery), gallery.info()) == (truth, info)
+    db.execute("PRAGMA max_page_count = 100000")
+    assert gallery.enroll([enrolment("item-0"), enrolment("later")]) == ["unchanged", "created"]
+    gallery.close()
+    assert [item.item_id for item, _ in content(Gallery(path))][:5] == [item.item_id for item, _ in truth]
+
+
+REFUSING_DISK = """
+import resource, signal, sys
+from pathlib import Path
+import numpy as np
+from index.gallery import Enrolment, Gallery
+from vireid.errors import StorageError
+from vireid.types import ItemMeta, Modality
+gallery = Gallery(Path(sys.argv[1]))
+row = np.zeros(16, np.float32); row[0] = 1
+def new(n): return Enrolment(f"i{n}", Modality.VISIBLE, ItemMeta(), "0" * 64, row, None, bytes(5000))
+gallery.enroll([new(0)])
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (120_000, -1))  # writes beyond fail
+for n in range(1, 1000):
+    try:
+        gallery.enroll([new(n)])
+    except StorageError as error:
+        print(error.stable_reason, gallery.info().items == n, len(gallery.search(row[None], 1000)[0].hits) == n)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (-1, -1))
+        print(gallery.enroll([new(n)]))
+        break
+gallery.close()
+print(Gallery(Path(sys.argv[1])).info().items == n + 1)
+"""
+
+
+def test_a_disk_that_refuses_writes(path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", REFUSING_DISK, path], capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.splitlines() == ["DISK_REFUSES True True", "['created']", "True"], done.stderr
+
+
+def read_all(path: Path) -> None:
+    gallery = Gallery(path)
+    for item in gallery.items(limit=1000)[0]:
+        gallery.image(item.item_id)
+        gallery.thumbnail(item.item_id)
+
+
+class Windows:
+    """Every run of eight bytes of some data; a run of random bytes that is among them was stored."""
+
+    def __init__(self, data: bytes) -> None:
+        self._all = np.unique(
+            np.lib.stride_tricks.sliding_window_view(np.frombuffer(data, np.uint8), 8).copy().view("<u8")
+        )
+
+    def share(self, content: bytes) -> float:
+        runs = np.frombuffer(content[: len(content) // 8 * 8], "<u8")
+        at = np.minimum(np.searchsorted(self._all, runs), len(self._all) - 1)
+        return float((self._all[at] == runs).mean())
+
+
+def test_nothing_of_a_removed_item_stays_on_disk(path: Path, enrolment: Make) -> None:
+    """Neither pictures nor vectors nor names, in no corner of a page and not in the log."""
+    gallery = Gallery(path)
+    draw = random.Random(9)
+    alive: dict[str, Enrolment] = {}
+    gone: list[Enrolment] = []
+    for step in range(60):
+        batch = [
+            enrolment(f"unmistakable-{step}-{n}-", person=f"somebody-{step}-{n}-", image=draw.randbytes(size))
+            for n, size in enumerate(draw.choices([300, 3000, 20000], k=8))
+        ]
+        gallery.enroll(batch)
+        alive.update({one.item_id: one for one in batch})
+        chosen = draw.sample(sorted(alive), draw.randrange(1, 9))
+        if step % 3 == 2:  # what is replaced is gone, too
+            gallery.enroll([enrolment(one, seed=("again", step), person="else") for one in chosen])
+        else:
+            gallery.remove(ids=chosen)
+        gone += [alive.pop(one) for one in chosen]
+    stays = {item.item_id for item in gallery.items(limit=1000)[0]}
+    for _ in ("open", "closed"):
+        data = whole(path)
+        windows = Windows(data)
+        for one in gone:
+            assert windows.share(one.image or b"") == 0
+            assert windows.share(one.thumbnail or b"") == 0
+            assert windows.share(one.vector.tobytes()) == 0
+            assert one.meta.person.encode() not in data
+            assert one.sha256.encode() not in data
+            assert one.item_id in stays or one.item_id.encode() not in data
+        for one in alive.values():  # what is looked for is found where it ought to be
+            assert windows.share(one.image or b"") > 0.9
+            assert windows.share(one.vector.tobytes()) == 1
+            assert one.item_id.encode() in data
+        gallery.close()
+
+
+def test_a_deleted_gallery_leaves_no_file(store: GalleryStore, tmp_path: Path, enrolment: Make) -> None:
+    store.create("people").enroll([enrolment("a")])
+    store.delete("people")
+    assert [one for one in tmp_path.rglob("*") if one.is_file() and one.name != "lock"] == []
+
+
+def test_an_error_after_the_commit_is_never_half_a_change(
+    gallery: Gallery, enrolment: Make, reopen: Callable[[], GalleryStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gallery.enroll([enrolment("a")])
+
+    def out_of_memory(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(gallery._backend, "add", out_of_memory)
+    with pytest.raises(MemoryError):
+        gallery.enroll([enrolment("b")])
+    with pytest.raises(VireidError):
+        gallery.search(np.stack([enrolment("a").vector]), 5)
+    opened = reopen().get("people")
+    assert [item.item_id for item in opened.items(Filter())[0]] == ["a", "b"]
