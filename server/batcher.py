@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,7 +19,7 @@ import numpy as np
 from server.admission import Lane
 from vireid.arrays import Float32Array, UInt8Array
 from vireid.engines.base import Engine
-from vireid.errors import DeadlineExceeded, VireidError
+from vireid.errors import DeadlineExceeded, Unavailable
 from vireid.types import Modality
 
 
@@ -53,7 +54,7 @@ class Completed:
     batch_size: int
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Ticket:
     prepare: Callable[[], Prepared]
     deadline: float
@@ -96,11 +97,14 @@ class Batcher:
 
         Raises:
             DeadlineExceeded: the time passed first.
+            Unavailable: the workers were ended.
             VireidError: what ``prepare`` or the engine raised.
         """
         loop = asyncio.get_running_loop()
         ticket = _Ticket(prepare, time.monotonic() + timeout_s, loop.create_future(), loop)
         with self._changed:
+            if self._closing:
+                raise _ended()
             self._waiting[lane].append(ticket)
             self._changed.notify()
         try:
@@ -108,18 +112,31 @@ class Batcher:
                 return await ticket.answer
         except TimeoutError:
             raise _too_late(ticket) from None
+        finally:
+            if (
+                ticket.answer.cancelled()
+            ):  # the caller left: neither wait for a worker nor hold the image till then
+                with self._changed, suppress(ValueError):
+                    self._waiting[lane].remove(ticket)
 
     def close(self) -> None:
         """End the workers after what they are at; what still waits is refused."""
         with self._changed:
             self._closing = True
+            refused = [ticket for queue in self._waiting.values() for ticket in queue]
+            for queue in self._waiting.values():
+                queue.clear()
             self._changed.notify_all()
+        for ticket in refused:
+            _answer(ticket, _ended())
         for thread in self._threads:
             thread.join()
 
     def _work(self, engine: Engine) -> None:
         while (tickets := self._take()) is not None:
-            ready = [ticket for ticket in tickets if self._prepare(ticket)]
+            prepared = [ticket for ticket in tickets if self._prepare(ticket)]
+            # while the others were decoded, somebody may have left
+            ready = [ticket for ticket in prepared if _is_wanted(ticket)]
             if ready:
                 self._embed(engine, ready)
 
@@ -142,18 +159,12 @@ class Batcher:
             return taken
 
     def _prepare(self, ticket: _Ticket) -> bool:
+        if not _is_wanted(ticket):
+            return False
         now = time.monotonic()
         ticket.queue_s = now - ticket.entered
-        if ticket.answer.cancelled():
-            return False
-        if now >= ticket.deadline:
-            _answer(ticket, _too_late(ticket))
-            return False
         try:
             ticket.prepared = ticket.prepare()
-        except VireidError as error:
-            _answer(ticket, error)
-            return False
         except Exception as error:  # noqa: BLE001 - a worker must live on; the caller gets the fault
             _answer(ticket, error)
             return False
@@ -178,6 +189,15 @@ class Batcher:
             _answer(ticket, done)
 
 
+def _is_wanted(ticket: _Ticket) -> bool:
+    if ticket.answer.cancelled():
+        return False
+    if time.monotonic() >= ticket.deadline:
+        _answer(ticket, _too_late(ticket))
+        return False
+    return True
+
+
 def _answer(ticket: _Ticket, outcome: Completed | Exception) -> None:
     def deliver() -> None:
         if ticket.answer.done():
@@ -187,8 +207,12 @@ def _answer(ticket: _Ticket, outcome: Completed | Exception) -> None:
         else:
             ticket.answer.set_result(outcome)
 
-    if not ticket.loop.is_closed():
+    with suppress(RuntimeError):  # the loop was closed: nobody is left to hear it
         ticket.loop.call_soon_threadsafe(deliver)
+
+
+def _ended() -> Unavailable:
+    return Unavailable("the server is shutting down; ask another one", retry_after_s=1.0)
 
 
 def _too_late(ticket: _Ticket) -> DeadlineExceeded:

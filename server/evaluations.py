@@ -18,6 +18,7 @@ from vireid.evaluation import metrics
 from vireid.types import Modality
 
 RANKS = (1, 5, 10, 20)
+MAX_PAIRS = 50_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,11 @@ def _report(gallery: Gallery, request: EvaluationRequest) -> dict[str, Any]:
         raise EvaluationError(
             f"gallery {request.gallery!r} has {len(ask)} labelled {request.query_modality.word} and {len(found)} "
             f"labelled {request.gallery_modality.word} items; expected some of both: enrol items with a person"
+        )
+    if len(ask) * len(found) > MAX_PAIRS:
+        raise EvaluationError(
+            f"{len(ask):,} x {len(found):,} comparisons; at most {MAX_PAIRS:,} are made inside a server: "
+            "evaluate so large a set with vireid evaluate"
         )
     persons, cameras = _numbers(labelled.persons), _numbers(labelled.cameras, own=True)
     similarity = labelled.vectors[ask] @ labelled.vectors[found].T

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from vireid.errors import JobNotFound, Overloaded, VireidError
+from vireid.errors import IdempotencyConflict, JobNotFound, Overloaded, Unavailable, VireidError
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +75,19 @@ class Job:
 Work = Callable[[Job], Awaitable[Mapping[str, Any]]]
 
 
+@dataclass(frozen=True, slots=True)
+class Once:
+    """What makes a request that is sent again the same one.
+
+    Attributes:
+        key: chosen by the caller.
+        fingerprint: of all that was sent.
+    """
+
+    key: str
+    fingerprint: str
+
+
 class JobBoard:
     """Starts, shows and cancels jobs; used on one event loop.
 
@@ -86,29 +99,64 @@ class JobBoard:
         self._limit = limit
         self._jobs: dict[str, Job] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._once: dict[str, tuple[Once, Job]] = {}
+        self._draining = False
 
-    def start(self, kind: str, work: Work) -> Job:
-        """Begin a job.
-
-        Args:
-            kind: a word for lists.
-            work: the coroutine; it gets the job to write progress to and returns its result.
+    def check_room(self) -> None:
+        """Refuse a further job, before its upload is read.
 
         Raises:
             Overloaded: too many jobs are at work.
+            Unavailable: the server drains.
         """
+        if self._draining:
+            raise Unavailable("the server is shutting down; ask another one", retry_after_s=1.0)
         if len(self._tasks) >= self._limit:
             raise Overloaded(
                 f"{len(self._tasks)} jobs are at work, {self._limit} may be; wait for one to end",
                 retry_after_s=5.0,
                 reason="JOBS_FULL",
             )
+
+    def start(self, kind: str, work: Work, release: Callable[[], None], once: Once | None = None) -> Job:
+        """Begin a job.
+
+        Args:
+            kind: a word for lists.
+            work: the coroutine; it gets the job to write progress to and returns its result.
+            release: called when the job ended, or was refused, whether it ever began or not.
+            once: known for as long as the job is; the very same request again gets the job it began.
+
+        Raises:
+            IdempotencyConflict: the key came with another request.
+            Overloaded: too many jobs are at work.
+            Unavailable: the server drains.
+        """
+        try:
+            before = self._repeated(once)
+            if before is None:
+                self.check_room()
+        except VireidError:
+            release()
+            raise
+        if before is not None:
+            release()
+            return before
+        self._forget_old()
         job = Job(secrets.token_urlsafe(12), kind)
         self._jobs[job.job_id] = job
+        if once is not None:
+            self._once[once.key] = (once, job)
         task = asyncio.create_task(self._run(job, work))
         self._tasks[job.job_id] = task
-        task.add_done_callback(lambda _: self._tasks.pop(job.job_id, None))
-        self._forget_old()
+
+        def ended(_: object) -> None:
+            del self._tasks[job.job_id]
+            if job.state not in FINAL:  # cancelled before its first step
+                self._stopped(job)
+            release()
+
+        task.add_done_callback(ended)
         return job
 
     def get(self, job_id: str) -> Job:
@@ -134,7 +182,8 @@ class JobBoard:
         return job
 
     async def drain(self) -> None:
-        """Cancel what is at work, and wait for it to end."""
+        """Take no more, cancel what is at work, and wait for it to end."""
+        self._draining = True
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -146,7 +195,7 @@ class JobBoard:
             job.result = await work(job)
             job.state = "partial" if job.failed else "succeeded"
         except asyncio.CancelledError:
-            job.state = "cancelled"
+            self._stopped(job)
         except VireidError as error:
             job.state = "failed"
             job.error = ItemError("", error.stable_reason, error.message)
@@ -157,7 +206,28 @@ class JobBoard:
         finally:
             job.finished_at = datetime.now(UTC)
 
+    def _repeated(self, once: Once | None) -> Job | None:
+        if once is None or once.key not in self._once:
+            return None
+        before, job = self._once[once.key]
+        if before != once:
+            raise IdempotencyConflict(
+                f"the idempotency key {once.key[:80]!r} came with other content before; choose another",
+                field="idempotency-key",
+            )
+        return job
+
+    def _stopped(self, job: Job) -> None:
+        job.state = "cancelled"
+        job.finished_at = datetime.now(UTC)
+        why = "the server was shut down" if self._draining else "it was asked to stop"
+        reason = "DRAINING" if self._draining else "CANCELLED"
+        job.error = ItemError(
+            "", reason, f"{why} after {job.done} of {job.total or 'an unknown number of'} items; those stay"
+        )
+
     def _forget_old(self) -> None:
         finished = [key for key, job in self._jobs.items() if job.state in FINAL]
         for key in finished[: max(0, len(finished) - KEPT_FINISHED)]:
             del self._jobs[key]
+        self._once = {key: kept for key, kept in self._once.items() if kept[1].job_id in self._jobs}

@@ -6,7 +6,7 @@ import csv
 import hashlib
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
@@ -17,6 +17,7 @@ import orjson
 from vireid.errors import ArchiveError, InvalidRequest
 from vireid.types import ItemMeta, Modality
 
+NAMES = ("manifest.csv", "manifest.json")
 COLUMNS = ("path", "item_id", "person", "camera", "modality", "captured_at", "split")
 LONGEST_ID = 200
 _NOT_IN_AN_ID = re.compile(r"[^A-Za-z0-9._:/-]")
@@ -42,7 +43,7 @@ def item_id_of(place: str) -> str:
     safe = _NOT_IN_AN_ID.sub("_", place)
     if safe == place and len(place) <= LONGEST_ID:
         return place
-    mark = hashlib.sha256(place.encode()).hexdigest()[:12]
+    mark = hashlib.sha256(place.encode("utf-8", "surrogateescape")).hexdigest()[:12]
     return f"{safe[-(LONGEST_ID - 13) :]}:{mark}"
 
 
@@ -56,40 +57,62 @@ def from_place(place: str) -> Described:
     return Described(item_id_of(place), None, ItemMeta())
 
 
-def from_csv(data: bytes) -> dict[str, Described]:
-    """Read a ``manifest.csv``: path to description. Columns beyond the known ones are attributes.
+def from_manifest(name: str, data: bytes) -> dict[str, Described]:
+    """Read a ``manifest.csv`` or ``manifest.json``: path to description. Unknown columns of a CSV are attributes.
 
     Raises:
-        ArchiveError: no text, no ``path`` column, a path or id twice, or a bad value; the line is named.
+        ArchiveError: unreadable, no ``path``, a path or id twice, or a bad value; the place is named.
     """
-    try:
-        reader = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""), restval="")
-        lines = [{str(k): (v or "").strip() for k, v in line.items() if k} for line in reader]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ArchiveError(f"manifest.csv is no CSV text ({error})", reason="MANIFEST_INVALID") from None
-    if "path" not in (reader.fieldnames or ()):
-        raise ArchiveError(
-            f"manifest.csv has the columns {reader.fieldnames}; expected path and any of {', '.join(COLUMNS[1:])}",
-            reason="MANIFEST_INVALID",
-        )
+    lines = _csv_lines(data) if name.endswith(".csv") else _json_lines(data)
     found: dict[str, Described] = {}
     ids: set[str] = set()
-    for number, line in enumerate(lines, start=2):
-        place = str(PurePosixPath(line["path"]))
+    for where, line in lines:
+        if not line.get("path"):
+            raise _invalid(f"{name}, {where}: there is no path")
+        place = str(PurePosixPath(str(line["path"])))
         try:
             described = from_fields(line, place)
         except InvalidRequest as error:
-            raise ArchiveError(
-                f"manifest.csv, line {number}: {error.message}", reason="MANIFEST_INVALID"
-            ) from None
+            raise _invalid(f"{name}, {where}: {error.message}") from None
         if place in found or described.item_id in ids:
             raise ArchiveError(
-                f"manifest.csv, line {number}: {place!r} or its item id comes twice",
+                f"{name}, {where}: {place!r} or its item id comes twice; nothing was stored",
                 reason="ARCHIVE_NAME_TWICE",
             )
         found[place] = described
         ids.add(described.item_id)
     return found
+
+
+def _csv_lines(data: bytes) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    try:
+        reader = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""), restval="")
+        lines = [{str(k): (v or "").strip() for k, v in line.items() if k} for line in reader]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise _invalid(f"manifest.csv is no CSV text ({error})") from None
+    if "path" not in (reader.fieldnames or ()):
+        raise _invalid(
+            f"manifest.csv has the columns {reader.fieldnames}; expected path and any of {', '.join(COLUMNS[1:])}"
+        )
+    for number, line in enumerate(lines, start=2):
+        yield f"line {number}", line
+
+
+def _json_lines(data: bytes) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    try:
+        entries = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise _invalid(f"manifest.json is no JSON ({error})") from None
+    if not isinstance(entries, list):
+        raise _invalid("manifest.json holds no list; expected a list of objects with a path each")
+    for number, entry in enumerate(entries, start=1):
+        if not isinstance(entry, dict):
+            raise _invalid(f"manifest.json, entry {number}: no object")
+        yield f"entry {number}", entry
+
+
+def _invalid(message: str) -> ArchiveError:
+    return ArchiveError(f"{message}; nothing was stored", reason="MANIFEST_INVALID")
 
 
 def from_fields(fields: Mapping[str, Any], place: str = "") -> Described:

@@ -15,14 +15,15 @@ from index.records import Enrolment
 from server import manifest
 from server.admission import Lane
 from server.answers import ImageQuery
-from server.archive import IMAGES, MANIFEST, Archive
+from server.archive import Archive, Entry
 from server.jobs import Job
 from server.manifest import Described
 from server.service import RetrievalService
-from vireid.errors import ArchiveError, InvalidRequest, Overloaded, VireidError
+from vireid.errors import ArchiveError, Overloaded, VireidError
 from vireid.images.decode import Limits
 
 BATCH = 32
+IMAGES = (".jpg", ".jpeg", ".png", ".webp")
 MANIFEST_BYTES = 64 * 1024 * 1024
 LONGEST_LINE = 16 * 1024 * 1024
 
@@ -34,37 +35,33 @@ async def run_archive(
     service: RetrievalService, gallery: Gallery, file: IO[bytes], job: Job
 ) -> Mapping[str, Any]:
     """Enrol the images of a zip or tar; refused whole, with nothing stored, if any entry is unsafe."""
-    with file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(0)
-        archive = await asyncio.to_thread(Archive, file, size)
-        try:
-            sources = await asyncio.to_thread(lambda: list(_of_archive(archive)))
-            return await _enrol(service, gallery, sources, job)
-        finally:
-            archive.close()
+    size = file.seek(0, os.SEEK_END)
+    archive = await asyncio.to_thread(Archive, file, size)
+    try:
+        sources = await asyncio.to_thread(_of_archive, archive)
+        return await _enrol(service, gallery, sources, job)
+    finally:
+        archive.close()
 
 
 async def run_ndjson(
     service: RetrievalService, gallery: Gallery, file: IO[bytes], job: Job
 ) -> Mapping[str, Any]:
-    """Enrol the images of lines of JSON."""
-    try:
-        offsets = await asyncio.to_thread(lambda: list(_lines(file)))
-        sources = [_of_line(file, number, *place) for number, place in enumerate(offsets, start=1)]
-        return await _enrol(service, gallery, sources, job)
-    finally:
-        file.close()
+    """Enrol the images of lines of JSON; an item that comes twice keeps the last."""
+    offsets = await asyncio.to_thread(lambda: list(_lines(file)))
+    sources = [_of_line(file, number, *place) for number, place in enumerate(offsets, start=1)]
+    return await _enrol(service, gallery, sources, job)
 
 
 async def run_files(
     service: RetrievalService, gallery: Gallery, files: Sequence[tuple[str, IO[bytes]]], job: Job
 ) -> Mapping[str, Any]:
     """Enrol loose files under their names."""
-    sources = [(name, _file_reader(name, file)) for name, file in files]
-    ids = [manifest.from_place(name).item_id for name, _ in files]
-    if len(set(ids)) != len(ids):
-        raise ArchiveError("two of the files have one name; nothing was stored", reason="ARCHIVE_NAME_TWICE")
+    described = [(name, manifest.from_place(name)) for name, _ in files]
+    _check_ids(described)
+    sources = [
+        (name, _file_reader(one, file)) for (name, one), (_, file) in zip(described, files, strict=True)
+    ]
     return await _enrol(service, gallery, sources, job)
 
 
@@ -103,31 +100,52 @@ async def _embed(service: RetrievalService, gallery: Gallery, source: Source, jo
     return new
 
 
-def _of_archive(archive: Archive) -> Iterator[Source]:
-    listed = {}
+def _of_archive(archive: Archive) -> list[Source]:
+    listed: dict[str, Described] = {}
     for entry in archive.entries:
-        if PurePosixPath(entry.name).name == MANIFEST:
-            base = PurePosixPath(entry.name).parent
-            data = archive.read(entry, MANIFEST_BYTES)
-            listed = {str(base / place): one for place, one in manifest.from_csv(data).items()}
-    names = {str(PurePosixPath(entry.name)) for entry in archive.entries}
-    missing = sorted(set(listed) - names)
+        path = PurePosixPath(entry.name)
+        if path.name in manifest.NAMES:
+            found = manifest.from_manifest(path.name, archive.read(entry, MANIFEST_BYTES))
+            for place, one in found.items():
+                whole = str(path.parent / place)
+                if whole in listed:
+                    raise ArchiveError(
+                        f"two manifests describe {whole!r}; nothing was stored", reason="MANIFEST_INVALID"
+                    )
+                listed[whole] = one
+    places = {str(PurePosixPath(entry.name)): entry for entry in archive.entries}
+    missing = sorted(set(listed) - set(places))
     if missing:
         raise ArchiveError(
-            f"manifest.csv names {len(missing)} files that are not in the archive, {missing[0]!r} first; "
+            f"the manifest names {len(missing)} files that are not in the archive, {missing[0]!r} first; "
             "nothing was stored",
             reason="MANIFEST_INVALID",
         )
-    for entry in archive.entries:
-        place = str(PurePosixPath(entry.name))
-        if PurePosixPath(place).suffix.lower() not in IMAGES:
-            continue
-        described = listed.get(place) or manifest.from_place(place)
+    described = [
+        (place, listed.get(place) or manifest.from_place(place))
+        for place in places
+        if place in listed or PurePosixPath(place).suffix.lower() in IMAGES
+    ]
+    _check_ids(described)
+    return [(place, _entry_reader(archive, places[place], one)) for place, one in described]
 
-        def read(entry: Any = entry, described: Described = described) -> tuple[Described, bytes]:
-            return described, archive.read(entry, Limits().max_bytes)
 
-        yield place, read
+def _check_ids(described: Sequence[tuple[str, Described]]) -> None:
+    """Refuse an upload in which one item would silently replace another."""
+    seen: dict[str, str] = {}
+    for place, one in described:
+        if one.item_id in seen:
+            raise ArchiveError(
+                f"{seen[one.item_id]!r} and {place!r} would both become item {one.item_id!r}; nothing was stored",
+                reason="ARCHIVE_NAME_TWICE",
+            )
+        seen[one.item_id] = place
+
+
+def _entry_reader(
+    archive: Archive, entry: Entry, described: Described
+) -> Callable[[], tuple[Described, bytes]]:
+    return lambda: (described, archive.read(entry, Limits().max_bytes))
 
 
 def _lines(file: IO[bytes]) -> Iterator[tuple[int, int]]:
@@ -154,12 +172,5 @@ def _of_line(file: IO[bytes], number: int, at: int, length: int) -> Source:
     return name, read
 
 
-def _file_reader(name: str, file: IO[bytes]) -> Callable[[], tuple[Described, bytes]]:
-    def read() -> tuple[Described, bytes]:
-        limit = Limits().max_bytes
-        data = file.read(limit + 1)
-        if not data:
-            raise InvalidRequest("the file is empty", field="files", reason="NOT_AN_IMAGE")
-        return manifest.from_place(name), data
-
-    return read
+def _file_reader(described: Described, file: IO[bytes]) -> Callable[[], tuple[Described, bytes]]:
+    return lambda: (described, file.read(Limits().max_bytes + 1))

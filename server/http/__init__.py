@@ -1,19 +1,19 @@
 """The HTTP transport: FastAPI routes over the retrieval service, and the page."""
 
 from collections.abc import Sequence
-from importlib import resources
 
 from fastapi import Depends, FastAPI, Request
-from fastapi.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from server.auth import Authenticator
-from server.http import galleries, health, items, jobs, problem, search
-from server.http.asked import known_parameters
+from server.http import documented, galleries, health, items, jobs, page, problem, schemas, search
+from server.http.asked import DeleteBody, EvaluationBody, GalleryBody, SearchBody, known_parameters
 from server.http.envelope import Envelope
 from server.jobs import JobBoard
 from server.metrics import Metrics
 from server.service import RetrievalService
+
+_PROBLEM = {"schema": {"$ref": documented.PLACE.format(model="Problem")}}
 
 
 def create_app(  # noqa: PLR0913 - the composition root hands over each part by name
@@ -48,14 +48,14 @@ def create_app(  # noqa: PLR0913 - the composition root hands over each part by 
         docs_url=None,
         redoc_url=None,
         responses={
-            "4XX": {"description": "A problem (RFC 9457)", "content": {problem.PROBLEM: {}}},
-            "5XX": {"description": "A problem (RFC 9457)", "content": {problem.PROBLEM: {}}},
+            "4XX": {"description": "A problem (RFC 9457)", "content": {problem.PROBLEM: _PROBLEM}},
+            "5XX": {"description": "A problem (RFC 9457)", "content": {problem.PROBLEM: _PROBLEM}},
         },
         dependencies=[Depends(known_parameters)],
     )
     problem.install(app)
     app.include_router(health.open_router(service))
-    app.include_router(health.router(service, metrics, version, guard))
+    app.include_router(health.router(service, metrics, version, max_upload_bytes, guard))
     for router in (
         search.router(service),
         jobs.router(service, board, max_upload_bytes),
@@ -63,8 +63,8 @@ def create_app(  # noqa: PLR0913 - the composition root hands over each part by 
         galleries.router(service),
     ):
         app.include_router(router, dependencies=[Depends(guard)])
-    page = resources.files("server") / "web"
-    app.mount("/", StaticFiles(directory=str(page), html=True), name="page")
+    app.router.routes.append(page.route())
+    documented.install(app, (schemas.Problem, SearchBody, DeleteBody, EvaluationBody, GalleryBody))
     return Envelope(app, metrics, hosts)
 
 

@@ -1,41 +1,22 @@
-"""What HTTP callers ask, read and checked: bodies with a cap, query strings, JSON documents."""
+"""What HTTP callers ask, read and checked: query strings and JSON documents."""
 
 import base64
 import binascii
-from collections.abc import Iterable, Mapping
-from typing import Annotated, Any
+from collections.abc import Iterable
+from typing import Annotated
 
 import numpy as np
 from fastapi import Query, Request
 from pydantic import BaseModel, ConfigDict
 
 from server import answers
+from server.http import bodies
 from server.manifest import modality_of, moment_of
-from vireid.errors import BodyTooLarge, InvalidRequest
-from vireid.images.decode import Limits
+from vireid.errors import InvalidRequest
 from vireid.types import Filter, Modality
 
-MAX_JSON_BYTES = 16 * 1024 * 1024
 MAX_VALUES = 1000
 Words = Annotated[list[str] | None, Query()]
-
-
-async def body(request: Request, limit: int = Limits().max_bytes) -> bytes:
-    """Read a body, and stop as soon as it passes the limit.
-
-    Raises:
-        BodyTooLarge: it does.
-    """
-    claimed = request.headers.get("content-length", "")
-    if claimed.isdecimal():
-        check_size(int(claimed), limit)
-    parts = []
-    size = 0
-    async for part in request.stream():
-        size += len(part)
-        check_size(size, limit)
-        parts.append(part)
-    return b"".join(parts)
 
 
 async def image_body(request: Request, modality: str) -> answers.ImageQuery:
@@ -45,14 +26,8 @@ async def image_body(request: Request, modality: str) -> answers.ImageQuery:
         InvalidRequest: it is empty, or the modality is unknown.
         BodyTooLarge: it is over the cap of an image.
     """
-    data = await body(request)
-    if not data:
-        raise InvalidRequest(
-            "the body is empty; send the bytes of a JPEG, PNG or WebP image",
-            field="body",
-            reason="BODY_EMPTY",
-        )
-    return answers.ImageQuery(data, modality_of(modality))
+    said = modality_of(modality)
+    return answers.ImageQuery(await bodies.image(request), said)
 
 
 async def known_parameters(request: Request) -> None:
@@ -212,15 +187,6 @@ def certain_modality(word: str, field: str) -> Modality:
     return Modality.of(one_of(word, ("visible", "infrared"), field))
 
 
-def raw_or(model: type[BaseModel], media: Iterable[str]) -> Mapping[str, Any]:
-    """Describe, for OpenAPI, a body that is raw bytes or a JSON document."""
-    content: dict[str, Any] = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in media}
-    content["application/json"] = {
-        "schema": model.model_json_schema(ref_template="#/components/schemas/{model}")
-    }
-    return {"requestBody": {"required": True, "content": content}}
-
-
 def _few(words: list[str] | None, field: str) -> tuple[str, ...]:
     found = tuple(words or ())
     if len(found) > MAX_VALUES:
@@ -247,16 +213,3 @@ def _decoded(text: str) -> bytes:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         raise InvalidRequest("image is no base64", field="query.image", reason="MALFORMED_BASE64") from None
-
-
-def check_size(found: int, limit: int) -> None:
-    """Refuse a body over its limit.
-
-    Raises:
-        BodyTooLarge: it is.
-    """
-    if found > limit:
-        raise BodyTooLarge(
-            f"the body has {found:,} bytes or more; at most {limit:,} are taken",
-            metadata={"limit": str(limit), "actual": str(found)},
-        )

@@ -27,7 +27,7 @@ class Envelope:
 
     Args:
         app: the app.
-        metrics: told each answer's method and status.
+        metrics: told each answer's route and status.
         hosts: allowed values of the Host header without the port, or None for any.
     """
 
@@ -51,7 +51,7 @@ class Envelope:
                 out["x-request-id"] = scope["vireid.request_id"]
                 for name, value in _SECURITY.items():
                     out.setdefault(name, value)
-                self._metrics.requests.labels(scope["method"], str(message["status"])).inc()
+                self._metrics.requests.labels(_call(scope), str(message["status"])).inc()
             await send(message)
 
         if self._hosts is not None and _host(headers.get("host", "")) not in self._hosts:
@@ -64,6 +64,12 @@ class Envelope:
             await refusal(scope, receive, send_more)
             return
         await self._app(scope, receive, send_more)
+
+
+def _call(scope: Scope) -> str:
+    """Name a call by its route: what callers may make up must not become a name."""
+    path = getattr(scope.get("route"), "path", None)
+    return "other" if path is None else f"{scope['method']} {path}"
 
 
 def _host(value: str) -> str:

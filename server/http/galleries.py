@@ -1,8 +1,8 @@
 """Routes of galleries."""
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
-from server.http import words
+from server.http import bodies, documented, schemas, words
 from server.http.asked import GalleryBody
 from server.service import RetrievalService
 
@@ -11,23 +11,38 @@ def router(service: RetrievalService) -> APIRouter:
     """Build the routes over a service."""
     routes = APIRouter(tags=["galleries"])
 
-    @routes.get("/v1/galleries", summary="List the galleries")
+    @routes.get("/v1/galleries", response_model=schemas.Galleries, summary="List the galleries")
     async def listing() -> Response:
         return words.answer({"galleries": [words.gallery(info) for info in await service.list_galleries()]})
 
-    @routes.post("/v1/galleries", status_code=201, summary="Make an empty gallery")
-    async def create(asked: GalleryBody) -> Response:
+    @routes.post(
+        "/v1/galleries",
+        status_code=201,
+        response_model=schemas.Gallery,
+        summary="Make an empty gallery",
+        openapi_extra=documented.json_body(GalleryBody),
+    )
+    async def create(request: Request) -> Response:
+        asked = await bodies.document(request, GalleryBody)
         return words.answer(words.gallery(await service.create_gallery(asked.name, asked.store_images)), 201)
 
-    @routes.get("/v1/galleries/{gallery}", summary="Describe a gallery")
+    @routes.get("/v1/galleries/{gallery}", response_model=schemas.Gallery, summary="Describe a gallery")
     async def describe(gallery: str) -> Response:
         return words.answer(words.gallery(await service.get_gallery(gallery)))
 
-    @routes.delete("/v1/galleries/{gallery}", summary="Remove a gallery and all it holds")
+    @routes.delete(
+        "/v1/galleries/{gallery}",
+        response_model=schemas.Receipt,
+        summary="Remove a gallery and all it holds",
+    )
     async def delete(gallery: str) -> Response:
         return words.answer(words.receipt(await service.delete_gallery(gallery)))
 
-    @routes.get("/v1/galleries/{gallery}/facets", summary="Count items by camera and modality")
+    @routes.get(
+        "/v1/galleries/{gallery}/facets",
+        response_model=schemas.Facets,
+        summary="Count items by camera and modality",
+    )
     async def facets(gallery: str) -> Response:
         return words.answer(await service.facets(gallery))
 

@@ -1,10 +1,14 @@
 """Routes for people and machines that watch the server."""
 
+from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 from fastapi import APIRouter, Depends, Response
+from fastapi.responses import PlainTextResponse
 
-from server.http import words
+from index.limits import MAX_TOP_K
+from server.http import schemas, words
 from server.metrics import Metrics
 from server.service import RetrievalService
 from vireid.errors import VireidError
@@ -17,14 +21,30 @@ def open_router(service: RetrievalService) -> APIRouter:
     """Build the routes that ask for no key."""
     routes = APIRouter(tags=["health"])
 
-    @routes.get("/livez", summary="The event loop answers")
+    @routes.get("/livez", response_model=schemas.Live, summary="The event loop answers")
     async def live() -> Response:
         return words.answer({"live": True})
 
-    @routes.get("/readyz", summary="A forward pass succeeded in the last seconds, and the galleries are open")
-    @routes.get("/healthz", summary="The same as /readyz")
+    ready_answers: dict[int | str, dict[str, Any]] = {
+        UNREADY: {"model": schemas.Ready, "description": "Not now"}
+    }
+
+    @routes.get(
+        "/readyz",
+        response_model=schemas.Ready,
+        responses=ready_answers,
+        summary="A forward pass succeeded in the last seconds",
+    )
+    @routes.get(
+        "/healthz",
+        response_model=schemas.Ready,
+        responses=ready_answers,
+        operation_id="healthz",
+        summary="The same as /readyz",
+    )
     async def ready() -> Response:
-        galleries = {info.name: info.state for info in await service.list_galleries()}
+        # who holds no key learns how many, never their names
+        galleries = dict(Counter(info.state for info in await service.list_galleries()))
         try:
             await service.check_ready()
         except VireidError as error:
@@ -37,12 +57,18 @@ def open_router(service: RetrievalService) -> APIRouter:
 
 
 def router(
-    service: RetrievalService, metrics: Metrics, version: str, guard: Callable[..., object]
+    service: RetrievalService,
+    metrics: Metrics,
+    version: str,
+    max_upload_bytes: int,
+    guard: Callable[..., object],
 ) -> APIRouter:
     """Build the routes behind the key."""
     routes = APIRouter(tags=["health"], dependencies=[Depends(guard)])
 
-    @routes.get("/v1/info", summary="Version, model, device and limits; no secrets")
+    @routes.get(
+        "/v1/info", response_model=schemas.Info, summary="Version, model, device and limits; no secrets"
+    )
     async def info() -> Response:
         limits = Limits()
         return words.answer(
@@ -53,13 +79,15 @@ def router(
                     "image_bytes": limits.max_bytes,
                     "image_pixels": limits.max_pixels,
                     "image_side": limits.max_side,
-                    "top_k": 1000,
+                    "upload_bytes": max_upload_bytes,
+                    "top_k": MAX_TOP_K,
                 },
             }
         )
 
-    @routes.get("/metrics", summary="Prometheus metrics")
+    @routes.get("/metrics", response_class=PlainTextResponse, summary="Prometheus metrics")
     async def prometheus() -> Response:
+        metrics.gallery_items.clear()  # a gallery that went is not counted on
         for gallery in await service.list_galleries():
             metrics.gallery_items.labels(gallery.name).set(gallery.items)
         return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")

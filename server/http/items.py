@@ -8,7 +8,7 @@ import orjson
 from fastapi import APIRouter, Depends, Header, Request, Response
 
 from server import manifest
-from server.http import asked, words
+from server.http import asked, bodies, documented, schemas, words
 from server.http.asked import DeleteBody, filter_parameters
 from server.service import RetrievalService
 from vireid.errors import InvalidRequest, ItemNotFound
@@ -24,44 +24,54 @@ def router(service: RetrievalService) -> APIRouter:
     routes = APIRouter(tags=["items"])
     base = "/v1/galleries/{gallery}/items"
 
-    @routes.get(base, summary="List items, a page at a time")
+    @routes.get(base, response_model=schemas.Items, summary="List items, a page at a time")
     async def listing(
         gallery: str, where: Annotated[Filter, Depends(filter_parameters)], limit: int = 100, cursor: str = ""
     ) -> Response:
         found, after = await service.list_items(gallery, where, limit, cursor)
         return words.answer({"items": [words.item(one, gallery) for one in found], "next_cursor": after})
 
-    @routes.post(f"{base}:delete", summary="Remove items by id or by filter")
-    async def delete_many(gallery: str, body: DeleteBody) -> Response:
+    @routes.post(
+        f"{base}:delete",
+        response_model=schemas.Receipt,
+        summary="Remove items by id or by filter",
+        openapi_extra=documented.json_body(DeleteBody),
+    )
+    async def delete_many(request: Request, gallery: str) -> Response:
+        body = await bodies.document(request, DeleteBody)
         where = None if body.filter is None else body.filter.value()
         receipt = await service.delete_items(gallery, body.item_ids, where, body.dry_run)
         return words.answer(words.receipt(receipt, body.dry_run))
 
-    @routes.get(f"{base}/{{item_id:path}}/image", summary="The stored image of an item")
+    @routes.get(
+        f"{base}/{{item_id:path}}/image",
+        response_class=Response,
+        responses=documented.pictures("image/jpeg", "image/png", "image/webp"),
+        summary="The stored image of an item",
+    )
     async def image(gallery: str, item_id: str) -> Response:
         data = await service.image(gallery, item_id)
         return Response(data, 200, dict(_AS_PICTURE), _kind(data))
 
-    @routes.get(f"{base}/{{item_id:path}}/thumbnail", summary="A small JPEG of an item")
+    @routes.get(
+        f"{base}/{{item_id:path}}/thumbnail",
+        response_class=Response,
+        responses=documented.pictures("image/jpeg"),
+        summary="A small JPEG of an item",
+    )
     async def thumbnail(gallery: str, item_id: str) -> Response:
         return Response(await service.thumbnail(gallery, item_id), 200, dict(_AS_PICTURE), "image/jpeg")
 
-    @routes.get(f"{base}/{{item_id:path}}", summary="Describe an item")
+    @routes.get(f"{base}/{{item_id:path}}", response_model=schemas.Item, summary="Describe an item")
     async def describe(gallery: str, item_id: str) -> Response:
         return words.answer(words.item(await service.get_item(gallery, item_id), gallery))
 
     @routes.put(
         f"{base}/{{item_id:path}}",
+        response_model=schemas.ItemPut,
+        responses={201: {"model": schemas.ItemPut, "description": "Created"}},
         summary="Enrol or replace an item; durable when answered",
-        openapi_extra={
-            "requestBody": {
-                "required": True,
-                "content": {
-                    kind: {"schema": {"type": "string", "format": "binary"}}
-                    for kind in ("image/jpeg", "image/png", "image/webp")
-                },
-            }
-        },
+        openapi_extra=documented.raw_body(("image/jpeg", "image/png", "image/webp")),
     )
     async def put(  # noqa: PLR0913 - one for each field of an item
         request: Request,
@@ -84,10 +94,14 @@ def router(service: RetrievalService) -> APIRouter:
             described.meta.captured_at,
             described.meta.attributes,
         )
-        done = await service.put_item(gallery, item_id, query, meta)
+        done = await bodies.unless_gone(request, service.put_item(gallery, item_id, query, meta))
         return words.answer(words.put(done, gallery), 201 if done.outcome == "created" else 200, done.timing)
 
-    @routes.delete(f"{base}/{{item_id:path}}", summary="Remove an item and its image")
+    @routes.delete(
+        f"{base}/{{item_id:path}}",
+        response_model=schemas.Receipt,
+        summary="Remove an item and its image",
+    )
     async def delete(gallery: str, item_id: str) -> Response:
         receipt = await service.delete_items(gallery, [item_id], None, False)
         if not receipt.items:

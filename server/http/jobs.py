@@ -1,19 +1,18 @@
 """Routes of background work: uploads, evaluations, and the jobs they become."""
 
-import tempfile
 from functools import partial
-from typing import IO
+from typing import Annotated
 
-from fastapi import APIRouter, Request, Response
-from starlette.datastructures import UploadFile
+from fastapi import APIRouter, Header, Request, Response
 
+from index.gallery import Gallery
 from server import evaluations, uploads
 from server.evaluations import EvaluationRequest
-from server.http import asked, words
+from server.http import asked, bodies, documented, schemas, words
 from server.http.asked import EvaluationBody
-from server.jobs import Job, JobBoard
+from server.jobs import Job, JobBoard, Once, Work
 from server.service import RetrievalService
-from vireid.errors import InvalidRequest, StorageError
+from vireid.errors import InvalidRequest, JobNotFound
 from vireid.evaluation.metrics import CmcLevel, Rule
 
 ARCHIVES = (
@@ -26,7 +25,6 @@ ARCHIVES = (
 )
 NDJSON = ("application/x-ndjson", "application/jsonl")
 FORM = "multipart/form-data"
-MAX_FORM_FILES = 1000
 RULES: dict[str, Rule] = {"none": "none", "market": "market", "sysu": "sysu"}
 CMC: dict[str, CmcLevel] = {"identity": "identity", "image": "image"}
 
@@ -37,50 +35,41 @@ def router(service: RetrievalService, board: JobBoard, max_upload_bytes: int) ->
 
     @routes.post(
         "/v1/galleries/{gallery}/items:upload",
+        response_model=schemas.Job,
         status_code=202,
         summary="Enrol many images: zip, tar, NDJSON or multipart; answers with a job",
-        openapi_extra={
-            "requestBody": {
-                "required": True,
-                "content": {
-                    **{
-                        kind: {"schema": {"type": "string", "format": "binary"}}
-                        for kind in (*ARCHIVES, *NDJSON)
-                    },
-                    FORM: {
-                        "schema": {
-                            "type": "object",
-                            "properties": {
-                                "files": {"type": "array", "items": {"type": "string", "format": "binary"}}
-                            },
-                        }
-                    },
-                },
-            }
-        },
+        openapi_extra=documented.raw_body((*ARCHIVES, *NDJSON), form=True),
     )
-    async def upload(request: Request, gallery: str) -> Response:
+    async def upload(
+        request: Request,
+        gallery: str,
+        idempotency_key: Annotated[
+            str, Header(max_length=200, description="the same key and body again give the same job")
+        ] = "",
+    ) -> Response:
         target = service.gallery(gallery)
         kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
-        if kind == FORM:
-            files = await _form_files(request)
-            work = partial(uploads.run_files, service, target, files)
-        elif kind in NDJSON:
-            work = partial(uploads.run_ndjson, service, target, await _spool(request, max_upload_bytes))
-        elif kind in ARCHIVES:
-            work = partial(uploads.run_archive, service, target, await _spool(request, max_upload_bytes))
-        else:
+        if kind not in (*ARCHIVES, *NDJSON, FORM):
             raise InvalidRequest(
                 f"found content type {kind!r}; expected one of {', '.join((*ARCHIVES, *NDJSON, FORM))}",
                 field="content-type",
                 reason="CONTENT_TYPE_UNKNOWN",
             )
-        return _started(board.start("upload", work))
+        board.check_room()
+        read = bodies.spool_form if kind == FORM else bodies.spool
+        body = await read(request, max_upload_bytes)
+        once = Once(idempotency_key, f"{gallery} {kind} {body.fingerprint}") if idempotency_key else None
+        return _started(board.start("upload", _enrolment(kind, service, target, body), body.close, once))
 
     @routes.post(
-        "/v1/evaluations", status_code=202, summary="Evaluate a labelled gallery; answers with a job"
+        "/v1/evaluations",
+        status_code=202,
+        response_model=schemas.Job,
+        summary="Evaluate a labelled gallery; answers with a job",
+        openapi_extra=documented.json_body(EvaluationBody),
     )
-    async def evaluate(body: EvaluationBody) -> Response:
+    async def evaluate(request: Request) -> Response:
+        body = await bodies.document(request, EvaluationBody)
         wanted = EvaluationRequest(
             gallery=body.gallery,
             query_modality=asked.certain_modality(body.query_modality, "query_modality"),
@@ -89,59 +78,48 @@ def router(service: RetrievalService, board: JobBoard, max_upload_bytes: int) ->
             cmc=CMC[asked.one_of(body.cmc, CMC, "cmc")],
         )
         target = service.gallery(body.gallery)
-        return _started(board.start("evaluation", partial(evaluations.run, target, wanted)))
+        return _started(board.start("evaluation", partial(evaluations.run, target, wanted), _nothing_held))
 
-    @routes.get("/v1/evaluations/{job_id}", summary="The state and report of an evaluation")
+    @routes.get(
+        "/v1/evaluations/{job_id}",
+        response_model=schemas.Job,
+        summary="The state and report of an evaluation",
+    )
     async def evaluation(job_id: str) -> Response:
-        return words.answer(words.job(board.get(job_id)))
+        job = board.get(job_id)
+        if job.kind != "evaluation":
+            raise JobNotFound(f"job {job_id!r} is no evaluation; ask /v1/jobs/{job_id}")
+        return words.answer(words.job(job))
 
-    @routes.get("/v1/jobs", summary="List the jobs, the newest first")
+    @routes.get("/v1/jobs", response_model=schemas.Jobs, summary="List the jobs, the newest first")
     async def listing() -> Response:
         return words.answer({"jobs": [words.job(job) for job in board.list()]})
 
-    @routes.get("/v1/jobs/{job_id}", summary="The state of a job")
+    @routes.get("/v1/jobs/{job_id}", response_model=schemas.Job, summary="The state of a job")
     async def describe(job_id: str) -> Response:
         return words.answer(words.job(board.get(job_id)))
 
-    @routes.post("/v1/jobs/{job_id}:cancel", summary="Stop a job; what it stored stays")
+    @routes.post(
+        "/v1/jobs/{job_id}:cancel",
+        response_model=schemas.Job,
+        summary="Stop a job; what it stored stays",
+    )
     async def cancel(job_id: str) -> Response:
         return words.answer(words.job(board.cancel(job_id)))
 
     return routes
 
 
+def _enrolment(kind: str, service: RetrievalService, target: Gallery, body: bodies.Spooled) -> Work:
+    if kind == FORM:
+        return partial(uploads.run_files, service, target, body.files)
+    run = uploads.run_ndjson if kind in NDJSON else uploads.run_archive
+    return partial(run, service, target, body.files[0][1])
+
+
 def _started(job: Job) -> Response:
     return words.answer(words.job(job), 202, headers={"location": f"/v1/jobs/{job.job_id}"})
 
 
-async def _spool(request: Request, limit: int) -> IO[bytes]:
-    """Write the body to an unnamed temporary file, up to the limit."""
-    file = tempfile.TemporaryFile()  # noqa: SIM115 - the job closes it
-    size = 0
-    try:
-        async for part in request.stream():
-            size += len(part)
-            asked.check_size(size, limit)
-            file.write(part)
-    except BaseException as error:
-        file.close()
-        if isinstance(error, OSError):
-            raise StorageError(f"the upload cannot be held: {error}; free space, then try again") from error
-        raise
-    if not size:
-        file.close()
-        raise InvalidRequest("the body is empty; send an archive", field="body", reason="BODY_EMPTY")
-    file.seek(0)
-    return file
-
-
-async def _form_files(request: Request) -> list[tuple[str, IO[bytes]]]:
-    form = await request.form(max_files=MAX_FORM_FILES)
-    files: list[tuple[str, IO[bytes]]] = []
-    for name, value in form.multi_items():
-        if not isinstance(value, UploadFile):
-            raise InvalidRequest(f"the form field {name!r} is no file; expected files", field=name)
-        files.append((value.filename or "", value.file))
-    if not files:
-        raise InvalidRequest("the form holds no files; expected some under 'files'", field="files")
-    return files
+def _nothing_held() -> None:
+    """An evaluation holds no files."""

@@ -68,7 +68,9 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def fault(request: Request, error: Exception) -> Response:
-        return of_error(VireidError(str(error)), request_id(request))
+        hidden = VireidError(f"{type(error).__name__}: {error}")
+        hidden.__cause__ = error
+        return of_error(hidden, request_id(request))
 
 
 def of_error(error: VireidError, instance: str) -> Response:

@@ -3,13 +3,12 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
-from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
 
 from server.answers import SearchRequest
-from server.http import asked, words
-from server.http.asked import MAX_JSON_BYTES, SearchBody, filter_parameters
+from server.http import asked, bodies, documented, schemas, words
+from server.http.asked import SearchBody, filter_parameters
 from server.service import RetrievalService
+from vireid.errors import InvalidRequest
 from vireid.types import Filter
 
 IMAGES = ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
@@ -21,22 +20,20 @@ def router(service: RetrievalService) -> APIRouter:
 
     @routes.post(
         "/v1/embed",
+        response_model=schemas.EmbeddingReply,
         summary="Embed one image, sent as the raw body",
-        openapi_extra={
-            "requestBody": {
-                "required": True,
-                "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in IMAGES},
-            }
-        },
+        openapi_extra=documented.raw_body(IMAGES),
     )
     async def embed(request: Request, modality: str = "auto") -> Response:
-        done = await service.embed(await asked.image_body(request, modality))
+        query = await asked.image_body(request, modality)
+        done = await bodies.unless_gone(request, service.embed(query))
         return words.answer(words.embedded(done, service.space_id), timing=done.timing)
 
     @routes.post(
         "/v1/galleries/{gallery}/search",
+        response_model=schemas.SearchReply,
         summary="Find the items most like a query: a raw image body with a query string, or JSON",
-        openapi_extra=dict(asked.raw_or(SearchBody, IMAGES)),
+        openapi_extra=documented.raw_body(IMAGES, document=SearchBody),
     )
     async def search(
         request: Request,
@@ -51,16 +48,19 @@ def router(service: RetrievalService) -> APIRouter:
         else:
             query = await asked.image_body(request, modality)
             wanted = SearchRequest(gallery, query, top_k, min_score, where)
-        found = await service.search(wanted)
+        found = await bodies.unless_gone(request, service.search(wanted))
         return words.answer(words.search(found, gallery), timing=found.timing)
 
     return routes
 
 
 async def _document(request: Request, gallery: str) -> SearchRequest:
-    data = await asked.body(request, MAX_JSON_BYTES)
-    try:
-        body = SearchBody.model_validate_json(data)
-    except ValidationError as error:
-        raise RequestValidationError(error.errors()) from None
+    if request.query_params:
+        name = next(iter(request.query_params))
+        raise InvalidRequest(
+            f"the query string says {name!r}, and the body is JSON; say all in the JSON",
+            field=name,
+            reason="UNKNOWN_PARAMETER",
+        )
+    body = await bodies.document(request, SearchBody)
     return SearchRequest(gallery, body.query.value(), body.top_k, body.min_score, body.filter.value())

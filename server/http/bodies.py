@@ -1,0 +1,199 @@
+"""Request bodies, read with a cap while they arrive: images, JSON documents, archives, forms. Knows no route.
+
+Also notices callers who leave before their answer.
+"""
+
+import asyncio
+import hashlib
+import tempfile
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from typing import IO, Any, TypeVar
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
+from starlette.datastructures import FormData, UploadFile
+from starlette.types import Message
+
+from vireid.errors import BodyTooLarge, Cancelled, InvalidRequest, StorageError
+from vireid.images.decode import Limits
+
+MAX_JSON_BYTES = 16 * 1024 * 1024
+MAX_FORM_FILES = 1000
+HASHED_AT_ONCE = 1024 * 1024
+
+Document = TypeVar("Document", bound=BaseModel)
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Spooled:
+    """A body that was written to unnamed temporary files.
+
+    Attributes:
+        files: name and file; one without a name where the body was no form.
+        fingerprint: SHA-256 of names and contents, hex.
+    """
+
+    files: Sequence[tuple[str, IO[bytes]]]
+    fingerprint: str
+
+    def close(self) -> None:
+        """Let the files go."""
+        for _, file in self.files:
+            file.close()
+
+
+def capped(request: Request, limit: int) -> Request:
+    """Return the same request, whose body cannot be read beyond the limit.
+
+    Raises:
+        BodyTooLarge: it says itself that it is larger; what says nothing, or lies, is caught while it is read.
+    """
+    claimed = request.headers.get("content-length", "")
+    if claimed.isdecimal():
+        _check_size(int(claimed), limit)
+    size = 0
+
+    async def receive() -> Message:
+        nonlocal size
+        message = await request.receive()
+        size += len(message.get("body", b""))
+        _check_size(size, limit)
+        return message
+
+    return Request(request.scope, receive)
+
+
+async def image(request: Request) -> bytes:
+    """Read an encoded image, the whole body.
+
+    Raises:
+        InvalidRequest: the body is empty.
+        BodyTooLarge: it is over the cap of an image.
+    """
+    data = await capped(request, Limits().max_bytes).body()
+    if not data:
+        raise InvalidRequest(
+            "the body is empty; send the bytes of a JPEG, PNG or WebP image",
+            field="body",
+            reason="BODY_EMPTY",
+        )
+    return data
+
+
+async def document(request: Request, model: type[Document]) -> Document:
+    """Read a JSON document.
+
+    Raises:
+        BodyTooLarge: it is over the cap of a document.
+        RequestValidationError: it is no JSON, or does not fit the model.
+    """
+    data = await capped(request, MAX_JSON_BYTES).body()
+    try:
+        return model.model_validate_json(data)
+    except ValidationError as error:
+        raise RequestValidationError(error.errors(include_url=False)) from None
+
+
+async def spool(request: Request, limit: int) -> Spooled:
+    """Write the body to an unnamed temporary file as it arrives.
+
+    Raises:
+        InvalidRequest: it is empty.
+        BodyTooLarge: it is over the limit.
+        StorageError: there is no room for it.
+    """
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by who gets it
+    digest = hashlib.sha256()
+    try:
+        async for part in capped(request, limit).stream():
+            digest.update(part)
+            _write(file, part)
+    except BaseException:
+        file.close()
+        raise
+    if not file.tell():
+        file.close()
+        raise InvalidRequest("the body is empty; send an archive", field="body", reason="BODY_EMPTY")
+    file.seek(0)
+    return Spooled([("", file)], digest.hexdigest())
+
+
+async def spool_form(request: Request, limit: int) -> Spooled:
+    """Read a form's files into temporary files.
+
+    Raises:
+        InvalidRequest: a field is no file, or there is none.
+        BodyTooLarge: it is over the limit.
+    """
+    form = await capped(request, limit).form(max_files=MAX_FORM_FILES)
+    try:
+        files = list(_files_of(form))
+        return Spooled(files, await asyncio.to_thread(_fingerprint, files))
+    except BaseException:
+        await form.close()
+        raise
+
+
+async def unless_gone(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
+    """Do work for a caller whose body was read; stop it when the caller leaves.
+
+    Raises:
+        Cancelled: the caller left.
+    """
+    task, gone = asyncio.ensure_future(work), asyncio.ensure_future(_left(request))
+    try:
+        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            task.cancel()
+            await asyncio.wait((task,))
+            raise Cancelled("the caller left before the answer was ready")
+        return task.result()
+    finally:
+        task.cancel()
+        gone.cancel()
+
+
+async def _left(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _files_of(form: FormData) -> Sequence[tuple[str, IO[bytes]]]:
+    files: list[tuple[str, IO[bytes]]] = []
+    for name, value in form.multi_items():
+        if not isinstance(value, UploadFile):
+            raise InvalidRequest(f"the form field {name!r} is no file; expected files", field=name)
+        files.append((value.filename or "", value.file))
+    if not files:
+        raise InvalidRequest("the form holds no files; expected some under 'files'", field="files")
+    return files
+
+
+def _fingerprint(files: Sequence[tuple[str, IO[bytes]]]) -> str:
+    whole = hashlib.sha256()
+    for name, file in files:
+        digest = hashlib.sha256()
+        file.seek(0)
+        while part := file.read(HASHED_AT_ONCE):
+            digest.update(part)
+        file.seek(0)
+        whole.update(f"{name}\0{digest.hexdigest()}\0".encode())
+    return whole.hexdigest()
+
+
+def _write(file: IO[bytes], part: bytes) -> None:
+    try:
+        file.write(part)
+    except OSError as error:
+        raise StorageError(f"the upload cannot be held: {error}; free space, then try again") from error
+
+
+def _check_size(found: int, limit: int) -> None:
+    if found > limit:
+        raise BodyTooLarge(
+            f"the body has {found:,} bytes or more; at most {limit:,} are taken",
+            metadata={"limit": str(limit), "actual": str(found)},
+        )

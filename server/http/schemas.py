@@ -1,0 +1,255 @@
+"""The shape of every JSON answer, for the OpenAPI document. Answers are written by ``server.http.words``.
+
+A test holds real answers against these, so neither can change without the other.
+"""
+
+from pydantic import BaseModel, ConfigDict
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class ProblemEntry(_Answer):
+    """One field that is wrong."""
+
+    pointer: str
+    field: str
+    detail: str
+    reason: str
+
+
+class Problem(_Answer):
+    """An error (RFC 9457); ``reason`` is stable and the same as over gRPC."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    reason: str
+    errors: list[ProblemEntry] = []
+    retry_after_s: float | None = None
+    metadata: dict[str, str] = {}
+
+
+class TimingAnswer(_Answer):
+    """Milliseconds by stage."""
+
+    queue_ms: float
+    decode_ms: float
+    infer_ms: float
+    search_ms: float
+    total_ms: float
+    batch_size: int
+    device: str
+
+
+class Warning(_Answer):  # noqa: A001 - the wire's word
+    """Something to know although the call succeeded."""
+
+    code: str
+    message: str
+
+
+class Gallery(_Answer):
+    """A gallery."""
+
+    name: str
+    space_id: str
+    dim: int
+    items: int
+    version: int
+    stores_images: bool
+    state: str
+    detail: str
+
+
+class Galleries(_Answer):
+    """All galleries."""
+
+    galleries: list[Gallery]
+
+
+class Facets(_Answer):
+    """Items by camera and modality."""
+
+    cameras: dict[str, int]
+    modalities: dict[str, int]
+
+
+class Item(_Answer):
+    """An item and where its pictures are."""
+
+    item_id: str
+    modality: str
+    person: str
+    camera: str
+    captured_at: str | None
+    attributes: dict[str, str]
+    sha256: str
+    has_image: bool
+    enrolled_at: str
+    thumbnail: str
+    image: str | None
+
+
+class Items(_Answer):
+    """A page of items; ask again with the cursor until it is empty."""
+
+    items: list[Item]
+    next_cursor: str
+
+
+class ItemPut(_Answer):
+    """What became of an item: created, replaced or unchanged."""
+
+    outcome: str
+    item: Item
+    timing: TimingAnswer
+
+
+class Receipt(_Answer):
+    """What was removed, or would be."""
+
+    items: int
+    images: int
+    vectors: int
+    gallery_version: int
+    dry_run: bool
+
+
+class HitAnswer(Item):
+    """An item that was found."""
+
+    rank: int
+    score: float
+
+
+class Asked(_Answer):
+    """What the query was taken for."""
+
+    modality: str
+    modality_confidence: float
+
+
+class Coverage(_Answer):
+    """How many items the search looked at."""
+
+    items_total: int
+    items_searched: int
+
+
+class SearchReply(_Answer):
+    """Ranked hits."""
+
+    hits: list[HitAnswer]
+    query: Asked
+    warnings: list[Warning]
+    coverage: Coverage
+    space_id: str
+    gallery_version: int
+    timing: TimingAnswer
+
+
+class EmbeddingReply(_Answer):
+    """A unit embedding."""
+
+    embedding: list[float]
+    dim: int
+    space_id: str
+    modality: str
+    modality_confidence: float
+    warnings: list[Warning]
+    timing: TimingAnswer
+
+
+class JobError(_Answer):
+    """Why a whole job did not succeed."""
+
+    reason: str
+    message: str
+
+
+class JobItemError(JobError):
+    """Why one item of a job was refused."""
+
+    item: str
+
+
+class Job(_Answer):
+    """Background work: queued, running, succeeded, partial, failed or cancelled."""
+
+    job_id: str
+    kind: str
+    state: str
+    finished: bool
+    done: int
+    total: int
+    failed: int
+    counts: dict[str, int]
+    errors: list[JobItemError]
+    error: JobError | None
+    result: dict[str, object]
+    created_at: str
+    finished_at: str | None
+
+
+class Jobs(_Answer):
+    """All jobs the server remembers, the newest first."""
+
+    jobs: list[Job]
+
+
+class Live(_Answer):
+    """The event loop answers."""
+
+    live: bool
+
+
+class Ready(_Answer):
+    """Whether the server can work: ``model`` is ok or a reason, ``galleries`` counts them by state."""
+
+    ready: bool
+    model: str
+    galleries: dict[str, int]
+
+
+class ModelInfo(_Answer):
+    """The bundle in use."""
+
+    name: str
+    method: str
+    space_id: str
+    input: dict[str, int]
+    metrics: dict[str, object]
+    parity: dict[str, object]
+    licence: str
+
+
+class EngineAnswer(_Answer):
+    """What runs it, as the runtime says."""
+
+    runtime: str
+    provider: str
+    device: str
+    precision: str
+
+
+class LimitsAnswer(_Answer):
+    """What is taken at most."""
+
+    image_bytes: int
+    image_pixels: int
+    image_side: int
+    upload_bytes: int
+    top_k: int
+
+
+class Info(_Answer):
+    """Version, model, engine and limits."""
+
+    version: str
+    model: ModelInfo
+    engine: EngineAnswer
+    limits: LimitsAnswer
