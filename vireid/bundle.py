@@ -1,43 +1,41 @@
 """The bundle: weights, how to prepare images for them, and where they come from. All that crosses training -> export -> server.
 
-A folder or a .zip holding ``bundle.json`` and the files it lists with their sha256. Written atomically, and the same content
-gives the same bytes. Knows no runtime.
+A folder or a .zip holding ``bundle.json`` and the files it lists with their sha256; ``bundle.json`` carries a seal of its own.
+Written atomically, and the same content gives the same bytes (for a .zip: with the same zlib). Knows no runtime.
 """
 
 import hashlib
-import io
 import json
-import os
-import tempfile
-import zipfile
-import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from vireid.errors import BundleCorrupt, BundleMissing, BundleUnsupported
+from vireid import bundle_files
+from vireid.bundle_files import MANIFEST
+from vireid.errors import BundleCorrupt, BundleError, BundleMissing, BundleUnsupported
 from vireid.images.preprocess import Preprocess
 
 FORMAT = 1
-MANIFEST = "bundle.json"
-MAX_FILE_BYTES = 2 * 1024**3
-MAX_FILES = 64
-_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # NaN stays NaN, so that writing it fails instead of losing it
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
 
 class ModelPart(_Part):
     """The network's file and shape."""
 
     file: str = "model.onnx"
-    opset: int
+    opset: int = Field(ge=1)
     precision: str = "fp32"
     dim: int = Field(ge=1)
 
@@ -50,12 +48,15 @@ class PreprocessPart(_Part):
     channels: Literal["RGB"] = "RGB"
     resize: Literal["stretch"] = "stretch"
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[Finite, Finite, Finite]
+    std: tuple[Positive, Positive, Positive]
 
 
 class Manifest(_Part):
-    """What ``bundle.json`` holds."""
+    """What ``bundle.json`` holds.
+
+    ``seal`` is the sha256 over the canonical JSON of all the rest; ``write`` sets it. A manifest written by hand may go without.
+    """
 
     format: Literal[1] = 1
     name: str
@@ -63,12 +64,13 @@ class Manifest(_Part):
     model: ModelPart
     preprocess: PreprocessPart
     modalities: tuple[Literal["visible", "infrared"], ...] = ("visible", "infrared")
-    files: Mapping[str, str]
+    files: Mapping[str, Sha256]
     provenance: Mapping[str, Any] = Field(default_factory=dict)
     parity: Mapping[str, Any] = Field(default_factory=dict)
     metrics: Mapping[str, Any] = Field(default_factory=dict)
     licence: str = "Apache-2.0"
     notice: str = ""
+    seal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,22 +133,16 @@ def read(path: Path) -> Bundle:
     """Read and verify a bundle.
 
     Raises:
-        BundleMissing: there is nothing at ``path``.
+        BundleMissing: there is nothing at ``path``, or a folder without a manifest.
         BundleCorrupt: it cannot be read, or a file does not match its checksum.
         BundleUnsupported: it has a format version we do not know.
     """
-    if path.is_dir():
-        read_file: Callable[[str], bytes] = _FolderFiles(path)
-    elif path.is_file():
-        read_file = _ZipFiles(path)
-    else:
-        raise BundleMissing(
-            f"there is no bundle at {path}; expected a folder or .zip with {MANIFEST}: export one with 'vireid export onnx'"
-        )
+    read_file = bundle_files.reader(path)
     manifest = _manifest(path, read_file(MANIFEST))
     contents = {}
     for name, expected in manifest.files.items():
-        _check_name(path, name)
+        if not bundle_files.is_plain(name):
+            raise BundleCorrupt(f"{path}: the file name {name!r} leaves the bundle; expected plain names")
         data = read_file(name)
         found = hashlib.sha256(data).hexdigest()
         if found != expected:
@@ -160,119 +156,73 @@ def read(path: Path) -> Bundle:
 
 
 def write(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Path:
-    """Write a bundle atomically: a .zip if ``path`` ends so, else a folder that must not exist yet.
+    """Write a bundle atomically: a .zip if ``path`` ends so (an old one is replaced), else a folder.
 
-    The manifest's checksums are those of ``files``.
+    The manifest's checksums and seal are set here.
 
     Returns:
         ``path``.
+
+    Raises:
+        AlreadyExists: the folder exists.
+        BundleError: the model's file is not among ``files``, a name is not plain, or the manifest holds what JSON cannot.
     """
+    if manifest.model.file not in files:
+        raise BundleError(
+            f"the manifest names the model {manifest.model.file!r}; the files are {sorted(files)}"
+        )
+    if strange := [name for name in files if not bundle_files.is_plain(name) or name == MANIFEST]:
+        raise BundleError(f"found the file names {strange}; expected plain names other than {MANIFEST}")
     sums = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())}
-    whole = Manifest.model_validate(manifest.model_dump() | {"files": sums})
-    text = json.dumps(whole.model_dump(mode="json"), indent=2, sort_keys=True) + "\n"
+    try:
+        words = manifest.model_dump(mode="json") | {"files": sums}
+        words["seal"] = _seal(words)
+        text = json.dumps(words, indent=2, sort_keys=True, allow_nan=False) + "\n"
+    except (TypeError, ValueError) as error:
+        raise BundleError(f"the manifest cannot be written as JSON: {error}") from error
     everything = {MANIFEST: text.encode(), **dict(sorted(files.items()))}
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".zip":
-        _write_zip(path, everything)
-    else:
-        _write_folder(path, everything)
+    bundle_files.write(path, everything)
     return path
+
+
+def _seal(words: Mapping[str, Any]) -> str:
+    rest = {key: value for key, value in words.items() if key != "seal"}
+    text = json.dumps(rest, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _manifest(path: Path, data: bytes) -> Manifest:
     try:
         raw = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BundleCorrupt(f"{path}: {MANIFEST} is no JSON ({error})", metadata={"file": MANIFEST}) from None
-    version = raw.get("format") if isinstance(raw, dict) else None
-    if version != FORMAT:
+    if not isinstance(raw, dict) or "format" not in raw:
+        raise BundleCorrupt(f"{path}: {MANIFEST} names no format version", metadata={"file": MANIFEST})
+    if raw["format"] != FORMAT:
         raise BundleUnsupported(
-            f"{path}: bundle format {version!r} found, {FORMAT} is supported; export it again with this version, or upgrade"
+            f"{path}: bundle format {raw['format']!r} found, {FORMAT} is supported; export it again, or upgrade",
+            metadata={"found": str(raw["format"]), "supported": str(FORMAT)},
         )
     try:
         manifest = Manifest.model_validate(raw)
+        sealed = not manifest.seal or manifest.seal == _seal(raw)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise BundleCorrupt(
             f"{path}: {MANIFEST}: {where}: {first['msg']}", metadata={"file": MANIFEST}
         ) from None
+    except ValueError:
+        sealed = False  # NaN or infinity, which a seal cannot cover
+    if not sealed:
+        raise BundleCorrupt(
+            f"{path}: {MANIFEST} does not match its seal; copy or export the bundle again "
+            f"(after an edit by hand, take the line 'seal' out)",
+            metadata={"file": MANIFEST},
+        )
     if manifest.model.file not in manifest.files:
-        raise BundleCorrupt(f"{path}: {MANIFEST} lists no checksum for {manifest.model.file!r}")
+        raise BundleCorrupt(
+            f"{path}: {MANIFEST} lists no checksum for {manifest.model.file!r}", metadata={"file": MANIFEST}
+        )
     return manifest
-
-
-def _check_name(path: Path, name: str) -> None:
-    if name != Path(name).name or name in {"", ".", ".."} or "\\" in name:
-        raise BundleCorrupt(f"{path}: the file name {name!r} leaves the bundle; expected plain names")
-
-
-class _FolderFiles:
-    """Reads a bundle's files from a folder."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-
-    def __call__(self, name: str) -> bytes:
-        file = self._root / name
-        if file.is_symlink() or not file.is_file():
-            if name == MANIFEST:
-                raise BundleMissing(f"{self._root} holds no {MANIFEST}; expected a bundle folder")
-            raise BundleCorrupt(f"{self._root}: {name} is missing", metadata={"file": name})
-        return file.read_bytes()
-
-
-class _ZipFiles:
-    """Reads a bundle's files from a zip, whole and in memory."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        try:
-            self._zip = zipfile.ZipFile(io.BytesIO(path.read_bytes()))
-            self._names = [entry.filename for entry in self._zip.infolist()]
-        except (zipfile.BadZipFile, OSError, ValueError) as error:
-            raise BundleCorrupt(f"{path} is no readable zip ({error}); copy it again") from None
-        if len(self._names) > MAX_FILES or len(set(self._names)) != len(self._names):
-            raise BundleCorrupt(
-                f"{path} holds {len(self._names)} entries or a name twice; that is no bundle of ours"
-            )
-
-    def __call__(self, name: str) -> bytes:
-        if name not in self._names:
-            if name == MANIFEST:
-                raise BundleMissing(f"{self._path} holds no {MANIFEST}; expected a bundle")
-            raise BundleCorrupt(f"{self._path}: {name} is missing", metadata={"file": name})
-        if self._zip.getinfo(name).file_size > MAX_FILE_BYTES:
-            raise BundleCorrupt(f"{self._path}: {name} unfolds to more than {MAX_FILE_BYTES:,} bytes")
-        try:
-            return self._zip.read(name)
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError) as error:
-            raise BundleCorrupt(
-                f"{self._path}: {name} cannot be read ({error})", metadata={"file": name}
-            ) from None
-
-
-def _write_zip(path: Path, files: Mapping[str, bytes]) -> None:
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        for name, data in files.items():
-            entry = zipfile.ZipInfo(name, _EPOCH)
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            entry.external_attr = 0o644 << 16
-            archive.writestr(entry, data)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as part:
-        part.write(out.getvalue())
-        part.flush()
-        os.fsync(part.fileno())
-    Path(part.name).chmod(0o644)
-    Path(part.name).replace(path)
-
-
-def _write_folder(path: Path, files: Mapping[str, bytes]) -> None:
-    if path.exists():
-        raise FileExistsError(f"{path} exists; write a bundle to a new place")
-    part = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-    for name, data in files.items():
-        (part / name).write_bytes(data)
-    part.chmod(0o755)
-    part.rename(path)
