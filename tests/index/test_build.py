@@ -1,0 +1,125 @@
+import hashlib
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from index import sources
+from index.build import AT_ONCE, Embedder, build
+from index.gallery import Gallery
+from index.sources import Source
+from index.store import GalleryStore
+from vireid.engines.fake import FakeEngine
+from vireid.errors import EngineError
+from vireid.images.preprocess import Preprocess
+from vireid.types import ItemMeta, Modality
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    return FakeEngine()
+
+
+@pytest.fixture
+def gallery(tmp_path: Path, engine: FakeEngine) -> Iterator[Gallery]:
+    store = GalleryStore(tmp_path / "data", engine.space_id, engine.dim)
+    yield store.create("people")
+    store.close()
+
+
+@pytest.fixture
+def embedder(engine: FakeEngine) -> Embedder:
+    return Embedder(engine, Preprocess(*engine.input_size))
+
+
+@pytest.fixture
+def people(tmp_path: Path) -> Path:
+    root = tmp_path / "images"
+    for person in range(4):
+        for modality in Modality:
+            for camera in range(9):
+                pattern = np.random.default_rng(person).integers(0, 255, (8, 4, 1))
+                noise = np.random.default_rng([person, camera, modality]).integers(-20, 20, (8, 4, 3))
+                pixels = np.clip(pattern + noise, 0, 255).astype(np.uint8)
+                folder = root / modality.word / f"p{person}"
+                folder.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(pixels).resize((60, 130)).save(folder / f"{camera}_0.jpg")
+    return root
+
+
+def test_every_image_is_enrolled_as_it_is(gallery: Gallery, embedder: Embedder, people: Path) -> None:
+    steps: list[int] = []
+    report = build(gallery, sources.read(people), embedder, steps.append)
+    assert (report.outcomes, report.failures, sum(steps)) == ({"created": 72}, [], 72)
+    assert AT_ONCE < 72
+    place = people / "infrared/p2/5_0.jpg"
+    item = gallery.item("infrared/p2/5_0.jpg")
+    assert (item.modality, item.meta) == (Modality.INFRARED, ItemMeta("p2", "5"))
+    assert item.sha256 == hashlib.sha256(place.read_bytes()).hexdigest()
+    assert gallery.image(item.item_id) == place.read_bytes()
+    with Image.open(io.BytesIO(gallery.thumbnail(item.item_id))) as small:
+        assert small.size == (60, 130)
+    alone = embedder.embed(
+        [embedder.picture(Source(place, "q", Modality.INFRARED, ItemMeta()), place.read_bytes())]
+    )
+    np.testing.assert_array_equal(gallery.vector(item.item_id), alone[0])
+    hits = gallery.search(alone, 18)[0].hits
+    assert {hit.item.meta.person for hit in hits} == {"p2"}
+
+
+def test_again_embeds_nothing(
+    gallery: Gallery, embedder: Embedder, engine: FakeEngine, people: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = sources.read(people)
+    build(gallery, found[:40], embedder, lambda _: None)
+    version = gallery.info().version
+    assert build(gallery, found, embedder, lambda _: None).outcomes == {"unchanged": 40, "created": 32}
+    monkeypatch.setattr(engine, "embed", lambda *_: pytest.fail("embedded again"))
+    assert build(gallery, found, embedder, lambda _: None).outcomes == {"unchanged": 72}
+    assert gallery.info().version == version + 1
+
+
+def test_bad_images_are_named_and_spoil_nothing(gallery: Gallery, embedder: Embedder, people: Path) -> None:
+    good = people / "visible/p0/0_0.jpg"
+    (people / "visible/p0/1_0.jpg").write_bytes(b"no image")
+    (people / "visible/p0/2_0.jpg").write_bytes(good.read_bytes()[:500])
+    (people / "visible/p0/3_0.jpg").write_bytes(b"")
+    found = sources.read(people)
+    (people / "visible/p0/4_0.jpg").unlink()
+    steps: list[int] = []
+    report = build(gallery, found, embedder, steps.append)
+    assert (report.outcomes, sum(steps)) == ({"created": 68}, 72)
+    assert sorted(Path(path).name for path, _ in report.failures) == [f"{n}_0.jpg" for n in (1, 2, 3, 4)]
+    assert sum("[NOT_AN_IMAGE]" in why for _, why in report.failures) >= 1
+    assert gallery.info().items == 68
+
+
+def test_the_picture_tells_its_modality(gallery: Gallery, embedder: Embedder, tmp_path: Path) -> None:
+    grey, colour = tmp_path / "grey.png", tmp_path / "colour.png"
+    noise = np.random.default_rng(1).integers(0, 255, (40, 20, 3), dtype=np.uint8)
+    Image.fromarray(noise[:, :, 0]).save(grey)
+    Image.fromarray(noise).save(colour)
+    build(gallery, sources.read(tmp_path), embedder, lambda _: None)
+    assert gallery.item("grey.png").modality is Modality.INFRARED
+    assert gallery.item("colour.png").modality is Modality.VISIBLE
+
+
+def test_a_failing_engine_keeps_what_was_enrolled(
+    gallery: Gallery, embedder: Embedder, engine: FakeEngine, people: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embed: Callable[..., np.ndarray] = engine.embed
+    calls: list[int] = []
+
+    def fails_second(*arguments: np.ndarray) -> np.ndarray:
+        calls.append(1)
+        if len(calls) == 2:
+            raise EngineError("the device is gone")
+        return embed(*arguments)
+
+    monkeypatch.setattr(engine, "embed", fails_second)
+    with pytest.raises(EngineError):
+        build(gallery, sources.read(people), embedder, lambda _: None)
+    assert gallery.info().items == AT_ONCE
