@@ -47,8 +47,7 @@ class Admission:
             Overloaded: all permits of the lane are taken.
             Unavailable: the server drains.
         """
-        if self._draining:
-            raise Unavailable("the server is shutting down; ask another one", retry_after_s=1.0)
+        self.check_open()
         inside = sum(self._inside.values()) if lane is Lane.INTERACTIVE else self._inside[lane]
         if inside >= self._limits[lane]:
             self._metrics.rejected.labels("QUEUE_FULL").inc()
@@ -63,6 +62,15 @@ class Admission:
             yield
         finally:
             self._count(lane, -1)
+
+    def check_open(self) -> None:
+        """Refuse while the server drains.
+
+        Raises:
+            Unavailable: it does.
+        """
+        if self._draining:
+            raise Unavailable("the server is shutting down; ask another one", retry_after_s=1.0)
 
     def took(self, seconds: float) -> None:
         """Learn how long one image occupies a worker."""

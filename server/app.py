@@ -5,10 +5,12 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 
@@ -55,8 +57,12 @@ class Server:
         self._metrics = Metrics()
         engines, manifest, preprocess = _engines(settings)
         first = engines[0]
-        self._socket = _bind(settings.host, settings.http_port)
         store = GalleryStore(settings.data, first.space_id, first.dim, settings.backend)
+        try:
+            self._socket = _bind(settings.host, settings.http_port)
+        except SettingsError:
+            store.close()
+            raise
         self.board = JobBoard(settings.max_jobs)
         self.service = RetrievalService(
             manifest=manifest,
@@ -135,6 +141,17 @@ class Server:
             backlog=BACKLOG,
         )
         return _Http(config)
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """Run a server's coroutine to its end, on uvloop where that is installed."""
+    if find_spec("uvloop") is None:
+        asyncio.run(main)
+        return
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main)
 
 
 class _Http(uvicorn.Server):

@@ -3,12 +3,14 @@
 import hashlib
 import hmac
 import ipaddress
+import re
 from collections.abc import Iterable
 
 from server.settings import ServerSettings
 from vireid.errors import SettingsError, Unauthenticated
 
 SHORTEST_KEY = 16
+DIGEST = re.compile(r"[0-9A-Fa-f]{64}")
 
 
 class Authenticator:
@@ -48,7 +50,7 @@ class Authenticator:
 
 def digest(key: str) -> str:
     """Return the form in which keys are stored: hex SHA-256."""
-    return hashlib.sha256(key.encode()).hexdigest()
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def authenticator(settings: ServerSettings) -> Authenticator:
@@ -63,6 +65,12 @@ def authenticator(settings: ServerSettings) -> Authenticator:
                 f"an API key has {len(key)} characters; expected {SHORTEST_KEY} or more: "
                 "make one with python -c 'import secrets; print(secrets.token_urlsafe(32))'",
                 reason="KEY_TOO_SHORT",
+            )
+    for found in settings.api_key_hashes:
+        if not DIGEST.fullmatch(found):
+            raise SettingsError(
+                f"an API key hash has {len(found)} characters; expected the 64 hex digits of a key's SHA-256",
+                reason="KEY_HASH_INVALID",
             )
     keys = Authenticator([*settings.api_key_hashes, *(digest(key) for key in settings.api_keys)])
     if keys.is_open and not is_loopback(settings.host) and not settings.insecure_no_auth:

@@ -1,13 +1,12 @@
 """``vireid serve``: a bundle and its galleries over HTTP and gRPC."""
 
-import asyncio
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from server import logs
-from server.app import Server
+from server.app import Server, run
 from server.settings import PREFIX, ServerSettings
 from vireid import settings as loader
 
@@ -43,7 +42,7 @@ def serve(
     }
     settings = loader.load(ServerSettings, file=config, prefix=PREFIX, overrides=flags)
     logs.configure(settings.log_level, settings.log_json)
-    asyncio.run(_serve(settings))
+    run(_serve(settings))
 
 
 async def _serve(settings: ServerSettings) -> None:

@@ -20,7 +20,7 @@ import typer
 
 from server import logs
 from server.answers import ImageQuery
-from server.app import Server
+from server.app import Server, run
 from server.service import RetrievalService
 from server.settings import PREFIX, ServerSettings
 from vireid import progress
@@ -77,7 +77,7 @@ def demo(
         },
     )
     logs.configure(settings.log_level, settings.log_json)
-    asyncio.run(_serve(settings, crops, data / "queries"))
+    run(_serve(settings, crops, data / "queries"))
 
 
 async def _serve(settings: ServerSettings, crops: Sequence[_Drawn], queries: Path) -> None:

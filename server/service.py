@@ -43,6 +43,8 @@ FRESH_S = 10.0
 PROBE_TIMEOUT_S = 5.0
 RESERVED_ENDS = ("/image", "/thumbnail")
 UNIT_TOLERANCE = 1e-3
+HASHED_IN_PLACE = 256 * 1024  # less costs less than a thread
+DOTS = {".", ".."}
 
 
 class RetrievalService:
@@ -82,7 +84,8 @@ class RetrievalService:
         self._store = store
         self._metrics = metrics
         self._timeout_s = timeout_s
-        self._last_embedded = 0.0
+        self._last_embedded = -FRESH_S
+        self._probing = asyncio.Lock()
         metrics.device.labels(engine_info.device, engine_info.provider, engine_info.precision).set(1)
 
     @property
@@ -196,7 +199,7 @@ class RetrievalService:
     ) -> tuple[Enrolment | None, Completed | None]:
         """Embed one item for enrolment; None if the gallery holds the very same already."""
         check_item_id(item_id)
-        sha256 = hashlib.sha256(query.data).hexdigest()
+        sha256 = await _digest(query.data)
         if gallery.holds(item_id, sha256, query.modality, meta):
             return None, None
         done = await self._run(query, lane, timeout_s, with_thumbnail=True)
@@ -266,12 +269,14 @@ class RetrievalService:
         Raises:
             VireidError: it cannot.
         """
-        if time.monotonic() - self._last_embedded < FRESH_S:
-            return
-        grey = np.full((self._preprocess.height, self._preprocess.width, 3), 128, np.uint8)
-        probe = Prepared(grey, Modality.VISIBLE, 1.0, (Modality.VISIBLE, 1.0))
-        await self._batcher.submit(lambda: probe, Lane.INTERACTIVE, PROBE_TIMEOUT_S)
-        self._last_embedded = time.monotonic()
+        self._admission.check_open()
+        async with self._probing:  # many may ask at once; one finds out
+            if time.monotonic() - self._last_embedded < FRESH_S:
+                return
+            grey = np.full((self._preprocess.height, self._preprocess.width, 3), 128, np.uint8)
+            probe = Prepared(grey, Modality.VISIBLE, 1.0, (Modality.VISIBLE, 1.0))
+            await self._batcher.submit(lambda: probe, Lane.INTERACTIVE, PROBE_TIMEOUT_S)
+            self._last_embedded = time.monotonic()
 
     def drain(self) -> None:
         """Refuse new work; what runs goes on."""
@@ -364,16 +369,22 @@ class RetrievalService:
         return timing
 
 
+async def _digest(data: bytes) -> str:
+    if len(data) <= HASHED_IN_PLACE:
+        return hashlib.sha256(data).hexdigest()
+    return (await asyncio.to_thread(hashlib.sha256, data)).hexdigest()
+
+
 def check_item_id(item_id: str) -> None:
     """Refuse an id that could not be asked for again.
 
     Raises:
         InvalidRequest: malformed, or ending in a word that is a path of its own.
     """
-    if not ITEM_ID.fullmatch(item_id) or item_id.endswith(RESERVED_ENDS):
+    if not ITEM_ID.fullmatch(item_id) or item_id.endswith(RESERVED_ENDS) or DOTS & set(item_id.split("/")):
         raise InvalidRequest(
-            f"found item id {item_id[:220]!r}; expected 1 to 200 of A-Z a-z 0-9 . _ : / - that do not end in "
-            f"{' or '.join(RESERVED_ENDS)}",
+            f"found item id {item_id[:220]!r}; expected 1 to 200 of A-Z a-z 0-9 . _ : / - without . or .. as a part, "
+            f"that do not end in {' or '.join(RESERVED_ENDS)}",
             field="item_id",
             reason="ITEM_ID_INVALID",
         )

@@ -49,7 +49,13 @@ def install(app: FastAPI, models: Iterable[type[BaseModel]]) -> None:
 
     def openapi() -> dict[str, Any]:
         document = plain()
-        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        components = document.setdefault("components", {})
+        components["securitySchemes"] = {
+            "bearer": {"type": "http", "scheme": "bearer"},
+            "key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+        }
+        document["security"] = [{"bearer": []}, {"key": []}, {}]  # none where the server has no keys
+        schemas = components.setdefault("schemas", {})
         for name, schema in found["$defs"].items():
             schemas.setdefault(name, schema)
         return document
