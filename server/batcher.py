@@ -148,11 +148,11 @@ class Batcher:
             if self._closing:
                 return None
             waiting = sum(len(queue) for queue in self._waiting.values())
-            share = min(self._max_batch, math.ceil(waiting / self._idle))
+            wanted = share(waiting, self._idle, self._max_batch)
             self._idle -= 1
             taken: list[_Ticket] = []
             for lane in Lane:
-                while self._waiting[lane] and len(taken) < share:
+                while self._waiting[lane] and len(taken) < wanted:
                     taken.append(self._waiting[lane].popleft())
             if any(self._waiting.values()):
                 self._changed.notify()
@@ -187,6 +187,11 @@ class Batcher:
         for ticket, one, vector in zip(tickets, prepared, vectors, strict=True):
             done = Completed(vector, one, ticket.queue_s, ticket.decode_s, infer_s, len(tickets))
             _answer(ticket, done)
+
+
+def share(waiting: int, idle: int, largest: int) -> int:
+    """Say how many images one of the idle workers takes: an even part, so that no other stays idle."""
+    return min(largest, math.ceil(waiting / idle))
 
 
 def _is_wanted(ticket: _Ticket) -> bool:
