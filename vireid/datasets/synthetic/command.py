@@ -1,7 +1,11 @@
 """``vireid data synth``: draw a synthetic dataset."""
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from types import FrameType
+from typing import Annotated, Never
 
 import typer
 
@@ -27,8 +31,23 @@ def synth(
     """Draw pedestrians in two modalities, in the layout of SYSU-MM01, LLCM or RegDB."""
     chosen = preset(name)
     images = chosen.images if images_per_camera is None else images_per_camera
-    with progress.bar("drawing", total=crops_in(chosen, max(people, 0), max(images, 0))) as advance:
+    total = crops_in(chosen, max(people, 0), max(images, 0))
+    with _ending_cleanly(), progress.bar("drawing", total=total) as advance:
         draw_dataset(root, name, people, images, seed=seed, workers=workers, advance=advance)
     typer.echo(
         f"{root}: {people} people, {crops_in(chosen, people, images)} crops, in the layout of {chosen.layout}"
     )
+
+
+@contextmanager
+def _ending_cleanly() -> Iterator[None]:
+    """Turn SIGTERM into an ordinary end, so that half a dataset is taken away as after Ctrl-C."""
+
+    def end(number: int, _frame: FrameType | None) -> Never:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

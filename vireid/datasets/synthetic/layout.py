@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,14 @@ from PIL import Image
 from vireid.datasets.split import SYNTHETIC_MARKER
 from vireid.datasets.synthetic.draw import Crop, crops_in, draw_crops
 from vireid.datasets.synthetic.presets import preset
-from vireid.errors import DatasetError, InvalidRequest
+from vireid.errors import DatasetError, InvalidRequest, StorageError
 from vireid.types import Modality
 
 TEST_SHARE = 0.4
 VAL_SHARE = 0.15
 REGDB_TRIALS = 10
-FEWEST_PEOPLE = 4
+FEWEST_PEOPLE, MOST_PEOPLE = 4, 9999  # folders have four digits
+MOST_IMAGES = 9999
 
 Writer = Callable[[Path, Iterable[Crop], Sequence[int], int], None]
 
@@ -38,9 +40,9 @@ def draw_dataset(  # noqa: PLR0913 - what is drawn, in full
     """Draw a dataset into a folder that does not exist yet or is empty.
 
     Args:
-        root: where.
+        root: where; an empty folder is replaced.
         name: of the preset.
-        people: how many; two fifths become test identities.
+        people: how many, 4 to 9999; two fifths become test identities (RegDB: half).
         images_per_camera: of each person in each camera; None for the preset's own number.
         seed: everything follows from it.
         workers: processes; the bytes do not depend on it.
@@ -51,39 +53,59 @@ def draw_dataset(  # noqa: PLR0913 - what is drawn, in full
 
     Raises:
         InvalidRequest: an unknown preset or a number out of range.
-        DatasetError: the folder holds something already.
+        DatasetError: the folder holds something already or cannot be replaced.
+        StorageError: the disk is full or refuses.
     """
     chosen = preset(name)
-    if people < FEWEST_PEOPLE:
+    images = chosen.images if images_per_camera is None else images_per_camera
+    if not FEWEST_PEOPLE <= people <= MOST_PEOPLE:
         raise InvalidRequest(
-            f"{people} people; expected {FEWEST_PEOPLE} or more, to train on some and test on others",
+            f"{people} people; expected {FEWEST_PEOPLE} or more, to train on some and test on others, "
+            f"and at most {MOST_PEOPLE}",
             field="people",
         )
+    if images > MOST_IMAGES:
+        raise InvalidRequest(
+            f"{images} images a camera; expected at most {MOST_IMAGES}", field="images a camera"
+        )
+    drawn = draw_crops(name, people, images, seed=seed, workers=workers)
+    _demand_replaceable(root)
+    try:
+        root.parent.mkdir(parents=True, exist_ok=True)
+        # drawn aside and renamed: an interrupted run leaves nothing that looks like a dataset
+        part = Path(tempfile.mkdtemp(dir=root.parent, prefix=f".{root.name}."))
+        try:
+            with closing(drawn):
+                WRITERS[chosen.layout](part, _counted(drawn, advance), range(1, people + 1), seed)
+            marker = {
+                "preset": name,
+                "people": people,
+                "images_per_camera": images,
+                "crops": crops_in(chosen, people, images),
+                "seed": seed,
+            }
+            (part / SYNTHETIC_MARKER).write_text(json.dumps(marker, indent=2) + "\n")
+            part.chmod(0o755)
+            if root.exists():
+                root.rmdir()
+            part.rename(root)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
+    except OSError as error:
+        raise StorageError(
+            f"could not write {root}: {error.strerror or error}; expected a folder on a disk with room; nothing was kept"
+        ) from error
+    return root
+
+
+def _demand_replaceable(root: Path) -> None:
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise DatasetError(f"{root} holds something already; name a new or empty folder")
-    images = chosen.images if images_per_camera is None else images_per_camera
-    root.parent.mkdir(parents=True, exist_ok=True)
-    # drawn aside and renamed: an interrupted run leaves nothing that looks like a dataset
-    part = Path(tempfile.mkdtemp(dir=root.parent, prefix=f".{root.name}."))
-    try:
-        drawn = draw_crops(name, people, images, seed=seed, workers=workers)
-        WRITERS[chosen.layout](part, _counted(drawn, advance), range(1, people + 1), seed)
-        marker = {
-            "preset": name,
-            "people": people,
-            "images_per_camera": images,
-            "crops": crops_in(chosen, people, images),
-            "seed": seed,
-        }
-        (part / SYNTHETIC_MARKER).write_text(json.dumps(marker, indent=2) + "\n")
-        part.chmod(0o755)
-        if root.exists():
-            root.rmdir()
-        part.rename(root)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
-    return root
+    if root.is_dir() and (root.is_mount() or root.resolve() == Path.cwd()):
+        raise DatasetError(
+            f"{root} is a mount point or the current folder, which cannot be replaced; name a new folder in it"
+        )
 
 
 def _counted(crops: Iterable[Crop], advance: Callable[[int], None] | None) -> Iterable[Crop]:

@@ -103,7 +103,7 @@ def draw(seed: int, number: int) -> Person:
     )
     parts = [_dressed(vertices, joints, outfit)]
     parts += _skirts(vertices, joints, outfit)
-    parts += _hair(vertices, joints, outfit)
+    parts += _hair(vertices, outfit)
     parts += _bags(vertices, joints, outfit, random)
     return _assembled(parts, joints, worn, gait)
 
@@ -196,16 +196,14 @@ def _skirts(vertices: Float32Array, joints: Float32Array, outfit: _Outfit) -> li
     return found
 
 
-def _hair(vertices: Float32Array, joints: Float32Array, outfit: _Outfit) -> list[_Part]:
+def _hair(vertices: Float32Array, outfit: _Outfit) -> list[_Part]:
     if not outfit.long_hair:
         return []
     shape = bodies.template()
-    head = joints[shape.bone("head")]
     top = vertices[shape.part == HEAD][:, 2].max()
     back = vertices[(shape.part == HEAD) & shape.scalp][:, 1].max()
     centre = np.array([0, back - 0.045, top - 0.1 - outfit.long_hair / 2])
     size = np.array([0.085, 0.055, 0.05 + outfit.long_hair / 2])
-    assert head.shape == (3,)
     return [_solid(centre, size, "head", materials.HAIR, roundness=2.3)]
 
 

@@ -1,12 +1,12 @@
 """A z-buffer over triangles: which one each pixel shows, and where in it. Knows no light."""
 
-import numba
 import numpy as np
 
 from vireid.arrays import Float32Array, Int64Array
+from vireid.datasets.synthetic.compiled import compiled
 
 
-@numba.njit(cache=True, fastmath=True)
+@compiled
 def rasterise(
     places: Float32Array, depth: Float32Array, faces: Int64Array, height: int, width: int
 ) -> tuple[Int64Array, Float32Array]:
