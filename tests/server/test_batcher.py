@@ -110,6 +110,13 @@ async def queue_up(
     return tasks
 
 
+async def idle(batcher: Batcher, workers: int) -> None:
+    """Wait until so many workers wait for work."""
+    async with asyncio.timeout(PATIENCE_S):
+        while batcher._idle < workers:  # noqa: ASYNC110 - the batcher has no event for it, and needs none
+            await asyncio.sleep(0.001)
+
+
 async def occupy(batcher: Batcher, desk: Desk, workers: int) -> list[asyncio.Task[Completed]]:
     """Give every worker an image to hold on to."""
     tasks = []
@@ -161,14 +168,16 @@ async def test_no_batch_is_larger_than_the_cap() -> None:
 )
 async def test_what_waits_is_split_evenly_over_the_idle_workers(waiting: int, expected: list[int]) -> None:
     async with batching(2, 4) as (batcher, desk):
-        while batcher._idle < 2:
-            await asyncio.sleep(0.001)
+        await occupy(batcher, desk, 2)  # both were started
+        desk.let(2)
+        await idle(batcher, 2)
         with batcher._changed:  # neither takes before all have come
             tasks = await queue_up(batcher, range(waiting))
+        await desk.began(4)
         desk.let(len(expected))
         await asyncio.gather(*tasks)
-        assert sorted(len(batch) for batch in desk.batches) == expected
-        assert sorted(desk.seen) == list(range(waiting))
+        assert sorted(len(batch) for batch in desk.batches[2:]) == expected
+        assert sorted(desk.seen[2:]) == list(range(waiting))
 
 
 async def test_searches_go_before_bulk() -> None:
