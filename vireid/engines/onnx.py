@@ -1,7 +1,12 @@
 """ONNX Runtime as an engine, on the CPU or on CUDA.
 
-The provider that really runs is read back from the session; asking for CUDA and getting the CPU is an error, never silent.
+The provider that really runs is read back from the session, and every graph proves itself on two pictures before it is handed
+out; asking for CUDA and getting the CPU is an error, never silent.
 """
+
+import logging
+import os
+from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
@@ -9,12 +14,16 @@ import onnxruntime as ort
 from vireid.arrays import Float32Array, Int64Array, UInt8Array
 from vireid.bundle import Bundle
 from vireid.engines.base import EngineInfo, check_batch
-from vireid.errors import BundleCorrupt, EngineError, ProviderUnavailable
+from vireid.errors import BundleCorrupt, BundleError, EngineError, ProviderUnavailable
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+DEVICES = ("auto", "cpu", "cuda")
 INPUTS = {"images": "tensor(uint8)", "modality": "tensor(int64)"}
 OUTPUT = "embeddings"
 UNIT_TOLERANCE = 1e-3
+NOWHERE = str(Path(os.devnull) / "no-external-weights")
+
+log = logging.getLogger(__name__)
 
 
 class OnnxEngine:
@@ -28,6 +37,7 @@ class OnnxEngine:
     Raises:
         ProviderUnavailable: CUDA was asked for and does not run here.
         BundleCorrupt: the graph is not what the manifest promises.
+        EngineError: a device or number of threads that cannot be.
     """
 
     def __init__(self, bundle: Bundle, device: str = "auto", threads: int = 1) -> None:
@@ -35,7 +45,6 @@ class OnnxEngine:
         self._dim = bundle.manifest.model.dim
         self._input_size = (bundle.manifest.preprocess.height, bundle.manifest.preprocess.width)
         self._session = _session(bundle, device, threads)
-        _check_graph(bundle, self._session)
         provider = self._session.get_providers()[0]
         self._info = EngineInfo(
             runtime=f"onnxruntime {ort.__version__}",
@@ -79,66 +88,100 @@ class OnnxEngine:
             EngineError: the shape or type is wrong, or the runtime failed.
         """
         check_batch(images, modality, self._input_size)
-        try:
-            rows = self._session.run([OUTPUT], {"images": images, "modality": modality})[0]
-        except Exception as error:  # onnxruntime's errors have no public base
-            raise EngineError(f"onnxruntime failed: {error}") from error
-        norms = np.linalg.norm(rows, axis=1)
-        if not np.all(np.abs(norms - 1.0) < UNIT_TOLERANCE):
-            raise EngineError(
-                f"the model gave rows of norm {norms.min():.4g} to {norms.max():.4g}; expected 1"
-            )
-        result: Float32Array = rows
-        return result
+        return _run(self._session, images, modality)
+
+
+def _run(session: ort.InferenceSession, images: UInt8Array, modality: Int64Array) -> Float32Array:
+    try:
+        rows: Float32Array = session.run([OUTPUT], {"images": images, "modality": modality})[0]
+    except Exception as error:  # onnxruntime's errors have no public base
+        raise EngineError(f"onnxruntime failed: {error}") from error
+    norms = np.linalg.norm(rows, axis=1)
+    if not np.all(np.abs(norms - 1.0) < UNIT_TOLERANCE):
+        raise EngineError(f"the model gave rows of norm {norms.min():.4g} to {norms.max():.4g}; expected 1")
+    return rows
 
 
 def _session(bundle: Bundle, device: str, threads: int) -> ort.InferenceSession:
-    wanted = _providers(device)
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    model = bundle.file(bundle.manifest.model.file)
-    try:
-        session = ort.InferenceSession(model, options, providers=wanted)
-    except Exception as error:  # onnxruntime's errors have no public base
-        if device == "cuda":
-            raise ProviderUnavailable(f"CUDA was asked for but the session failed: {error}") from error
-        raise BundleCorrupt(f"{bundle.path}: onnxruntime cannot load the graph: {error}") from error
-    if device == "cuda" and session.get_providers()[0] != CUDA:
-        raise ProviderUnavailable(
-            f"CUDA was asked for but onnxruntime runs {session.get_providers()}; install a driver, or ask for the cpu"
-        )
-    return session
-
-
-def _providers(device: str) -> list[str]:
+    """Open the graph on the device asked for; ``auto`` falls back to the CPU, in words."""
+    if device not in DEVICES:
+        raise EngineError(f"found device {device!r}; expected one of {', '.join(DEVICES)}")
+    if threads < 1:
+        raise EngineError(f"found {threads} threads; expected at least 1")
     available = ort.get_available_providers()
-    if device == "cpu":
-        return [CPU]
     if device == "cuda" and CUDA not in available:
         raise ProviderUnavailable(
             f"CUDA was asked for, but this onnxruntime {ort.__version__} offers {available}; "
             f"install onnxruntime-gpu in its place, or ask for the cpu"
         )
-    if device not in {"auto", "cuda"}:
-        raise ProviderUnavailable(f"device is auto, cpu or cuda, not {device!r}")
-    return [CUDA, CPU] if CUDA in available else [CPU]
+    if device == "cpu" or CUDA not in available:
+        return _open(bundle, [CPU], threads)
+    try:
+        session = _open(bundle, [CUDA, CPU], threads)
+        runs = session.get_providers()
+        trouble = "" if runs[0] == CUDA else f"onnxruntime runs {runs}"
+    except BundleError as error:
+        trouble = error.message
+    if not trouble:
+        return session
+    session = _open(bundle, [CPU], threads)  # fails where the bundle is at fault and not CUDA
+    if device == "cuda":
+        raise ProviderUnavailable(
+            f"CUDA was asked for but does not run here ({trouble}); install a driver, or ask for the cpu"
+        )
+    log.warning("CUDA is offered but does not run here (%s); embedding on the CPU", trouble)
+    return session
+
+
+def _open(bundle: Bundle, providers: list[str], threads: int) -> ort.InferenceSession:
+    """Open the graph, check what it declares, and run it once.
+
+    Raises:
+        BundleCorrupt: it cannot be loaded, declares something else than the manifest, or does not run.
+    """
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    # waiting threads sleep: spinning ones take the cores that other sessions need
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # weights outside the graph would be read unchecked from the working directory; there are none in here
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", NOWHERE)
+    try:
+        session = ort.InferenceSession(bundle.file(bundle.manifest.model.file), options, providers=providers)
+    except Exception as error:  # onnxruntime's errors have no public base
+        raise BundleCorrupt(f"{bundle.path}: onnxruntime cannot load the graph: {error}") from error
+    _check_graph(bundle, session)
+    part = bundle.manifest.preprocess
+    grey = np.full((2, part.height, part.width, 3), 128, dtype=np.uint8)
+    try:
+        found = _run(session, grey, np.array([0, 1])).shape
+    except EngineError as error:
+        raise BundleCorrupt(f"{bundle.path}: the graph does not run: {error.message}") from error
+    if found != (2, bundle.manifest.model.dim):
+        raise BundleCorrupt(
+            f"{bundle.path}: two pictures gave {found}; expected (2, {bundle.manifest.model.dim})"
+        )
+    return session
 
 
 def _check_graph(bundle: Bundle, session: ort.InferenceSession) -> None:
+    part = bundle.manifest.preprocess
     found = {entry.name: entry.type for entry in session.get_inputs()}
     if found != INPUTS:
         raise BundleCorrupt(f"{bundle.path}: the graph takes {found}; expected {INPUTS}")
-    part = bundle.manifest.preprocess
-    shape = next(entry.shape for entry in session.get_inputs() if entry.name == "images")
-    if list(shape[1:]) != [part.height, part.width, 3]:
-        raise BundleCorrupt(
-            f"{bundle.path}: the graph takes images {shape}; the manifest says {part.height} x {part.width}"
-        )
-    outputs = {entry.name: entry.shape for entry in session.get_outputs()}
-    if OUTPUT not in outputs or outputs[OUTPUT][-1] != bundle.manifest.model.dim:
-        raise BundleCorrupt(
-            f"{bundle.path}: the graph gives {outputs}; expected {OUTPUT} (B, {bundle.manifest.model.dim})"
-        )
+    outputs = {entry.name: entry for entry in session.get_outputs()}
+    if OUTPUT not in outputs or outputs[OUTPUT].type != "tensor(float)":
+        words = {name: entry.type for name, entry in outputs.items()}
+        raise BundleCorrupt(f"{bundle.path}: the graph gives {words}; expected {OUTPUT} tensor(float)")
+    shapes = {entry.name: entry.shape for entry in [*session.get_inputs(), outputs[OUTPUT]]}
+    expected = {
+        "images": [part.height, part.width, 3],
+        "modality": [],
+        OUTPUT: [bundle.manifest.model.dim],
+    }
+    for name, rest in expected.items():
+        shape = shapes[name]
+        # a number in the first place would fix the batch
+        if not shape or isinstance(shape[0], int) or list(shape[1:]) != rest:
+            raise BundleCorrupt(f"{bundle.path}: {name} is declared {shape}; expected {['batch', *rest]}")

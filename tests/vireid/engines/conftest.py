@@ -1,0 +1,87 @@
+"""A tiny ONNX bundle: column means, projected, shifted by modality, unit."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from vireid import bundle
+
+HEIGHT, WIDTH, DIM = 32, 16, 8
+
+
+def tiny_graph(
+    batch: str | int = "batch",
+    images: str = "images",
+    output: str = "embeddings",
+    declared: tuple[int | str, ...] = (DIM,),
+    image_type: int = TensorProto.UINT8,
+    output_type: int = TensorProto.FLOAT,
+    normalise: bool = True,
+    height: int = HEIGHT,
+) -> onnx.ModelProto:
+    random = np.random.default_rng(4)
+    weights = {
+        "scale": np.float32(1 / 255),
+        "axes": np.array([1]),
+        "flat": np.array([0, WIDTH * 3]),
+        "projection": random.standard_normal((WIDTH * 3, DIM)).astype(np.float32),
+        "shifts": random.standard_normal((2, DIM)).astype(np.float32),
+    }
+    nodes = [
+        helper.make_node("Cast", [images], ["numbers"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["numbers", "scale"], ["light"]),
+        helper.make_node("ReduceMean", ["light", "axes"], ["columns"], keepdims=0),
+        helper.make_node("Reshape", ["columns", "flat"], ["features"]),
+        helper.make_node("MatMul", ["features", "projection"], ["projected"]),
+        helper.make_node("Gather", ["shifts", "modality"], ["shift"], axis=0),
+        helper.make_node("Add", ["projected", "shift"], ["rows"]),
+        helper.make_node("LpNormalization", ["rows"], ["unit"], axis=1, p=2)
+        if normalise
+        else helper.make_node("Identity", ["rows"], ["unit"]),
+        helper.make_node("Cast", ["unit"], [output], to=output_type),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [
+            helper.make_tensor_value_info(images, image_type, [batch, height, WIDTH, 3]),
+            helper.make_tensor_value_info("modality", TensorProto.INT64, [batch]),
+        ],
+        [helper.make_tensor_value_info(output, output_type, [batch, *declared])],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in weights.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+
+
+@pytest.fixture
+def graph_of() -> Callable[..., onnx.ModelProto]:
+    """Draw the tiny graph, or one that differs in what is named."""
+    return tiny_graph
+
+
+@pytest.fixture
+def bundle_of(tmp_path: Path) -> Callable[..., bundle.Bundle]:
+    """Write a graph's bytes as a bundle and read it back."""
+
+    def make(graph: bytes, dim: int = DIM) -> bundle.Bundle:
+        words: dict[str, Any] = {
+            "name": "tiny",
+            "method": "none",
+            "model": {"opset": 18, "dim": dim},
+            "preprocess": {"height": HEIGHT, "width": WIDTH, "mean": [0, 0, 0], "std": [1, 1, 1]},
+            "files": {},
+        }
+        manifest = bundle.Manifest.model_validate(words)
+        return bundle.read(bundle.write(tmp_path / "tiny.zip", manifest, {"model.onnx": graph}))
+
+    return make
+
+
+@pytest.fixture
+def tiny(bundle_of: Callable[..., bundle.Bundle]) -> bundle.Bundle:
+    return bundle_of(tiny_graph().SerializeToString())
