@@ -1,21 +1,38 @@
 """One loader of settings: a TOML file, then the environment, then flags; each later one wins.
 
-Unknown keys are errors that name the nearest known one. The only module that reads the environment.
+Unknown keys are errors that name the nearest known one; bad values name where they came from. The only module that reads the
+environment. Knows no setting by name.
 """
 
 import difflib
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+import types
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, SecretBytes, SecretStr, ValidationError
 
 from vireid.errors import SettingsError
 
 Model = TypeVar("Model", bound=BaseModel)
 NESTING = "__"
+LONGEST_VALUE = 80  # characters of a bad value that a message repeats
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """Values from one place, how that place spells a dotted key, and the place in words."""
+
+    values: dict[str, Any]
+    spell: Callable[[str], str]
+    place: str = ""
+
+    def name(self, key: str) -> str:
+        """Name a key so that it can be found."""
+        return self.spell(key) + self.place
 
 
 def load(
@@ -37,17 +54,21 @@ def load(
     Raises:
         SettingsError: an unknown key, a bad value, or an unreadable file.
     """
-    values: dict[str, Any] = {}
+    layers = []
     if file is not None:
-        _merge(values, _known(model, _read(file), str(file)))
+        layers.append(_Layer(_read(file), str, f" in {file}"))
     if prefix:
-        _merge(values, _known(model, _environment(prefix), f"the environment ({prefix}...)"))
+        layers.append(_Layer(_environment(prefix), lambda key: prefix + key.upper().replace(".", NESTING)))
     flags = {key: value for key, value in (overrides or {}).items() if value is not None}
-    _merge(values, _known(model, _nested(flags), "the command line"))
+    layers.append(_Layer(_nested(flags), str, " on the command line"))
+    values: dict[str, Any] = {}
+    for layer in layers:
+        _refuse_unknown(model, layer)
+        _merge(values, layer.values)
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise SettingsError("; ".join(_explain(entry) for entry in error.errors())) from None
+        raise SettingsError("; ".join(_explain(entry, model, layers) for entry in error.errors())) from None
 
 
 def parse_assignments(assignments: list[str]) -> dict[str, Any]:
@@ -61,13 +82,11 @@ def parse_assignments(assignments: list[str]) -> dict[str, Any]:
         key, sign, text = word.partition("=")
         if not sign or not key.strip():
             raise SettingsError(f"found {word!r}; expected key=value")
-        try:
-            parsed[key.strip()] = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            parsed[key.strip()] = text
+        parsed[key.strip()] = _toml(text)
     return parsed
 
 
+# ---- places -------------------------------------------------------------------
 def _read(file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
@@ -83,28 +102,33 @@ def _environment(prefix: str) -> dict[str, Any]:
         for name, value in os.environ.items()  # noqa: TID251 - this module is where the environment is read
         if name.startswith(prefix)
     }
-    return _nested({key: _plain(value) for key, value in found.items()})
+    # numbers and booleans are read by the model; only lists and tables need TOML
+    return _nested(
+        {key: _toml(value) if value.startswith(("[", "{")) else value for key, value in found.items()}
+    )
 
 
-def _plain(text: str) -> Any:
-    if text.startswith("["):
-        try:
-            return tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            return text
-    return text
+def _toml(text: str) -> Any:
+    try:
+        found = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    return found["value"] if len(found) == 1 else text
 
 
 def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn dotted keys into a tree; a group given whole comes before its single keys."""
     tree: dict[str, Any] = {}
-    for key, value in flat.items():
+    for key, value in sorted(flat.items(), key=lambda item: item[0].count(".")):
         at = tree
         *parents, last = key.split(".")
         for parent in parents:
             at = at.setdefault(parent, {})
             if not isinstance(at, dict):
-                raise SettingsError(f"{key!r}: {parent!r} is a value, not a group")
-        at[last] = value
+                raise SettingsError(
+                    f"{key!r} is set, and {parent!r} is set to a single value; expected one of them"
+                )
+        at[last] = dict(value) if isinstance(value, Mapping) else value
     return tree
 
 
@@ -116,12 +140,14 @@ def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> None:
             base[key] = value
 
 
-def _known(model: type[BaseModel], values: Mapping[str, Any], source: str) -> dict[str, Any]:
-    for key in _unknown(model, values):
-        near = difflib.get_close_matches(key, list(_keys(model)), n=1, cutoff=0.5)
-        hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(sorted(_keys(model)))}"
-        raise SettingsError(f"{source} has the unknown key {key!r}{hint}", metadata={"key": key})
-    return dict(values)
+# ---- keys -----------------------------------------------------------------------
+def _refuse_unknown(model: type[BaseModel], layer: _Layer) -> None:
+    for key in _unknown(model, layer.values):
+        known = sorted(_keys(model))
+        near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+        listed = ", ".join(layer.spell(word) for word in known)
+        hint = f"did you mean {layer.spell(near[0])!r}?" if near else f"known are {listed}"
+        raise SettingsError(f"unknown key {layer.spell(key)!r}{layer.place}; {hint}", metadata={"key": key})
 
 
 def _unknown(model: type[BaseModel], values: Mapping[str, Any], at: str = "") -> Iterator[str]:
@@ -144,13 +170,50 @@ def _keys(model: type[BaseModel], at: str = "") -> Iterator[str]:
 
 
 def _inner(model: type[BaseModel], key: str) -> type[BaseModel] | None:
+    """Return the model that a field holds, itself or ``| None``."""
     annotation = model.model_fields[key].annotation
-    for kind in (annotation, *get_args(annotation)):
+    union = get_origin(annotation) in {Union, types.UnionType}
+    for kind in get_args(annotation) if union else (annotation,):
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             return kind
     return None
 
 
-def _explain(entry: Any) -> str:
-    where = ".".join(str(part) for part in entry["loc"]) or "settings"
-    return f"{where}: found {entry['input']!r}; {entry['msg']}"
+# ---- values ---------------------------------------------------------------------
+def _explain(entry: Any, model: type[BaseModel], layers: list[_Layer]) -> str:
+    path = [str(part) for part in entry["loc"]]
+    where = ".".join(path) or "settings"
+    for layer in reversed(layers):
+        depth = _depth(layer.values, path)
+        if path and depth:
+            where = layer.name(".".join(path[:depth]))
+            break
+    if entry["type"] == "missing":
+        return f"{where}: found nothing; expected a value"
+    if _is_secret(model, path):
+        return f"{where}: found a secret that is not taken; {entry['msg']}"
+    found = repr(entry["input"])
+    short = found if len(found) <= LONGEST_VALUE else f"{found[:LONGEST_VALUE]}..."
+    return f"{where}: found {short}; {entry['msg']}"
+
+
+def _depth(values: Any, path: list[str]) -> int:
+    """Count how much of a path a layer set."""
+    for depth, part in enumerate(path):
+        if not isinstance(values, Mapping) or part not in values:
+            return depth
+        values = values[part]
+    return len(path)
+
+
+def _is_secret(model: type[BaseModel] | None, path: list[str]) -> bool:
+    """Whether a field is a secret: of a Secret type, or declared with ``repr=False``."""
+    for part in path:
+        if model is None or part not in model.model_fields:
+            return False
+        field = model.model_fields[part]
+        kinds = (field.annotation, *get_args(field.annotation))
+        if not field.repr or SecretStr in kinds or SecretBytes in kinds:
+            return True
+        model = _inner(model, part)
+    return False
