@@ -98,7 +98,9 @@ def make(tmp_path: Path) -> Iterator[Callable[..., Made]]:
             preprocess=Preprocess(*engine.input_size),
             batcher=Batcher([engine] * workers, max_batch),
             admission=admission,
-            store=GalleryStore(folder or tmp_path / f"data-{len(made)}", engine.space_id, engine.dim, "exact"),
+            store=GalleryStore(
+                folder or tmp_path / f"data-{len(made)}", engine.space_id, engine.dim, "exact"
+            ),
             metrics=metrics,
             timeout_s=timeout_s,
         )

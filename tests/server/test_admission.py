@@ -32,7 +32,11 @@ def test_bulk_holds_half_at_most_and_never_keeps_people_out() -> None:
     with permits(admission, Lane.BULK, 2):
         with pytest.raises(Overloaded), admission.admit(Lane.BULK):
             pass
-        with permits(admission, Lane.INTERACTIVE, 2), pytest.raises(Overloaded), admission.admit(Lane.INTERACTIVE):
+        with (
+            permits(admission, Lane.INTERACTIVE, 2),
+            pytest.raises(Overloaded),
+            admission.admit(Lane.INTERACTIVE),
+        ):
             pass
 
 

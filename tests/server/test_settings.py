@@ -1,0 +1,44 @@
+"""The server's settings, from a file, the environment and flags."""
+
+from pathlib import Path
+
+import pytest
+
+from server.settings import PREFIX, ServerSettings
+from vireid import settings as loader
+from vireid.errors import SettingsError
+
+
+def test_each_later_source_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "server.toml"
+    file.write_text('http_port = 1000\ngrpc_port = 1001\nmax_batch = 2\nbundle = "fake"\n')
+    monkeypatch.setenv("VIREID_GRPC_PORT", "2001")
+    monkeypatch.setenv("VIREID_MAX_BATCH", "3")
+    found = loader.load(ServerSettings, file=file, prefix=PREFIX, overrides={"max_batch": 1, "host": None})
+    assert (found.http_port, found.grpc_port, found.max_batch, found.host) == (1000, 2001, 1, "127.0.0.1")
+
+
+def test_keys_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIREID_API_KEYS", "one-key, another-key ,")
+    assert loader.load(ServerSettings, prefix=PREFIX).api_keys == ("one-key", "another-key")
+
+
+def test_an_unknown_key_names_the_nearest() -> None:
+    with pytest.raises(SettingsError, match="http_port"):
+        loader.load(ServerSettings, overrides={"htp_port": 1})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("http_port", 65536), ("http_port", -1), ("max_batch", 0), ("queue_limit", 0), ("timeout_s", 0),
+     ("device", "tpu"), ("backend", "magic"), ("log_level", "loud"), ("workers", -1), ("max_upload_bytes", 5)],
+)  # fmt: skip
+def test_values_out_of_range(key: str, value: object) -> None:
+    with pytest.raises(SettingsError, match=key):
+        loader.load(ServerSettings, overrides={key: value})
+
+
+def test_safe_by_default() -> None:
+    found = ServerSettings()
+    assert found.host == "127.0.0.1"
+    assert not found.insecure_no_auth
