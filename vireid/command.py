@@ -4,9 +4,11 @@ So ``vireid serve`` never imports torch, and ``vireid --help`` imports nothing h
 modules that hold the subcommands, not the modules.
 """
 
+import difflib
 import importlib
+import importlib.metadata
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -54,6 +56,14 @@ class LazyGroup(TyperGroup):
         module, _ = CATALOGUE[cmd_name]
         return typer_command(importlib.import_module(module).app)
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find a subcommand; a word that names none is told the nearest that does."""
+        if args and not args[0].startswith("-") and args[0] not in CATALOGUE:
+            near = difflib.get_close_matches(args[0], CATALOGUE, n=1, cutoff=0.5)
+            hint = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(CATALOGUE)}."
+            ctx.fail(f"No such command {args[0]!r}. {hint}")
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, _ctx: Any, formatter: Any) -> None:
         """List the subcommands without importing them."""
         with formatter.section("Commands"):
@@ -69,8 +79,19 @@ app = typer.Typer(
 )
 
 
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"vireid {importlib.metadata.version('vireid')}")
+        raise typer.Exit
+
+
 @app.callback()
-def root() -> None:
+def root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_tell_version, is_eager=True, help="Say the version and end."),
+    ] = False,
+) -> None:
     """Find the same person by day and by night."""
 
 

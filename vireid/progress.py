@@ -4,6 +4,7 @@ Writes to standard error only. Knows no work.
 """
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,7 +28,7 @@ def bar(what: str, total: int | None = None, stream: TextIO | None = None) -> It
         stream: where to write; standard error if None.
 
     Yields:
-        A function that takes how many steps were just done.
+        A function that takes how many steps were just done; several threads may call it.
     """
     out = stream or sys.stderr
     if out.isatty():
@@ -55,14 +56,16 @@ class _Lines:
         self._total = total
         self._out = out
         self._done = 0
+        self._lock = threading.Lock()
         self._started = self._told = time.monotonic()
 
     def advance(self, steps: int) -> None:
-        self._done += steps
-        now = time.monotonic()
-        if now - self._told >= LINE_EVERY_S:
-            self._told = now
-            self._write(now)
+        with self._lock:
+            self._done += steps
+            now = time.monotonic()
+            if now - self._told >= LINE_EVERY_S:
+                self._told = now
+                self._write(now)
 
     def finish(self) -> None:
         self._write(time.monotonic())
