@@ -68,8 +68,9 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
             process.wait()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Closed with its module: while it is open, an event loop runs in this thread and no other may."""
     if CHROMIUM is None:
         pytest.skip("needs Chromium, which is not installed")
     with sync_playwright() as playwright:
