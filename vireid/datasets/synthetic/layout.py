@@ -1,5 +1,6 @@
 """Drawn crops on disk, in the folders of the real datasets; complete or not there at all."""
 
+import errno
 import io
 import json
 import shutil
@@ -94,7 +95,9 @@ def draw_dataset(  # noqa: PLR0913 - what is drawn, in full
             raise
     except OSError as error:
         raise StorageError(
-            f"could not write {root}: {error.strerror or error}; expected a folder on a disk with room; nothing was kept"
+            f"{root} could not be written ({error.strerror or error}); nothing was kept: "
+            "name a folder that may be made, on a disk with room",
+            reason="DISK_FULL" if error.errno == errno.ENOSPC else "DATA_FOLDER_UNUSABLE",
         ) from error
     return root
 

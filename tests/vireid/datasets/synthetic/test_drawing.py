@@ -101,15 +101,17 @@ def test_cameras_differ_and_stay() -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
+        ({"first_person": 0}, "first person: found 0, expected 1 or more"),
+        ({"camera_seed": -2}, "seed: found -2, expected 0 or more"),
         ({"name": "sysu"}, "there is no preset 'sysu'; known are sysu-like"),
-        ({"people": 0}, "expected at least 1"),
-        ({"images_per_camera": 0}, "expected at least 1"),
+        ({"people": 0}, "people: found 0, expected 1 or more"),
+        ({"images_per_camera": 0}, "images a camera: found 0, expected 1 or more"),
     ],
 )
 def test_bad_numbers_are_refused(words: dict[str, object], told: str) -> None:
     whole: dict[str, object] = {"name": "sysu-like", "people": 2, "images_per_camera": 1, **words}
     with pytest.raises(InvalidRequest, match=told):
-        list(draw_crops(**whole))  # type: ignore[arg-type]
+        draw_crops(**whole)  # type: ignore[arg-type]
 
 
 def test_an_interrupted_run_leaves_nothing(tmp_path: Path) -> None:
