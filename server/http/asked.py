@@ -131,7 +131,11 @@ class QueryBody(_Body):
                 raise InvalidRequest(
                     "an embedding needs its modality: visible or infrared", field="query.modality"
                 )
-            return answers.VectorQuery(np.array(self.embedding, np.float32), self.space_id, modality)
+            with np.errstate(
+                over="ignore"
+            ):  # what a float32 cannot hold becomes infinite, and is refused as such
+                vector = np.array(self.embedding, np.float32)
+            return answers.VectorQuery(vector, self.space_id, modality)
         assert self.image is not None
         return answers.ImageQuery(_decoded(self.image), modality_of(self.modality))
 

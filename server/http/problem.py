@@ -40,7 +40,8 @@ def install(app: FastAPI) -> None:
         details = [
             {
                 "pointer": "/" + "/".join(str(part) for part in entry["loc"]),
-                "field": str(entry["loc"][-1]),
+                # a document that is wrong as a whole has no place in itself
+                "field": str(entry["loc"][-1]) if entry["loc"] else "body",
                 "detail": entry["msg"],
                 "reason": reasons.get(entry["type"], "INVALID_REQUEST"),
             }
