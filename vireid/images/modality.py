@@ -17,7 +17,7 @@ LONGEST_SIDE = 256  # what is sampled of a large picture
 LARGEST_TINT = 0.2  # chroma a level of brightness that a tinted infrared picture may have
 DARK_LEVELS = 48.0  # added to the mean brightness before dividing by it, so that black pictures stay grey
 # logistic in log(1 + variation), by docs/images.md
-MIDDLE_VARIATION = 2.8
+MIDDLE_VARIATION = 2.5
 STEEPNESS = 6.0
 
 
