@@ -91,7 +91,7 @@ def test_day(crops: list[np.ndarray], change: Change, share: float) -> None:
         pytest.param(tinted((1.05, 0.97, 1.05)), 1.0, id="tint"),
         pytest.param(tinted((1.1, 0.98, 1.06), (0, 0, 0)), 0.8, id="strong-tint"),
         pytest.param(noisy_grey(3), 1.0, id="colour-noise"),
-        pytest.param(noisy_grey(6, jpeg(60)), 0.99, id="colour-noise-jpeg"),
+        pytest.param(noisy_grey(6, jpeg(60)), 0.96, id="colour-noise-jpeg"),
         pytest.param(lambda rgb: noisy_grey(4, jpeg(60))(whole(grey(rgb) * 0.3)), 0.99, id="dark-noise"),
         pytest.param(weaker(0.06), 0.97, id="leftover-colour"),
     ],
