@@ -333,7 +333,8 @@ class RetrievalService:
                 f"{self._space_id[:12]!r}...; embed the image here",
                 metadata={"found": query.space_id, "expected": self._space_id},
             )
-        norm = float(np.linalg.norm(query.vector))
+        # squares of large numbers do not fit into a float32
+        norm = float(np.linalg.norm(query.vector.astype(np.float64)))
         if np.isfinite(norm) and abs(norm - 1.0) > UNIT_TOLERANCE:
             raise InvalidRequest(
                 f"the embedding has norm {norm:.4g}; expected 1",

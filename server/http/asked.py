@@ -131,9 +131,8 @@ class QueryBody(_Body):
                 raise InvalidRequest(
                     "an embedding needs its modality: visible or infrared", field="query.modality"
                 )
-            with np.errstate(
-                over="ignore"
-            ):  # what a float32 cannot hold becomes infinite, and is refused as such
+            # what a float32 cannot hold becomes infinite, and is refused as such
+            with np.errstate(over="ignore"):
                 vector = np.array(self.embedding, np.float32)
             return answers.VectorQuery(vector, self.space_id, modality)
         assert self.image is not None

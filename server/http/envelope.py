@@ -1,4 +1,4 @@
-"""Around every request: an id, the allowed hosts, security headers, a count. Plain ASGI, no route known."""
+"""Around every request: an id, the allowed hosts and paths, security headers, a count. Plain ASGI, no route known."""
 
 import re
 import uuid
@@ -14,6 +14,7 @@ from server.metrics import Metrics
 
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1", "testserver")
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _POLICY = "default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 _SECURITY = {
     "x-content-type-options": "nosniff",
@@ -59,6 +60,15 @@ class Envelope:
                 421,
                 reason="HOST_NOT_ALLOWED",
                 detail=f"found host {headers.get('host', '')[:100]!r}; this server answers on loopback only",
+                instance=problem.request_id(Request(scope)),
+            )
+            await refusal(scope, receive, send_more)
+            return
+        if _CONTROL.search(scope["path"]):  # a route's pattern would let a line break at the end pass unseen
+            refusal = problem.response(
+                400,
+                reason="MALFORMED_REQUEST",
+                detail=f"the path {scope['path'][:100]!r} holds a control character; none of our names has one",
                 instance=problem.request_id(Request(scope)),
             )
             await refusal(scope, receive, send_more)

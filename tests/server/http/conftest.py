@@ -26,6 +26,9 @@ class Api:
     made: Any
     app: Any
 
+    async def __call__(self, method: str, path: str, **more: Any) -> httpx.Response:
+        return await self.client.request(method, path, **more)
+
     async def ok(self, method: str, path: str, status: int = 200, **more: Any) -> Any:
         """Ask, expect it to go well, and give the JSON."""
         answer = await self.client.request(method, path, **more)
