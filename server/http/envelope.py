@@ -3,7 +3,6 @@
 import re
 import uuid
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
@@ -14,6 +13,7 @@ from server.metrics import Metrics
 
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1", "testserver")
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_HOST = re.compile(r"(?:\[(?P<bracketed>[0-9A-Fa-f:.]+)\]|(?P<plain>[A-Za-z0-9.-]+))(?::[0-9]{1,5})?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _POLICY = "default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 _SECURITY = {
@@ -83,7 +83,6 @@ def _call(scope: Scope) -> str:
 
 
 def _host(value: str) -> str:
-    try:
-        return urlsplit(f"//{value}").hostname or ""
-    except ValueError:
-        return ""
+    """Read a Host header without its port, in lower case; empty where it is none."""
+    found = _HOST.fullmatch(value)
+    return (found["bracketed"] or found["plain"]).lower() if found else ""

@@ -89,7 +89,6 @@ async def test_ids_no_item_may_have(http: Any, draw: Draw) -> None:
     for item_id in ("a%20b", "%C3%A9", "x" * 201, "a%00b", "a%5Cb", "thumbnail/image", "a%3Fb", "a%7Fb"):
         found = await refusal(http, "PUT", f"{ROOT}/items/{item_id}", content=draw(1))
         expected = {
-            "thumbnail/image": (405, "METHOD_NOT_ALLOWED"),
             "a%00b": (400, "MALFORMED_REQUEST"),
             "a%7Fb": (400, "MALFORMED_REQUEST"),
         }
@@ -168,7 +167,8 @@ async def test_embeddings_that_are_no_directions(http: Any) -> None:
         ({"embedding": [1.0] * 8}, 422, "EMBEDDING_NOT_UNIT"),
         ({"embedding": [1e300, *first[1:]]}, 422, "EMBEDDING_NOT_FINITE"),
         ({"embedding": [1e30, *first[1:]]}, 422, "EMBEDDING_NOT_UNIT"),
-        ({"embedding": ["1", *first[1:]]}, 422, "INVALID_REQUEST"),
+        ({"embedding": ["one", *first[1:]]}, 422, "INVALID_REQUEST"),
+        ({"embedding": ["NaN", *first[1:]]}, 422, "EMBEDDING_NOT_FINITE"),
         ({"embedding": "abc"}, 422, "INVALID_REQUEST"),
     )
     for change, status, reason in cases:
