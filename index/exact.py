@@ -37,8 +37,8 @@ class ExactBackend:
     def remove(self, ids: Int64Array) -> int:
         """Remove vectors; see ``index.backend.Backend.remove``."""
         held = len(self._places)
-        stay = self._places.drop(ids)
-        self._room = self._room[:held][stay]
+        holes, movers = self._places.drop(ids)
+        self._room[holes] = self._room[movers]
         return held - len(self._places)
 
     def vectors(self, ids: Int64Array) -> Float32Array:

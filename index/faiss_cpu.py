@@ -47,11 +47,13 @@ class FaissBackend:
     def remove(self, ids: Int64Array) -> int:
         """Remove vectors; see ``index.backend.Backend.remove``."""
         held = len(self._places)
-        stay = self._places.drop(ids)
-        removed = held - len(self._places)
-        if removed:
-            self._index.remove_ids(_selector(~stay))
-        return removed
+        holes, movers = self._places.drop(ids)
+        if len(self._places) < held:
+            # taking rows out of the middle would move every row behind them
+            rows = self._rows()
+            rows[holes] = rows[movers]
+            self._index.remove_ids(faiss.IDSelectorRange(len(self._places), held))
+        return held - len(self._places)
 
     def vectors(self, ids: Int64Array) -> Float32Array:
         """Return vectors; see ``index.backend.Backend.vectors``."""

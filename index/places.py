@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from vireid.arrays import BoolArray, Int64Array
+from vireid.arrays import Int64Array
 
 FIRST_CAPACITY = 1024
 
 
 class Places:
-    """Ids by row; rows close up when ids go."""
+    """Ids by row; when ids go, the last rows move to where they were."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -42,17 +42,20 @@ class Places:
         self._room[self._count : whole] = ids
         self._count = whole
 
-    def drop(self, ids: Int64Array) -> BoolArray:
-        """Take rows out; ids not held are ignored.
+    def drop(self, ids: Int64Array) -> tuple[Int64Array, Int64Array]:
+        """Take ids out; those not held are ignored.
 
         Returns:
-            Which of the former rows stay, (N,).
+            Where the rows move that come to lie elsewhere, and where they were, (M,) each; the last rows, as
+            many as ids went, are then free.
         """
-        stay: BoolArray = ~np.isin(self.ids, ids)
-        left = self.ids[stay]
-        self._room[: len(left)] = left
-        self._count = len(left)
-        return stay
+        goes = np.isin(self.ids, ids)
+        left = self._count - int(goes.sum())
+        holes = np.flatnonzero(goes[:left])
+        movers = left + np.flatnonzero(~goes[left:])
+        self._room[holes] = self._room[movers]
+        self._count = left
+        return holes, movers
 
     def among(self, allow: Int64Array) -> Int64Array:
         """Return the rows whose ids are allowed, ascending; ids not held are ignored."""
@@ -64,10 +67,12 @@ class Places:
         Raises:
             ValueError: an id is not held.
         """
-        order = np.argsort(self.ids, kind="stable")
-        at = np.searchsorted(self.ids, ids, sorter=order)
-        inside = at < self._count
-        rows: Int64Array = order[at[inside]]
-        if not inside.all() or (self.ids[rows] != ids).any():
+        rows = self.among(ids)
+        held = self.ids[rows]
+        order = np.argsort(held)
+        at = np.searchsorted(held, ids, sorter=order)
+        inside = at < len(held)
+        found: Int64Array = rows[order[at[inside]]]
+        if not inside.all() or (self.ids[found] != ids).any():
             raise ValueError("an id is not held")
-        return rows
+        return found

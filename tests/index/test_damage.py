@@ -251,7 +251,7 @@ def test_nothing_of_a_removed_item_stays_on_disk(path: Path, enrolment: Make) ->
     draw = random.Random(9)
     alive: dict[str, Enrolment] = {}
     gone: list[Enrolment] = []
-    for step in range(60):
+    for step in range(30):
         batch = [
             enrolment(f"unmistakable-{step}-{n}-", person=f"somebody-{step}-{n}-", image=draw.randbytes(size))
             for n, size in enumerate(draw.choices([300, 3000, 20000], k=8))
