@@ -1,7 +1,7 @@
 """Checkpoints: everything a run needs to go on as if it had never stopped, in safetensors and JSON; never a pickle.
 
     RUN/recipe.json      the settings
-    RUN/run.json         dataset, versions, commit
+    RUN/run.json         dataset, start, versions, commit
     RUN/last.safetensors weights, optimiser, random states; what is not a tensor stands in its header
     RUN/metrics.jsonl    one line an epoch
 
@@ -69,7 +69,7 @@ def save_checkpoint(
         "groups": json.dumps(groups),
         "random": json.dumps({"numpy_place": int(numbers[2]), "python": [state[0], state[2]]}),
     }
-    header["sum"] = _sum(tensors)
+    header["sum"] = _sum(header, tensors)
     path = run / FILE
     part = run / f".{FILE}.part"
     with part.open("wb") as file:
@@ -87,7 +87,7 @@ def restore(run: Path, modules: nn.ModuleDict, optimiser: torch.optim.Optimizer,
         TrainingError: it is missing, damaged, or of another method or shape.
     """
     header, tensors = _read(run / FILE)
-    if header["method"] != method:
+    if header["method"] != method:  # the checksum has shown that the header is ours
         raise TrainingError(f"{run / FILE} is of method {header['method']!r}; this run is {method!r}")
     weights = {
         name.removeprefix("weights."): value for name, value in tensors.items() if name.startswith("weights.")
@@ -100,7 +100,14 @@ def restore(run: Path, modules: nn.ModuleDict, optimiser: torch.optim.Optimizer,
             _, number, key = name.split(".", 2)
             state.setdefault(int(number), {})[key] = value
     own["state"] = state
-    for group, saved in zip(own["param_groups"], json.loads(header["groups"]), strict=True):
+    groups = json.loads(header["groups"])
+    if len(groups) != len(own["param_groups"]) or any(
+        set(saved) - set(group) for saved, group in zip(groups, own["param_groups"], strict=True)
+    ):
+        raise TrainingError(
+            f"{run / FILE} is of another optimiser; resume with the recipe the run began with"
+        )
+    for group, saved in zip(own["param_groups"], groups, strict=True):
         group.update(saved)
     optimiser.load_state_dict(own)
     kept = json.loads(header["random"])
@@ -146,10 +153,36 @@ def load_settings(run: Path) -> RunSettings:
         raise TrainingError(f"{path} is damaged: {error}") from None
 
 
+def load_origin(run: Path) -> dict[str, Any]:
+    """Read what a run began with: dataset, root, number of images, versions, commit.
+
+    Raises:
+        TrainingError: it is missing or damaged.
+    """
+    path = run / RUN
+    try:
+        told = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise TrainingError(f"{run} is no training run: it holds no {RUN}") from None
+    except ValueError as error:
+        raise TrainingError(f"{path} is damaged: {error}") from None
+    missing = {"dataset", "root", "train_images"} - set(told if isinstance(told, dict) else ())
+    if missing:
+        raise TrainingError(f"{path} is damaged: it lacks {', '.join(sorted(missing))}")
+    origin: dict[str, Any] = told
+    return origin
+
+
 def provenance(run: Path) -> dict[str, Any]:
-    """Tell where a run's network comes from: dataset, recipe, seed, commit, progress."""
+    """Tell where a run's network comes from: dataset, recipe (with its seed), start, versions, commit, progress.
+
+    Names no path of this machine: it travels with the network.
+
+    Raises:
+        TrainingError: the run is damaged or has no checkpoint.
+    """
     header, _ = _read(run / FILE)
-    told: dict[str, Any] = json.loads((run / RUN).read_text())
+    told = {name: value for name, value in load_origin(run).items() if name != "root"}
     return {
         **told,
         "recipe": json.loads((run / RECIPE).read_text()),
@@ -159,13 +192,38 @@ def provenance(run: Path) -> dict[str, Any]:
 
 
 def metrics(run: Path) -> dict[str, Any]:
-    """Return the last evaluation of a run, with its protocol in words; empty if there was none."""
-    path = run / METRICS
-    if not path.is_file():
-        return {}
-    lines = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
-    found: dict[str, Any] = next((line["evaluation"] for line in reversed(lines) if "evaluation" in line), {})
+    """Return the last evaluation of a run, with its protocol in words; empty if there was none.
+
+    Raises:
+        TrainingError: the run's metrics are damaged.
+    """
+    scored = [line["evaluation"] for line in read_metrics(run) if "evaluation" in line]
+    found: dict[str, Any] = scored[-1] if scored else {}
     return found
+
+
+def read_metrics(run: Path) -> list[dict[str, Any]]:
+    """Read the lines of a run's metrics; a last one that was cut off while it was written is left out.
+
+    Raises:
+        TrainingError: another line is damaged.
+    """
+    path = run / METRICS
+    texts = path.read_text().splitlines(keepends=True) if path.is_file() else []
+    if texts and not texts[-1].endswith("\n"):
+        texts.pop()
+    try:
+        return [json.loads(text) for text in texts]
+    except ValueError as error:
+        raise TrainingError(f"{path} is damaged: {error}; remove the line") from None
+
+
+def cut_metrics(run: Path, epoch: int) -> None:
+    """Forget the lines of epochs after the checkpoint's: they will be made again."""
+    kept = [line for line in read_metrics(run) if line["epoch"] <= epoch]
+    part = run / f".{METRICS}.part"
+    part.write_text("".join(json.dumps(line) + "\n" for line in kept))
+    part.replace(run / METRICS)
 
 
 def preprocessing(run: Path) -> dict[str, Any]:
@@ -200,13 +258,15 @@ def _read(path: Path) -> tuple[Mapping[str, str], dict[str, Tensor]]:
         raise TrainingError(f"{path} is damaged or no checkpoint: {error}") from None
     if header.get("format") != FORMAT:
         raise TrainingError(f"{path} has checkpoint format {header.get('format')!r}; expected {FORMAT!r}")
-    if header.get("sum") != _sum(tensors):
+    if header.get("sum") != _sum(header, tensors):
         raise TrainingError(f"{path} does not match its checksum; start again from an earlier copy")
     return header, tensors
 
 
-def _sum(tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256()
+def _sum(header: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
+    """Return a checksum over everything a checkpoint holds."""
+    said = {name: value for name, value in header.items() if name != "sum"}
+    digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
     for name in sorted(tensors):
         value = tensors[name].contiguous()
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())

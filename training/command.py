@@ -3,33 +3,50 @@
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 import typer
 
 from training import checkpoint, run
-from training.methods import METHODS
+from training.run import Started
 from training.settings import read, recipes
+from vireid.errors import SettingsError
 from vireid.settings import parse_assignments
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="Train a model.")
 
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Threads = Annotated[
+    int,
+    typer.Option(
+        min=0, help="Processor threads, 0 for one a core; take 1 on a machine that is busy already."
+    ),
+]
 
 
 @app.command()
 def supervised(
     data: Annotated[Path, typer.Option(help="The dataset's root folder.")],
     recipe: Annotated[str, typer.Option(help=f"One of {', '.join(recipes())}, or a TOML file.")],
-    out: Annotated[Path, typer.Option(help="Folder of the run, new or empty.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the run, new or empty; runs/RECIPE if left out.")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="The dataset; found by the layout if left out.")] = None,
     assign: Annotated[list[str] | None, typer.Option("--set", help="key=value over the recipe.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option("--init", help="Standard ResNet weights (.safetensors) to start from.")
+    ] = None,
     device: Device = "auto",
+    threads: Threads = 0,
 ) -> None:
     """Train the supervised two-stream baseline."""
-    assert "supervised" in METHODS
     overrides: dict[str, Any] = parse_assignments(assign or [])
-    started = run.start(out, read(recipe, overrides), data, name, device)
-    started.loop.train()
-    _tell(started.folder)
+    settings = read(recipe, overrides)
+    if settings.method.name != "supervised":
+        raise SettingsError(
+            f"method.name: found {settings.method.name!r}; 'vireid train supervised' runs 'supervised'"
+        )
+    _use(threads)
+    _train(run.start(out or Path("runs") / Path(recipe).stem, settings, data, name, device, weights))
 
 
 @app.command()
@@ -37,19 +54,35 @@ def resume(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")],
     data: Annotated[Path | None, typer.Option(help="The dataset's root, if it moved.")] = None,
     device: Device = "auto",
+    threads: Threads = 0,
 ) -> None:
     """Go on with a run as if it had never stopped."""
-    started = run.resume(folder, data, device)
-    started.loop.train()
+    _use(threads)
+    _train(run.resume(folder, data, device))
+
+
+def _use(threads: int) -> None:
+    if threads:
+        torch.set_num_threads(threads)
+
+
+def _train(started: Started) -> None:
+    try:
+        started.loop.train()
+    except KeyboardInterrupt:
+        typer.echo(f"stopped after {started.loop.epoch} whole epochs", err=True)
+        if started.loop.epoch:
+            typer.echo(f"go on with: vireid train resume {started.folder}", err=True)
+        raise typer.Exit(130) from None
     _tell(started.folder)
 
 
 def _tell(folder: Path) -> None:
-    scores = checkpoint.metrics(folder)
     typer.echo(f"run       {folder}")
-    if scores:
-        mean = scores["mean"]
-        label = " (synthetic)" if scores.get("synthetic") else ""
-        typer.echo(f"measured  {scores['protocol']}{label}")
-        typer.echo("          " + ", ".join(f"{key} {value:.4f}" for key, value in mean.items()))
+    for line in checkpoint.read_metrics(folder):
+        scores = line.get("evaluation")
+        if scores:
+            label = "synthetic: " if scores["synthetic"] else ""
+            means = ", ".join(f"{key} {value:.4f}" for key, value in scores["mean"].items())
+            typer.echo(f"epoch {line['epoch']:<3} {means}  ({label}{scores['protocol']['words']})")
     typer.echo(f"next      vireid export onnx {folder} --out model.bundle.zip")

@@ -1,7 +1,6 @@
 """The one training loop: epochs, schedule, mixed precision, checkpoints, metrics. Knows no method and no dataset."""
 
 import json
-import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from training import checkpoint
+from training import checkpoint, features, schedule
 from training.checkpoint import METRICS, Progress
 from training.data import loaders
 from training.data.images import Images
@@ -19,6 +18,7 @@ from training.data.samplers import IdentitySampler
 from training.method import Method
 from training.settings import OptimiserSettings, RunSettings
 from vireid import progress
+from vireid.arrays import Float32Array
 from vireid.errors import TrainingError
 
 Evaluate = Callable[[], Mapping[str, Any]]
@@ -75,6 +75,8 @@ class Loop:
             TrainingError: the loss is not finite; the batch's indices are saved beside the checkpoint.
         """
         last = self._settings.epochs if until is None else min(until, self._settings.epochs)
+        if self._progress.step == 0 and self._settings.evaluate_first and self._evaluate is not None:
+            self._tell({"epoch": 0, "evaluation": dict(self._evaluate())})
         for epoch in range(self._progress.epoch, last):
             began = time.monotonic()
             told: dict[str, Any] = {"epoch": epoch + 1, **self._epoch(epoch)}
@@ -82,11 +84,18 @@ class Loop:
             self._progress = Progress(epoch + 1, self._progress.step)
             if self._due(epoch + 1) and self._evaluate is not None:
                 told["evaluation"] = dict(self._evaluate())
+            # metrics first: a stop in between is an epoch to do again, not one without its line
+            self._tell(told)
             checkpoint.save_checkpoint(
                 self._run, self._method.modules, self._optimiser, self._progress, self._settings.method.name
             )
-            with (self._run / METRICS).open("a") as file:
-                file.write(json.dumps(told) + "\n")
+
+    def _tell(self, told: Mapping[str, Any]) -> None:
+        with (self._run / METRICS).open("a") as file:
+            file.write(json.dumps(told) + "\n")
+
+    def _embed(self) -> Float32Array:
+        return features.extract(self._method.network, self._images)
 
     def _due(self, epoch: int) -> bool:
         every = self._settings.evaluate_every
@@ -95,7 +104,7 @@ class Loop:
     def _epoch(self, epoch: int) -> dict[str, float]:
         settings = self._settings
         sampler = IdentitySampler(
-            self._method.begin_epoch(epoch),
+            self._method.begin_epoch(epoch, self._embed),
             self._images.modality,
             persons=settings.data.persons,
             images=settings.data.images,
@@ -142,24 +151,9 @@ class Loop:
         )
 
     def _set_rate(self, at: float) -> None:
-        rate = self._settings.optimiser.rate * schedule(
-            at, self._settings.optimiser.warmup_epochs, self._settings.epochs
-        )
+        share = schedule.share(at, self._settings.schedule, self._settings.epochs)
         for group in self._optimiser.param_groups:
-            group["lr"] = rate
-
-
-def schedule(at: float, warmup: int, epochs: int) -> float:
-    """Return the share of the full learning rate: linear growth, then a half cosine.
-
-    Args:
-        at: epochs done, fractions of one too.
-        warmup: epochs of growth.
-        epochs: in all.
-    """
-    if at < warmup:
-        return 0.1 + 0.9 * at / warmup
-    return 0.5 * (1 + math.cos(math.pi * (at - warmup) / max(1e-9, epochs - warmup)))
+            group["lr"] = self._settings.optimiser.rate * share
 
 
 def _optimiser(modules: nn.ModuleDict, wanted: OptimiserSettings) -> torch.optim.Optimizer:

@@ -1,9 +1,11 @@
 """The composition root of training: settings and a dataset to a run on disk."""
 
+import hashlib
 import json
 import random
 import shutil
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -11,12 +13,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
-from training import methods, models
-from training.checkpoint import METRICS, RECIPE, RUN, load_settings
+from training import checkpoint, methods, models
+from training.checkpoint import RECIPE, RUN
 from training.data.images import Images
 from training.evaluate import evaluate
 from training.loop import Loop
+from training.models import standard
 from training.settings import RunSettings
 from vireid.datasets import open_dataset
 from vireid.datasets.split import Dataset, Split
@@ -38,7 +42,14 @@ class Started:
     loop: Loop
 
 
-def start(folder: Path, settings: RunSettings, data: Path, name: str | None, device: str = "auto") -> Started:
+def start(
+    folder: Path,
+    settings: RunSettings,
+    data: Path,
+    name: str | None,
+    device: str = "auto",
+    weights: Path | None = None,
+) -> Started:
     """Begin a new run.
 
     Args:
@@ -47,9 +58,10 @@ def start(folder: Path, settings: RunSettings, data: Path, name: str | None, dev
         data: the dataset's root.
         name: the dataset's name; found by the layout if None.
         device: ``auto``, ``cpu`` or ``cuda``.
+        weights: a safetensors file of standard ResNet weights to start from; fresh ones if None.
 
     Raises:
-        TrainingError: the folder holds something, or the dataset lacks a modality.
+        TrainingError: the folder holds something, the dataset lacks a modality, or the weights do not fit.
         DatasetError: the dataset is incomplete.
     """
     dataset = open_dataset(name or detect(data), data)
@@ -58,18 +70,20 @@ def start(folder: Path, settings: RunSettings, data: Path, name: str | None, dev
         raise TrainingError(
             f"{folder} holds something already; resume it with 'vireid train resume', or name another"
         )
-    folder.mkdir(parents=True, exist_ok=True)
+    begins = None if weights is None else standard.read(weights)
     told = {
         "dataset": dataset.name,
         "root": str(data.resolve()),
         "synthetic": dataset.synthetic,
         "train_images": len(dataset.train),
+        "start": "fresh weights" if weights is None else _named(weights),
         "vireid": version("vireid"),
         "torch": torch.__version__,
         "commit": _commit(),
     }
+    folder.mkdir(parents=True, exist_ok=True)
     try:
-        loop = _loop(folder, settings, dataset, device)
+        loop = _loop(folder, settings, dataset, device, begins)
         (folder / RECIPE).write_text(settings.model_dump_json(indent=2) + "\n")
         (folder / RUN).write_text(json.dumps(told, indent=2) + "\n")
     except BaseException:
@@ -89,8 +103,8 @@ def resume(folder: Path, data: Path | None = None, device: str = "auto") -> Star
     Raises:
         TrainingError: it is no run, or its checkpoint is missing or damaged.
     """
-    settings = load_settings(folder)
-    told: dict[str, Any] = json.loads((folder / RUN).read_text())
+    settings = checkpoint.load_settings(folder)
+    told = checkpoint.load_origin(folder)
     dataset = open_dataset(told["dataset"], data or Path(told["root"]))
     if len(dataset.train) != told["train_images"]:
         raise TrainingError(
@@ -99,16 +113,25 @@ def resume(folder: Path, data: Path | None = None, device: str = "auto") -> Star
         )
     loop = _loop(folder, settings, dataset, device)
     loop.resume()
-    _cut_metrics(folder, loop.epoch)
+    checkpoint.cut_metrics(folder, loop.epoch)
     return Started(folder, loop)
 
 
-def _loop(folder: Path, settings: RunSettings, dataset: Dataset, device: str) -> Loop:
+def _loop(
+    folder: Path,
+    settings: RunSettings,
+    dataset: Dataset,
+    device: str,
+    begins: Mapping[str, Tensor] | None = None,
+) -> Loop:
     place = _device(device)
     random.seed(settings.seed)
     np.random.seed(settings.seed)  # noqa: NPY002 - libraries that use the global one
     torch.manual_seed(settings.seed)
-    network = models.build(settings.model).to(place)
+    network = models.build(settings.model)
+    if begins is not None:
+        standard.load(network, begins)
+    nn.utils.convert_conv2d_weight_memory_format(network, torch.channels_last).to(place)
     method = methods.create(network, dataset.train, settings.method)
     method.modules.to(place)
     size = Preprocess(settings.model.height, settings.model.columns)
@@ -144,23 +167,24 @@ def _device(word: str) -> torch.device:
     return torch.device("cuda" if word != "cpu" and torch.cuda.is_available() else "cpu")
 
 
+def _named(weights: Path) -> str:
+    """Name a weight file by what it holds, not by where it lies."""
+    return f"{weights.name} sha256:{hashlib.sha256(weights.read_bytes()).hexdigest()}"
+
+
 def _commit() -> str:
-    """Return the commit this code is at, empty outside a checkout."""
+    """Return the commit this code is at, marked if it was changed since; empty outside its own checkout."""
+    # installed into another project's folder, git would answer with that project's commit
+    if not _git("ls-files", "--error-unmatch", Path(__file__).name):
+        return ""
+    return _git("describe", "--always", "--dirty", "--abbrev=40", "--exclude", "*")
+
+
+def _git(*words: str) -> str:
     git = shutil.which("git")
     if git is None:
         return ""
     found = subprocess.run(  # noqa: S603 - fixed words
-        [git, "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],
-        capture_output=True,
-        text=True,
-        check=False,
+        [git, "-C", str(Path(__file__).parent), *words], capture_output=True, text=True, check=False
     )
     return found.stdout.strip() if found.returncode == 0 else ""
-
-
-def _cut_metrics(folder: Path, epoch: int) -> None:
-    """Forget lines of epochs after the checkpoint: they will be made again."""
-    path = folder / METRICS
-    if path.is_file():
-        lines = [line for line in path.read_text().splitlines() if json.loads(line)["epoch"] <= epoch]
-        path.write_text("".join(f"{line}\n" for line in lines))

@@ -4,7 +4,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from vireid import settings as loader
 from vireid.errors import SettingsError
@@ -44,6 +44,7 @@ class DataSettings(_Part):
         exchange: chance to replace a visible image's channels by one of them (CAJ's channel exchange).
         grey: chance to turn a visible image grey.
         cache_mb: decoded crops kept in memory at most.
+        ahead: batches a second thread prepares while the network works, 0 for none; for training on a GPU.
     """
 
     persons: int = Field(8, ge=2)
@@ -54,24 +55,45 @@ class DataSettings(_Part):
     exchange: float = Field(0.3, ge=0, le=1)
     grey: float = Field(0.2, ge=0, le=1)
     cache_mb: int = Field(4096, ge=1)
+    ahead: int = Field(0, ge=0)
 
 
 class OptimiserSettings(_Part):
-    """Adam or SGD, warm-up and cosine.
+    """Adam or SGD.
 
     Attributes:
         name: ``adam`` or ``sgd``.
         rate: learning rate at its highest.
         weight_decay: of all weights.
-        warmup_epochs: of linear growth.
         clip_norm: of gradients, 0 for none.
     """
 
     name: Literal["adam", "sgd"] = "adam"
     rate: float = Field(3.5e-4, gt=0)
     weight_decay: float = Field(5e-4, ge=0)
-    warmup_epochs: int = Field(5, ge=0)
     clip_norm: float = Field(5.0, ge=0)
+
+
+class ScheduleSettings(_Part):
+    """How the learning rate changes: linear growth first, then a half cosine or steps.
+
+    Attributes:
+        name: ``cosine`` or ``step``.
+        warmup_epochs: of linear growth.
+        at: epochs after which a step schedule multiplies the rate.
+        factor: by which.
+    """
+
+    name: Literal["cosine", "step"] = "cosine"
+    warmup_epochs: int = Field(5, ge=0)
+    at: tuple[int, ...] = ()
+    factor: float = Field(0.1, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _steps_are_named(self) -> "ScheduleSettings":
+        if (self.name == "step") != bool(self.at):
+            raise ValueError("'at' names the epochs of a step schedule, and of no other")
+        return self
 
 
 class MethodSettings(_Part):
@@ -99,22 +121,26 @@ class RunSettings(_Part):
         epochs: passes.
         iterations: optimiser steps in an epoch, 0 for as many as show every image about once.
         seed: everything random follows from it.
+        evaluate_first: score the network before its first epoch too.
         evaluate_every: epochs between evaluations, 0 for the last only.
         amp: bfloat16 in the forward pass.
         model: the network.
         data: batches.
         optimiser: steps.
+        schedule: their learning rate.
         method: losses.
     """
 
     epochs: int = Field(60, ge=1)
     iterations: int = Field(0, ge=0)
     seed: int = 0
+    evaluate_first: bool = False
     evaluate_every: int = Field(0, ge=0)
     amp: bool = False
     model: ModelSettings = ModelSettings()
     data: DataSettings = DataSettings()
     optimiser: OptimiserSettings = OptimiserSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
     method: MethodSettings = MethodSettings()
 
 

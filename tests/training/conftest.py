@@ -1,10 +1,13 @@
-"""A tiny labelled dataset in the layout of SYSU-MM01, drawn as coloured blocks."""
+"""A tiny labelled dataset in the layout of SYSU-MM01, drawn as coloured blocks, and a recipe that fits it."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+
+from training.settings import RunSettings
 
 PEOPLE = 8
 
@@ -33,3 +36,24 @@ def blocks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ):
         (root / "exp" / f"{part}_id.txt").write_text(people)
     return root
+
+
+@pytest.fixture
+def one_thread() -> None:
+    """Two threads that wait for each other crawl when a machine is shared."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def tiny() -> RunSettings:
+    return RunSettings.model_validate(
+        {
+            "epochs": 3,
+            "iterations": 3,
+            "seed": 5,
+            "model": {"name": "two-stream-resnet18", "width": 0.125, "height": 64, "columns": 32},
+            "data": {"persons": 3, "images": 2, "pad": 2},
+            "optimiser": {"rate": 1e-3},
+            "schedule": {"warmup_epochs": 1},
+        }
+    )

@@ -1,165 +1,223 @@
-"""Runs from outside: learning, stopping and going on, what is refused."""
+"""Runs: stopping and going on, what stops them, what is refused."""
 
-import dataclasses
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from training import checkpoint, methods, models, run
-from training.data import loaders
-from training.data.images import Images
-from training.data.samplers import IdentitySampler
-from training.settings import RunSettings, read
-from vireid.datasets import open_dataset
-from vireid.datasets.split import Split
-from vireid.errors import SettingsError, TrainingError
-from vireid.images.preprocess import Preprocess
+from training import checkpoint, models, run
+from training.settings import RunSettings
+from vireid.errors import DatasetError, TrainingError
 
-TINY = RunSettings.model_validate(
-    {
-        "epochs": 3,
-        "iterations": 3,
-        "seed": 5,
-        "model": {"name": "two-stream-resnet18", "width": 0.125, "height": 64, "columns": 32},
-        "data": {"persons": 3, "images": 2, "pad": 2},
-        "optimiser": {"rate": 1e-3, "warmup_epochs": 1},
-    }
-)
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+VIREID = str(Path(sys.executable).parent / "vireid")
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return checkpoint.load_model(folder).state_dict()
+def equal(one: Path, other: Path) -> bool:
+    a, b = (checkpoint.load_model(folder).state_dict() for folder in (one, other))
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 def lines(folder: Path) -> list[dict[str, object]]:
-    kept = []
-    for line in (folder / "metrics.jsonl").read_text().splitlines():
-        told = json.loads(line)
-        del told["seconds"]
-        kept.append(told)
-    return kept
+    return [
+        {name: value for name, value in told.items() if name != "seconds"}
+        for told in checkpoint.read_metrics(folder)
+    ]
 
 
-def test_resuming_equals_never_having_stopped(blocks: Path, tmp_path: Path) -> None:
-    whole = run.start(tmp_path / "whole", TINY, blocks, None, "cpu")
-    whole.loop.train()
-    run.start(tmp_path / "parts", TINY, blocks, None, "cpu").loop.train(until=1)
-    # another run in between changes every global random state
-    run.start(tmp_path / "other", TINY.model_copy(update={"seed": 99}), blocks, None, "cpu").loop.train(
-        until=1
+@pytest.mark.parametrize("optimiser", ["adam", "sgd"])
+def test_resuming_equals_never_having_stopped(
+    blocks: Path, tmp_path: Path, tiny: RunSettings, optimiser: str
+) -> None:
+    wanted = tiny.model_copy(
+        update={
+            "optimiser": tiny.optimiser.model_copy(update={"name": optimiser}),
+            "evaluate_first": True,
+            "evaluate_every": 2,
+        }
     )
+    run.start(tmp_path / "whole", wanted, blocks, None, "cpu").loop.train()
+    run.start(tmp_path / "parts", wanted, blocks, None, "cpu").loop.train(until=1)
+    # another run in between changes every global random state
+    other = wanted.model_copy(update={"seed": 99})
+    run.start(tmp_path / "other", other, blocks, None, "cpu").loop.train(until=1)
     resumed = run.resume(tmp_path / "parts", device="cpu")
     assert resumed.loop.epoch == 1
     resumed.loop.train()
-    expected, found = weights(tmp_path / "whole"), weights(tmp_path / "parts")
-    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    assert equal(tmp_path / "whole", tmp_path / "parts")
+    assert not equal(tmp_path / "whole", tmp_path / "other")
     assert lines(tmp_path / "whole") == lines(tmp_path / "parts")
+    told = lines(tmp_path / "whole")
+    assert [line["epoch"] for line in told] == [0, 1, 2, 3]
+    assert ["evaluation" in line for line in told] == [True, False, True, True]
 
 
-def test_it_learns_a_batch_by_heart(blocks: Path) -> None:
-    torch.manual_seed(0)
-    dataset = open_dataset("sysu-mm01", blocks)
-    method = methods.create(models.build(TINY.model), dataset.train, TINY.method)
-    images = Images(dataset.train, Preprocess(64, 32), 64)
-    sampler = IdentitySampler(
-        method.begin_epoch(0), images.modality, persons=3, images=2, iterations=1, seed=0
-    )
-    still = TINY.data.model_copy(update={"flip": 0, "pad": 0, "erase": 0, "exchange": 0, "grey": 0})
-    (batch,) = loaders.batches(images, sampler, still, epoch=0, seed=0)
-    optimiser = torch.optim.Adam(method.modules.parameters(), lr=2e-3)
-    losses = []
-    for _ in range(40):
-        loss = method.step(batch)["total"]
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        losses.append(float(loss.detach()))
-    assert losses[-1] < 0.6 * losses[0]
+def test_a_killed_run_goes_on_as_if_it_had_not_been(blocks: Path, tmp_path: Path, tiny: RunSettings) -> None:
+    """The real thing: another process, SIGKILL somewhere in the second epoch, resume from the command line."""
+    wanted = tiny.model_copy(update={"iterations": 12})
+    run.start(tmp_path / "whole", wanted, blocks, None, "cpu").loop.train()
+    folder = tmp_path / "killed"
+    changed = [f"epochs={wanted.epochs}", "iterations=12", f"seed={wanted.seed}", "evaluate_first=false"]
+    changed += ["model.width=0.125", "model.height=64", "model.columns=32"]
+    changed += [
+        "data.persons=3",
+        "data.images=2",
+        "data.pad=2",
+        "optimiser.rate=1e-3",
+        "schedule.warmup_epochs=1",
+    ]
+    words = [VIREID, "train", "supervised", "--data", str(blocks), "--recipe", "synthetic-supervised"]
+    words += ["--out", str(folder), "--device", "cpu", "--threads", "1"]
+    words += [word for change in changed for word in ("--set", change)]
+    alone = {**os.environ, "OMP_NUM_THREADS": "1"}  # noqa: TID251 - passed on, not read
+    process = subprocess.Popen(words, env=alone, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    try:
+        deadline = time.monotonic() + 120
+        while not (folder / checkpoint.FILE).is_file():
+            assert process.poll() is None, process.communicate()[0].decode()
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+    finally:
+        process.kill()
+        process.communicate()
+    assert checkpoint.load_settings(folder) == wanted
+    resumed = run.resume(folder, device="cpu")
+    assert 1 <= resumed.loop.epoch < wanted.epochs
+    resumed.loop.train()
+    assert equal(tmp_path / "whole", folder)
+    assert lines(tmp_path / "whole") == lines(folder)
 
 
-def test_batches_do_not_depend_on_true_persons(blocks: Path) -> None:
-    """A loader hands out an index; who is on the image cannot leak through it."""
-    train = open_dataset("sysu-mm01", blocks).train
-    unnamed = Split("train", tuple(dataclasses.replace(sample, person=-1) for sample in train.samples))
-    labels = np.arange(len(train)) % 4
-    drawn = []
-    for split in (train, unnamed):
-        images = Images(split, Preprocess(64, 32), 64)
-        sampler = IdentitySampler(labels, images.modality, persons=2, images=2, iterations=2, seed=3)
-        drawn.append(list(loaders.batches(images, sampler, TINY.data, epoch=4, seed=3)))
-    for named, nameless in zip(*drawn, strict=True):
-        assert torch.equal(named.images, nameless.images)
-        assert torch.equal(named.index, nameless.index)
-    assert {field.name for field in dataclasses.fields(loaders.Batch)} == {"images", "modality", "index"}
-
-
-def test_a_damaged_checkpoint_is_refused_and_the_run_is_left(blocks: Path, tmp_path: Path) -> None:
-    run.start(tmp_path / "run", TINY, blocks, None, "cpu").loop.train(until=1)
-    file = tmp_path / "run" / checkpoint.FILE
-    good = file.read_bytes()
-    random = np.random.default_rng(0)
-    for _ in range(20):
-        bad = bytearray(good)
-        bad[int(random.integers(len(bad)))] ^= 1 << int(random.integers(8))
-        file.write_bytes(bytes(bad))
-        with pytest.raises(TrainingError):
-            checkpoint.load_model(tmp_path / "run")
-    for cut in (0, 7, len(good) // 2, len(good) - 1):
-        file.write_bytes(good[:cut])
-        with pytest.raises(TrainingError):
-            run.resume(tmp_path / "run", device="cpu")
-    file.write_bytes(good)
-    assert run.resume(tmp_path / "run", device="cpu").loop.epoch == 1
+def test_metrics_of_an_epoch_whose_checkpoint_was_not_written_are_made_again(
+    blocks: Path, tmp_path: Path, tiny: RunSettings
+) -> None:
+    folder = tmp_path / "run"
+    run.start(folder, tiny, blocks, None, "cpu").loop.train(until=1)
+    with (folder / checkpoint.METRICS).open("a") as file:
+        file.write('{"epoch": 2, "total": 0.0}\n{"epoch": 3, "tot')
+    run.resume(folder, device="cpu").loop.train()
+    told = checkpoint.read_metrics(folder)
+    assert [line["epoch"] for line in told] == [1, 2, 3]
+    assert told[1]["total"] > 0
+    (folder / checkpoint.METRICS).write_text('{"epoch": 1\n{"epoch": 2}\n')
+    with pytest.raises(TrainingError, match=r"metrics\.jsonl is damaged"):
+        checkpoint.metrics(folder)
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(
-    blocks: Path, tmp_path: Path
+    blocks: Path, tmp_path: Path, tiny: RunSettings
 ) -> None:
-    started = run.start(tmp_path / "run", TINY, blocks, None, "cpu")
-    started.loop.train(until=1)
-    before = (tmp_path / "run" / checkpoint.FILE).read_bytes()
-    wild = TINY.model_copy(
-        update={"optimiser": TINY.optimiser.model_copy(update={"rate": 1e30, "clip_norm": 0.0})}
+    folder = tmp_path / "run"
+    run.start(folder, tiny, blocks, None, "cpu").loop.train(until=1)
+    before = (folder / checkpoint.FILE).read_bytes()
+    wild = tiny.model_copy(
+        update={"optimiser": tiny.optimiser.model_copy(update={"rate": 1e30, "clip_norm": 0.0})}
     )
-    (tmp_path / "run" / checkpoint.RECIPE).write_text(wild.model_dump_json())
+    (folder / checkpoint.RECIPE).write_text(wild.model_dump_json())
     with pytest.raises(TrainingError, match=r"the loss is (nan|inf).*lower optimiser\.rate"):
-        run.resume(tmp_path / "run", device="cpu").loop.train()
-    assert (tmp_path / "run" / checkpoint.FILE).read_bytes() == before
-    saved = json.loads((tmp_path / "run" / "not-finite.json").read_text())
-    assert len(saved["index"]) == 2 * TINY.data.persons * TINY.data.images
+        run.resume(folder, device="cpu").loop.train()
+    assert (folder / checkpoint.FILE).read_bytes() == before
+    saved = json.loads((folder / "not-finite.json").read_text())
+    assert len(saved["index"]) == 2 * tiny.data.persons * tiny.data.images
 
 
-def test_runs_that_cannot_start(blocks: Path, tmp_path: Path) -> None:
+def test_half_precision_trains_too(blocks: Path, tmp_path: Path, tiny: RunSettings) -> None:
+    wanted = tiny.model_copy(update={"amp": True, "epochs": 1})
+    run.start(tmp_path / "run", wanted, blocks, None, "cpu").loop.train()
+    full = tiny.model_copy(update={"epochs": 1})
+    run.start(tmp_path / "full", full, blocks, None, "cpu").loop.train()
+    half, whole = (checkpoint.read_metrics(tmp_path / name)[0]["total"] for name in ("run", "full"))
+    assert half != whole
+    assert half == pytest.approx(whole, rel=0.05)
+    assert all(
+        value.dtype != torch.bfloat16
+        for value in checkpoint.load_model(tmp_path / "run").state_dict().values()
+    )
+
+
+def test_runs_that_cannot_start(blocks: Path, tmp_path: Path, tiny: RunSettings) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").write_text("")
     with pytest.raises(TrainingError, match="holds something already"):
-        run.start(tmp_path / "full", TINY, blocks, None, "cpu")
+        run.start(tmp_path / "full", tiny, blocks, None, "cpu")
     dark = tmp_path / "dark"
     shutil.copytree(blocks, dark)
     for camera in (3, 6):
         shutil.rmtree(dark / f"cam{camera}")
         (dark / f"cam{camera}").mkdir()
     with pytest.raises(TrainingError, match="and 0 infrared training images"):
-        run.start(tmp_path / "new", TINY, dark, None, "cpu")
-    many = TINY.model_copy(update={"data": TINY.data.model_copy(update={"persons": 20})})
+        run.start(tmp_path / "new", tiny, dark, None, "cpu")
+    with pytest.raises(DatasetError):
+        run.start(tmp_path / "new", tiny, tmp_path / "nowhere", "sysu-mm01", "cpu")
+    odd = tiny.model_copy(update={"method": tiny.method.model_copy(update={"name": "magic"})})
+    with pytest.raises(TrainingError, match="there is no method 'magic'; known are supervised"):
+        run.start(tmp_path / "new", odd, blocks, None, "cpu")
+    with pytest.raises(TrainingError, match="device is auto, cpu or cuda, not 'tpu'"):
+        run.start(tmp_path / "new", tiny, blocks, None, "tpu")
+    # what could not start left nothing behind that would refuse the next try
+    assert not (tmp_path / "new").exists()
+    many = tiny.model_copy(update={"data": tiny.data.model_copy(update={"persons": 20})})
     with pytest.raises(TrainingError, match="a batch needs 20"):
         run.start(tmp_path / "new2", many, blocks, None, "cpu").loop.train()
+
+
+def test_runs_that_cannot_go_on(blocks: Path, tmp_path: Path, tiny: RunSettings) -> None:
     with pytest.raises(TrainingError, match="no training run"):
         run.resume(tmp_path)
+    folder = tmp_path / "run"
+    started = run.start(folder, tiny, blocks, None, "cpu")
+    with pytest.raises(TrainingError, match="there is no checkpoint"):
+        run.resume(folder, device="cpu")
+    started.loop.train(until=1)
+    fewer = tmp_path / "fewer"
+    shutil.copytree(blocks, fewer)
+    next((fewer / "cam1" / "0001").iterdir()).unlink()
+    with pytest.raises(TrainingError, match="resume on the same dataset"):
+        run.resume(folder, fewer, "cpu")
+    origin = folder / checkpoint.RUN
+    for damage, said in (
+        ("{", "is damaged"),
+        ('{"dataset": "sysu-mm01"}', "lacks root, train_images"),
+        ("[]", "lacks"),
+    ):
+        origin.write_text(damage)
+        with pytest.raises(TrainingError, match=said):
+            run.resume(folder, device="cpu")
+    origin.unlink()
+    with pytest.raises(TrainingError, match=r"holds no run\.json"):
+        run.resume(folder, device="cpu")
 
 
-def test_recipes() -> None:
-    assert read("sysu-mm01-supervised").model.height == 288
-    with pytest.raises(SettingsError, match="did you mean 'epochs'"):
-        read("synthetic-supervised", {"epoch": 3})
-    with pytest.raises(SettingsError, match="there is no recipe 'nothing'"):
-        read("nothing")
+def test_standard_weights_are_where_a_run_begins(blocks: Path, tmp_path: Path, tiny: RunSettings) -> None:
+    torch.manual_seed(3)
+    donor = models.build(tiny.model)
+    own = {
+        key.partition(".")[2]: value
+        for key, value in donor.state_dict().items()
+        if key.startswith(("trunk.", "visible_stem."))
+    }
+    save_file({key: value.contiguous() for key, value in own.items()}, tmp_path / "resnet.safetensors")
+    folder = tmp_path / "run"
+    slow = tiny.model_copy(
+        update={"epochs": 1, "iterations": 1, "optimiser": tiny.optimiser.model_copy(update={"rate": 1e-12})}
+    )
+    run.start(folder, slow, blocks, None, "cpu", tmp_path / "resnet.safetensors").loop.train()
+    found = checkpoint.load_model(folder).state_dict()
+    for part in ("visible_stem", "infrared_stem"):
+        assert torch.allclose(found[f"{part}.conv1.weight"], own["conv1.weight"], atol=1e-6)
+    assert torch.allclose(found["trunk.layer3.0.conv2.weight"], own["layer3.0.conv2.weight"], atol=1e-6)
+    assert checkpoint.provenance(folder)["start"].startswith("resnet.safetensors sha256:")
+    wide = tiny.model_copy(update={"model": tiny.model.model_copy(update={"width": 0.25})})
+    with pytest.raises(TrainingError, match="expects"):
+        run.start(tmp_path / "wide", wide, blocks, None, "cpu", tmp_path / "resnet.safetensors")
+    assert not (tmp_path / "wide").exists()

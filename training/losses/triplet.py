@@ -8,20 +8,30 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def batch_hard(features: Tensor, labels: Tensor, margin: float, modality: Tensor | None = None) -> Tensor:
+def batch_hard(
+    features: Tensor,
+    labels: Tensor,
+    margin: float,
+    modality: Tensor | None = None,
+    *,
+    normalise: bool = True,
+) -> Tensor:
     """Average, over anchors, of margin + farthest positive - nearest negative, cut at 0.
 
     Args:
-        features: any length; they are normalised here, (B, D).
+        features: of any length, (B, D).
         labels: classes, (B,).
-        margin: of distances between unit vectors.
+        margin: of Euclidean distances.
         modality: if given, positives and negatives are of the other modality than the anchor, (B,).
+        normalise: compare unit vectors, so that the margin means the same at any scale of the features.
 
     Returns:
         A scalar; 0 if no anchor has both a positive and a negative.
     """
-    unit = F.normalize(features.float())
-    distance = (2 - 2 * unit @ unit.T).clamp(min=1e-12).sqrt()
+    compared = F.normalize(features.float()) if normalise else features.float()
+    lengths = compared.square().sum(1)
+    # the square root of exactly 0 has no gradient
+    distance = (lengths[:, None] + lengths[None] - 2 * compared @ compared.T).clamp(min=1e-12).sqrt()
     same = labels[:, None] == labels[None]
     may = ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
     if modality is not None:

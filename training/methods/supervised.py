@@ -1,7 +1,7 @@
 """The supervised baseline: identity loss and batch-hard triplets within a batch and across modalities.
 
-The field's two-stream baseline (Ye et al., AGW, TPAMI 2021, section 4, without attention). One of the two places that read
-``Sample.person``; the other is evaluation.
+The field's two-stream baseline (Ye et al., AGW, TPAMI 2021, section 4) without its attention, and with batch-hard triplets
+in place of its weighted ones. Is told every person.
 """
 
 from collections.abc import Mapping
@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from training import losses
 from training.data.loaders import Batch
+from training.method import Embed, Known
 from training.models.two_stream import TwoStream
 from training.settings import MethodSettings
 from vireid.arrays import Int64Array
-from vireid.datasets.split import Split
 from vireid.errors import TrainingError
 
 
@@ -24,15 +24,15 @@ class Supervised:
 
     Args:
         network: to be trained.
-        train: its persons are the labels.
+        known: the persons are the labels.
         wanted: weights of the losses.
 
     Raises:
         TrainingError: an image's person is unknown.
     """
 
-    def __init__(self, network: TwoStream, train: Split, wanted: MethodSettings) -> None:
-        persons = train.persons
+    def __init__(self, network: TwoStream, known: Known, wanted: MethodSettings) -> None:
+        persons = known.persons
         if (persons < 0).any():
             raise TrainingError(
                 f"{int((persons < 0).sum())} training images have no person; the supervised method needs all of them"
@@ -56,7 +56,7 @@ class Supervised:
         """The network that will be exported."""
         return self._network
 
-    def begin_epoch(self, _epoch: int) -> Int64Array:
+    def begin_epoch(self, _epoch: int, _embed: Embed) -> Int64Array:
         """Return the true labels."""
         return self._labels
 

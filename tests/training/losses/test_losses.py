@@ -56,6 +56,34 @@ def test_batch_hard(seed: int, across: bool, margin: float) -> None:
     assert float(found) == pytest.approx(expected, abs=1e-4)
 
 
+def test_batch_hard_worked_by_hand() -> None:
+    """Lengths kept: hardest positives 5, 5, 85^.5, 85^.5, hardest negatives 1, 18^.5, 5, 1."""
+    features = torch.tensor([[0.0, 0], [3, 4], [6, 8], [0, 1]])
+    found = batch_hard(features, torch.tensor([0, 0, 1, 1]), 0.3, normalise=False)
+    expected = (5 - 1 + 5 - 18**0.5 + 85**0.5 - 5 + 85**0.5 - 1) / 4 + 0.3
+    assert float(found) == pytest.approx(expected, abs=1e-5)
+    assert float(found) == pytest.approx(4.599112, abs=1e-5)
+
+
+def test_the_loss_knows_neither_order_nor_names() -> None:
+    random = torch.Generator().manual_seed(2)
+    features, modality = torch.randn(12, 5, generator=random), torch.arange(12) % 2
+    labels = torch.arange(12) // 4
+    order = torch.randperm(12, generator=random)
+    renamed = torch.tensor([7, 3, 11])[labels]
+    for kinds in (None, modality):
+        found = batch_hard(features, labels, 0.3, kinds)
+        turned = batch_hard(features[order], renamed[order], 0.3, None if kinds is None else kinds[order])
+        assert float(turned) == pytest.approx(float(found), abs=1e-6)
+
+
+def test_equal_images_have_a_finite_gradient() -> None:
+    features = torch.ones(4, 3, requires_grad=True)
+    batch_hard(features, torch.tensor([0, 0, 1, 1]), 0.3).backward()
+    assert features.grad is not None
+    assert torch.isfinite(features.grad).all()
+
+
 def test_no_positive_pair_costs_nothing_and_has_a_gradient() -> None:
     features = torch.randn(3, 4, requires_grad=True)
     loss = batch_hard(features, torch.tensor([0, 1, 2]), 0.3)

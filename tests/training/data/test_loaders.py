@@ -1,0 +1,110 @@
+"""Batches: what they hold, what cannot leak into them, preparing ahead, and the cache."""
+
+import dataclasses
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from training.data import images as images_module
+from training.data import loaders
+from training.data.images import Images
+from training.data.samplers import IdentitySampler
+from training.settings import DataSettings
+from vireid.datasets import open_dataset
+from vireid.datasets.split import Split
+from vireid.errors import DatasetError
+from vireid.images.preprocess import Preprocess
+
+SIZE = Preprocess(64, 32)
+WANTED = DataSettings(persons=2, images=2, pad=2)
+
+
+@pytest.fixture
+def train(blocks: Path) -> Split:
+    return open_dataset("sysu-mm01", blocks).train
+
+
+def drawn(split: Split, wanted: DataSettings, count: int = 4, epoch: int = 4) -> list[loaders.Batch]:
+    images = Images(split, SIZE, 64)
+    sampler = IdentitySampler(
+        np.arange(len(split)) % 4, images.modality, persons=2, images=2, iterations=count, seed=3
+    )
+    return list(loaders.batches(images, sampler, wanted, epoch=epoch, seed=3))
+
+
+def same(one: list[loaders.Batch], other: list[loaders.Batch]) -> bool:
+    return len(one) == len(other) and all(
+        torch.equal(a.images, b.images)
+        and torch.equal(a.modality, b.modality)
+        and torch.equal(a.index, b.index)
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+def test_a_batch_holds_an_index_and_never_a_person(train: Split) -> None:
+    assert {field.name for field in dataclasses.fields(loaders.Batch)} == {"images", "modality", "index"}
+    (batch,) = drawn(train, WANTED, 1)
+    assert batch.images.shape == (8, 64, 32, 3)
+    assert batch.images.dtype == torch.float32
+    assert [train.samples[place].modality for place in batch.index] == batch.modality.tolist()
+
+
+def test_batches_do_not_depend_on_true_persons(train: Split) -> None:
+    shuffled = np.random.default_rng(0).permutation(train.persons)
+    for persons in (shuffled, np.full(len(train), -1)):
+        other = Split(
+            "train",
+            tuple(dataclasses.replace(s, person=int(p)) for s, p in zip(train.samples, persons, strict=True)),
+        )
+        assert same(drawn(train, WANTED), drawn(other, WANTED))
+
+
+@pytest.mark.parametrize("ahead", [1, 2, 9])
+def test_preparing_ahead_changes_nothing(train: Split, ahead: int) -> None:
+    assert same(drawn(train, WANTED), drawn(train, WANTED.model_copy(update={"ahead": ahead})))
+    assert not same(drawn(train, WANTED), drawn(train, WANTED, epoch=5))
+
+
+def test_a_reader_that_stops_leaves_no_thread(train: Split) -> None:
+    images = Images(train, SIZE, 64)
+    sampler = IdentitySampler(
+        np.arange(len(train)) % 4, images.modality, persons=2, images=2, iterations=500, seed=3
+    )
+    reading = loaders.batches(images, sampler, WANTED.model_copy(update={"ahead": 3}), epoch=0, seed=3)
+    next(reading)
+    reading.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("batches")]
+
+
+def test_a_broken_image_is_named_also_from_another_thread(train: Split, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"no picture")
+    broken = Split("train", tuple(dataclasses.replace(sample, path=bad) for sample in train.samples))
+    for ahead in (0, 2):
+        with pytest.raises(DatasetError, match=r"bad\.jpg"):
+            drawn(broken, WANTED.model_copy(update={"ahead": ahead}))
+
+
+def test_decoded_crops_are_kept_while_they_fit(train: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Path] = []
+    original = images_module.pixels.read
+
+    def counted(path: Path) -> np.ndarray:
+        read.append(path)
+        return original(path)
+
+    monkeypatch.setattr(images_module.pixels, "read", counted)
+    everything = np.arange(12)
+    roomy = Images(train, SIZE, 64)
+    first = roomy.get(everything)
+    assert np.array_equal(roomy.get(everything), first)
+    assert len(read) == 12
+    read.clear()
+    # 1 MiB holds 5 crops of this size, the other 7 are read again
+    tight = Images(train, Preprocess(256, 256), 1)
+    before = tight.get(everything)
+    assert np.array_equal(tight.get(everything), before)
+    assert len(read) == 12 + 7

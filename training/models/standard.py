@@ -1,0 +1,69 @@
+"""Standard ResNet weights (ImageNet's, say) as the start of a two-stream network.
+
+The names are the usual ones: ``conv1.weight``, ``layer1.0.conv1.weight``, ... Reads safetensors, never a pickle.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from training.models.two_stream import TwoStream
+from vireid.errors import TrainingError
+
+_PARTS = ("visible_stem", "infrared_stem", "trunk")
+# a counter of batch norm that older weight files lack; it is not used with a fixed momentum
+_OPTIONAL = "num_batches_tracked"
+
+
+def read(path: Path) -> dict[str, Tensor]:
+    """Read a weight file.
+
+    Raises:
+        TrainingError: it is missing or no safetensors file.
+    """
+    if not path.is_file():
+        raise TrainingError(f"there are no weights at {path}; name a .safetensors file of a ResNet")
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise TrainingError(
+            f"{path} is no safetensors file: {error}; other formats must be converted first"
+        ) from None
+
+
+def load(network: TwoStream, weights: Mapping[str, Tensor]) -> list[str]:
+    """Load standard weights into both stems and the trunk.
+
+    Args:
+        network: changed in place.
+        weights: by their standard names.
+
+    Returns:
+        The names that were not used (the classifier's).
+
+    Raises:
+        TrainingError: a weight is missing, has another shape, or is not finite.
+    """
+    own = network.state_dict()
+    used: set[str] = set()
+    for name, value in own.items():
+        part, _, source = name.partition(".")
+        if part not in _PARTS or (source not in weights and source.endswith(_OPTIONAL)):
+            continue
+        found = weights.get(source)
+        if found is None or found.shape != value.shape:
+            shape = "nothing" if found is None else str(tuple(found.shape))
+            raise TrainingError(
+                f"the weights hold {shape} for {source}; the model expects {tuple(value.shape)}: "
+                "take the weights of the ResNet that the recipe names, at width 1"
+            )
+        if not torch.isfinite(found).all():
+            raise TrainingError(f"the weights hold values that are not finite for {source}")
+        own[name] = found
+        used.add(source)
+    network.load_state_dict(own)
+    return sorted(set(weights) - used)
