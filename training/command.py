@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 import typer
 
 from training import checkpoint, run
@@ -15,12 +14,6 @@ from vireid.settings import parse_assignments
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="Train a model.")
 
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-Threads = Annotated[
-    int,
-    typer.Option(
-        min=0, help="Processor threads, 0 for one a core; take 1 on a machine that is busy already."
-    ),
-]
 
 
 @app.command()
@@ -36,7 +29,6 @@ def supervised(
         Path | None, typer.Option("--init", help="Standard ResNet weights (.safetensors) to start from.")
     ] = None,
     device: Device = "auto",
-    threads: Threads = 0,
 ) -> None:
     """Train the supervised two-stream baseline."""
     overrides: dict[str, Any] = parse_assignments(assign or [])
@@ -45,7 +37,6 @@ def supervised(
         raise SettingsError(
             f"method.name: found {settings.method.name!r}; 'vireid train supervised' runs 'supervised'"
         )
-    _use(threads)
     _train(run.start(out or Path("runs") / Path(recipe).stem, settings, data, name, device, weights))
 
 
@@ -54,16 +45,9 @@ def resume(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")],
     data: Annotated[Path | None, typer.Option(help="The dataset's root, if it moved.")] = None,
     device: Device = "auto",
-    threads: Threads = 0,
 ) -> None:
     """Go on with a run as if it had never stopped."""
-    _use(threads)
     _train(run.resume(folder, data, device))
-
-
-def _use(threads: int) -> None:
-    if threads:
-        torch.set_num_threads(threads)
 
 
 def _train(started: Started) -> None:

@@ -125,6 +125,8 @@ def _loop(
     begins: Mapping[str, Tensor] | None = None,
 ) -> Loop:
     place = _device(device)
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
     random.seed(settings.seed)
     np.random.seed(settings.seed)  # noqa: NPY002 - libraries that use the global one
     torch.manual_seed(settings.seed)

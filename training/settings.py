@@ -124,6 +124,7 @@ class RunSettings(_Part):
         evaluate_first: score the network before its first epoch too.
         evaluate_every: epochs between evaluations, 0 for the last only.
         amp: bfloat16 in the forward pass.
+        threads: of the processor, 0 for one a core. It changes the last bits of a sum, so it belongs to the run.
         model: the network.
         data: batches.
         optimiser: steps.
@@ -137,6 +138,7 @@ class RunSettings(_Part):
     evaluate_first: bool = False
     evaluate_every: int = Field(0, ge=0)
     amp: bool = False
+    threads: int = Field(0, ge=0)
     model: ModelSettings = ModelSettings()
     data: DataSettings = DataSettings()
     optimiser: OptimiserSettings = OptimiserSettings()

@@ -2,20 +2,32 @@
 
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
+from torch import nn
 
 from training import checkpoint, models, run
-from training.settings import RunSettings
+from training.data.loaders import Batch
+from training.method import Embed, Known
+from training.methods import METHODS, Entry
+from training.methods.supervised import Supervised
+from training.models.two_stream import TwoStream
+from training.settings import MethodSettings, RunSettings
+from vireid.arrays import Int64Array
 from vireid.errors import DatasetError, TrainingError
+from vireid.types import Modality
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -61,6 +73,47 @@ def test_resuming_equals_never_having_stopped(
     assert ["evaluation" in line for line in told] == [True, False, True, True]
 
 
+class Restless:
+    """A method with everything a stop could lose: chance from all three sources, a memory, a counter, embeddings."""
+
+    def __init__(self, network: TwoStream, known: Known, wanted: MethodSettings) -> None:
+        self._inner = Supervised(network, known, wanted)
+        self._memory = nn.Module()
+        self._memory.register_buffer("rows", torch.zeros(len(known.persons), network.dim))
+        self._memory.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+        self.modules = nn.ModuleDict({**self._inner.modules, "memory": self._memory})
+        self.network = network
+
+    def begin_epoch(self, epoch: int, embed: Embed) -> Int64Array:
+        self._memory.rows += torch.from_numpy(embed())
+        return self._inner.begin_epoch(epoch, embed)
+
+    def step(self, batch: Batch) -> Mapping[str, torch.Tensor]:
+        losses = dict(self._inner.step(batch))
+        chance = random.random() + float(np.random.rand()) + torch.rand(())  # noqa: NPY002 - the global one
+        remembered = self._memory.rows[batch.index].square().sum() + self._memory.steps
+        losses["total"] = losses["total"] * (1 + chance + 1e-3 * remembered)
+        return losses
+
+    def after_step(self, batch: Batch) -> None:
+        self._memory.steps += 1
+
+
+def test_a_method_with_chance_and_a_memory_resumes_too(
+    blocks: Path, tmp_path: Path, tiny: RunSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(METHODS, "restless", Entry(Restless, frozenset(Modality)))
+    wanted = tiny.model_copy(update={"method": tiny.method.model_copy(update={"name": "restless"})})
+    whole = run.start(tmp_path / "whole", wanted, blocks, None, "cpu")
+    whole.loop.train()
+    run.start(tmp_path / "parts", wanted, blocks, None, "cpu").loop.train(until=1)
+    run.resume(tmp_path / "parts", device="cpu").loop.train()
+    assert equal(tmp_path / "whole", tmp_path / "parts")
+    assert lines(tmp_path / "whole") == lines(tmp_path / "parts")
+    with safe_open(tmp_path / "parts" / checkpoint.FILE, framework="pt") as file:
+        assert int(file.get_tensor("weights.memory.steps")) == wanted.epochs * wanted.iterations
+
+
 def test_a_killed_run_goes_on_as_if_it_had_not_been(blocks: Path, tmp_path: Path, tiny: RunSettings) -> None:
     """The real thing: another process, SIGKILL somewhere in the second epoch, resume from the command line."""
     wanted = tiny.model_copy(update={"iterations": 12})
@@ -76,7 +129,7 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(blocks: Path, tmp_path: Path
         "schedule.warmup_epochs=1",
     ]
     words = [VIREID, "train", "supervised", "--data", str(blocks), "--recipe", "synthetic-supervised"]
-    words += ["--out", str(folder), "--device", "cpu", "--threads", "1"]
+    words += ["--out", str(folder), "--device", "cpu"]
     words += [word for change in changed for word in ("--set", change)]
     alone = {**os.environ, "OMP_NUM_THREADS": "1"}  # noqa: TID251 - passed on, not read
     process = subprocess.Popen(words, env=alone, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
