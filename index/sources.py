@@ -173,10 +173,11 @@ def _moment(word: str) -> datetime | None:
         return None
     try:
         moment = datetime.fromisoformat(word)
-    except ValueError:
+        at = moment.astimezone(UTC)
+    except (ValueError, OverflowError):  # overflow: in UTC it lies before year 1 or after 9999
         moment = None
     if moment is None or moment.tzinfo is None:
         raise ValueError(
             f"captured_at is {word!r}; expected a time with a zone, such as 2026-03-01T23:30:00Z"
         )
-    return moment.astimezone(UTC)
+    return at

@@ -183,11 +183,12 @@ def moment_of(text: str) -> datetime | None:
         return None
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        at = moment.astimezone(UTC)
+    except (ValueError, OverflowError):  # overflow: in UTC it lies before year 1 or after 9999
         moment = None
     if moment is None or moment.tzinfo is None:
         raise InvalidRequest(
             f"found time {text!r}; expected RFC 3339 with a zone, such as 2026-03-01T23:30:00Z",
             field="captured_at",
         )
-    return moment.astimezone(UTC)
+    return at

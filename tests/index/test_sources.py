@@ -70,6 +70,7 @@ def test_a_manifest(put: Put) -> None:
         ("path,split\na.jpg,some\n", "line 2: split is one of"),
         ("path,captured_at\na.jpg,yesterday\n", "line 2: captured_at is 'yesterday'"),
         ("path,captured_at\na.jpg,2026-01-01T00:00:00\n", "with a zone"),
+        ("path,captured_at\na.jpg,0001-01-01T00:00:00+14:00\n", "with a zone"),
         ("path,item_id\na.jpg,x\nb.jpg,x\n", "same item id 'x'"),
     ],
 )

@@ -54,6 +54,7 @@ def test_the_same_as_json() -> None:
         ("manifest.csv", b"path,modality\na.jpg,thermal\n", "line 2.*thermal"),
         ("manifest.csv", b"path,captured_at\na.jpg,\nb.jpg,yesterday\n", "line 3.*yesterday"),
         ("manifest.csv", b"path,captured_at\na.jpg,2026-03-01T10:00:00\n", "zone"),
+        ("manifest.csv", b"path,captured_at\na.jpg,0001-01-01T00:00:00+14:00\n", "0001"),
         ("manifest.csv", b"path,person\n,p\n", "line 2.*no path"),
         ("manifest.csv", b"", "expected path"),
         ("manifest.json", b"{", "no JSON"),
