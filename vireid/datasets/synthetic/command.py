@@ -1,11 +1,11 @@
 """``vireid data synth``: draw a synthetic dataset."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Never
+from typing import Annotated
 
 import typer
 
@@ -32,22 +32,36 @@ def synth(
     chosen = preset(name)
     images = chosen.images if images_per_camera is None else images_per_camera
     total = crops_in(chosen, max(people, 0), max(images, 0))
-    with _ending_cleanly(), progress.bar("drawing", total=total) as advance:
-        draw_dataset(root, name, people, images, seed=seed, workers=workers, advance=advance)
+    with progress.bar("drawing", total=total) as advance, _stoppable(advance) as step:
+        draw_dataset(root, name, people, images, seed=seed, workers=workers, advance=step)
     typer.echo(
         f"{root}: {people} people, {crops_in(chosen, people, images)} crops, in the layout of {chosen.layout}"
     )
 
 
 @contextmanager
-def _ending_cleanly() -> Iterator[None]:
-    """Turn SIGTERM into an ordinary end, so that half a dataset is taken away as after Ctrl-C."""
+def _stoppable(advance: Callable[[int], None]) -> Iterator[Callable[[int], None]]:
+    """End between two crops on Ctrl-C or SIGTERM, so that half a dataset is taken away.
 
-    def end(number: int, _frame: FrameType | None) -> Never:
-        raise SystemExit(128 + number)
+    Not at once: what is raised in the middle of a compiled loop comes out of it as another error. A second signal acts
+    as it did before.
+    """
+    asked: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    before = signal.signal(signal.SIGTERM, end)
+    def ask(number: int, _frame: FrameType | None) -> None:
+        asked.append(number)
+        signal.signal(number, before[signal.Signals(number)])
+
+    def step(steps: int) -> None:
+        advance(steps)
+        if asked:
+            raise SystemExit(128 + asked[0])
+
+    for number in before:
+        signal.signal(number, ask)
     try:
-        yield
+        yield step
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
