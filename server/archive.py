@@ -130,6 +130,8 @@ def _zip_entries(file: IO[bytes]) -> Iterator[Entry]:
     for count, info in enumerate(archive.infolist(), start=1):
         if count > MAX_ENTRIES:
             raise _too_many()
+        if not info.filename:
+            raise _unsafe("", "has no name", "ARCHIVE_NAME_INVALID")
         kind = stat.S_IFMT(info.external_attr >> 16)
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise _unsafe(info.filename, "is a link or device", "ARCHIVE_LINK")

@@ -10,6 +10,8 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from random import Random
 from typing import IO
 
 import pytest
@@ -286,3 +288,33 @@ def test_whatever_the_names_entries_are_inside_and_apart(names: list[str], kind:
         places = {os.path.normpath(f"/safe/{entry.name}").lower() for entry in entries}
         assert len(places) == len(entries)
         assert all(place.startswith("/safe/") for place in places)
+
+
+def test_an_entry_without_a_name_in_a_zip() -> None:
+    """The reader ends a name at its first zero byte; what is left of this one is nothing."""
+    data = zipped([("a.jpg", b"1"), ("qqqqq", b"2")]).replace(b"qqqqq", b"\0qqqq")
+    assert refused(data) == "ARCHIVE_NAME_INVALID"
+
+
+def test_damage_anywhere_is_the_archives_fault(pack: Callable[[Files], bytes]) -> None:
+    """Whatever bytes are changed or cut off, it is read or refused in words, and never ends in a fault of ours."""
+    whole = pack([(f"visible/p/c_{n}.jpg", bytes(range(200)) * 2) for n in range(3)])
+    random = Random(7)
+    opened = 0
+    for _ in range(400):
+        data = bytearray(whole)
+        for _ in range(random.randrange(1, 4)):
+            data[random.randrange(len(data))] = random.randrange(256)
+        if random.random() < 0.2:
+            del data[random.randrange(len(data)) :]
+        with stored(bytes(data)) as file:
+            try:
+                archive = Archive(file, len(data))
+            except ArchiveError:
+                continue
+            opened += 1
+            for entry in archive.entries:
+                with suppress(ArchiveError):
+                    archive.read(entry, 1000)
+            archive.close()
+    assert opened < 400
