@@ -21,7 +21,7 @@ from vireid.images.decode import Limits
 
 MAX_JSON_BYTES = 16 * 1024 * 1024
 MAX_FORM_FILES = 1000
-HASHED_AT_ONCE = 1024 * 1024
+AT_ONCE = 1024 * 1024
 
 Document = TypeVar("Document", bound=BaseModel)
 Result = TypeVar("Result")
@@ -50,6 +50,7 @@ def capped(request: Request, limit: int) -> Request:
 
     Raises:
         BodyTooLarge: it says itself that it is larger; what says nothing, or lies, is caught while it is read.
+        Cancelled: while it is read, the caller leaves.
     """
     claimed = request.headers.get("content-length", "")
     if claimed.isdecimal():
@@ -59,6 +60,8 @@ def capped(request: Request, limit: int) -> Request:
     async def receive() -> Message:
         nonlocal size
         message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise Cancelled("the caller left before the body was whole; nothing was stored")
         size += len(message.get("body", b""))
         _check_size(size, limit)
         return message
@@ -108,9 +111,13 @@ async def spool(request: Request, limit: int) -> Spooled:
     file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by who gets it
     digest = hashlib.sha256()
     try:
+        waiting = bytearray()
         async for part in capped(request, limit).stream():
-            digest.update(part)
-            _write(file, part)
+            waiting += part
+            if len(waiting) >= AT_ONCE:  # the disk may make others wait: not on the event loop
+                await asyncio.to_thread(_write, file, digest, bytes(waiting))
+                waiting.clear()
+        await asyncio.to_thread(_write, file, digest, bytes(waiting))
     except BaseException:
         file.close()
         raise
@@ -177,14 +184,15 @@ def _fingerprint(files: Sequence[tuple[str, IO[bytes]]]) -> str:
     for name, file in files:
         digest = hashlib.sha256()
         file.seek(0)
-        while part := file.read(HASHED_AT_ONCE):
+        while part := file.read(AT_ONCE):
             digest.update(part)
         file.seek(0)
         whole.update(f"{name}\0{digest.hexdigest()}\0".encode())
     return whole.hexdigest()
 
 
-def _write(file: IO[bytes], part: bytes) -> None:
+def _write(file: IO[bytes], digest: "hashlib._Hash", part: bytes) -> None:
+    digest.update(part)
     try:
         file.write(part)
     except OSError as error:

@@ -359,9 +359,7 @@ async def test_a_caller_who_leaves_is_not_worked_for(start: Callable[..., Any], 
     async def send(message: Any) -> None:
         sent.append(message)
 
-    scope = {"type": "http", "method": "PUT", "path": ITEM, "raw_path": ITEM.encode(), "query_string": b"",
-             "headers": [(b"host", b"127.0.0.1")], "http_version": "1.1", "scheme": "http", "root_path": "",
-             "client": ("x", 1), "server": ("testserver", 80)}  # fmt: skip
+    scope = asgi_scope("PUT", ITEM)
     task = asyncio.create_task(http.app(scope, receive, send))
     value = http.made.metrics.registry.get_sample_value
     while value("vireid_queue_items", {"lane": "interactive"}) != 2:  # noqa: ASYNC110 - the gauge tells nobody
@@ -374,6 +372,42 @@ async def test_a_caller_who_leaves_is_not_worked_for(start: Callable[..., Any], 
     http.made.engine.let_go()
     await first
     assert http.made.engine.batches == [1]
+    assert await untouched(http)
+
+
+def asgi_scope(method: str, path: str, kind: str = "image/jpeg") -> dict[str, Any]:
+    headers = [(b"host", b"127.0.0.1"), (b"content-type", kind.encode())]
+    return {"type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": b"",
+            "headers": headers, "http_version": "1.1", "scheme": "http", "root_path": "",
+            "client": ("x", 1), "server": ("127.0.0.1", 80)}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "kind"),
+    [
+        ("PUT", ITEM, "image/jpeg"),
+        ("POST", SEARCH, "application/json"),
+        ("POST", "/v1/galleries/yard/items:upload", "application/zip"),
+        ("POST", "/v1/galleries/yard/items:upload", "multipart/form-data; boundary=b"),
+    ],
+)
+async def test_a_caller_who_leaves_in_the_middle_of_a_body(
+    http: Any, caplog: Any, method: str, path: str, kind: str
+) -> None:
+    part = b'--b\r\ncontent-disposition: form-data; name="files"; filename="a"\r\n\r\n' + bytes(2000)
+    messages = [{"type": "http.request", "body": part, "more_body": True}]
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return messages.pop() if messages else {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await http.app(asgi_scope(method, path, kind), receive, send)
+    assert sent[0]["status"] == 499
+    assert caplog.text == ""  # nothing went wrong here
+    assert http.made.board.list() == []
     assert await untouched(http)
 
 
