@@ -51,8 +51,7 @@ def drawn(work: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def bundle(work: Path, drawn: Path) -> Path:
-    """A few steps of training, exported."""
-    small = ["--set", "epochs=10", "--set", "model.width=0.375"]
+    """The synthetic recipe, trained and exported."""
     vireid(
         "train",
         "supervised",
