@@ -61,7 +61,6 @@ def bundle(work: Path, drawn: Path) -> Path:
         "synthetic-supervised",
         "--out",
         work / "run",
-        *small,
     )
     vireid("export", "onnx", work / "run", "--out", work / "model.bundle.zip")
     return work / "model.bundle.zip"
