@@ -22,6 +22,8 @@ from vireid.engines.base import Engine
 from vireid.errors import DeadlineExceeded, Unavailable
 from vireid.types import Modality
 
+BULK_PART = 4  # bulk comes in batches so much smaller: who searches meanwhile waits for one of them at most
+
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
@@ -147,13 +149,15 @@ class Batcher:
                 self._changed.wait()
             if self._closing:
                 return None
-            waiting = sum(len(queue) for queue in self._waiting.values())
-            wanted = share(waiting, self._idle, self._max_batch)
+            # people first, and never in one batch with bulk, which would make them wait for it
+            lane, largest = (
+                (Lane.INTERACTIVE, self._max_batch)
+                if self._waiting[Lane.INTERACTIVE]
+                else (Lane.BULK, max(1, self._max_batch // BULK_PART))
+            )
+            waiting = self._waiting[lane]
+            taken = [waiting.popleft() for _ in range(share(len(waiting), self._idle, largest))]
             self._idle -= 1
-            taken: list[_Ticket] = []
-            for lane in Lane:
-                while self._waiting[lane] and len(taken) < wanted:
-                    taken.append(self._waiting[lane].popleft())
             if any(self._waiting.values()):
                 self._changed.notify()
             return taken

@@ -185,9 +185,28 @@ async def test_searches_go_before_bulk() -> None:
         held = await occupy(batcher, desk, 1)
         bulk = await queue_up(batcher, [1, 2, 3], Lane.BULK)
         people = await queue_up(batcher, [11, 12, 13])
-        desk.let(4)
+        desk.let(6)
         await asyncio.gather(*held, *bulk, *people)
-        assert desk.batches[1:] == [[11, 12], [13, 1], [2, 3]]
+        assert desk.batches[1:] == [[11, 12], [13], [1], [2], [3]]
+
+
+@pytest.mark.parametrize(("largest", "expected"), [(1, 1), (4, 1), (8, 2), (16, 4)])
+async def test_bulk_comes_in_small_batches_so_that_searches_wait_for_little(
+    largest: int, expected: int
+) -> None:
+    async with batching(1, largest) as (batcher, desk):
+        held = await occupy(batcher, desk, 1)
+        bulk = await queue_up(batcher, range(8), Lane.BULK)
+        desk.let(1)
+        await asyncio.gather(*held)
+        await desk.began(2)
+        assert len(desk.batches[1]) == expected
+        person = await queue_up(batcher, [99])
+        desk.let(2)
+        await asyncio.gather(*person)
+        assert desk.batches[2] == [99]  # before the rest of the bulk, and alone
+        desk.let(8)
+        await asyncio.gather(*bulk)
 
 
 async def test_bulk_alone_gets_all_workers() -> None:
