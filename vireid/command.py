@@ -36,7 +36,6 @@ EXTRAS: dict[str, str] = {
     "torch": "training",
     "onnx": "export",
     "onnxscript": "export",
-    "numba": "synthetic",
     "scipy": "synthetic",
     "sklearn": "training",
 }

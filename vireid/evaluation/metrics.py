@@ -5,18 +5,21 @@ left in its gallery is *invalid* and takes no part in any average. Knows no file
 """
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
 from vireid.arrays import BoolArray, Float32Array, Float64Array, Int64Array
 from vireid.errors import EvaluationError
 
+if TYPE_CHECKING:
+    from vireid.evaluation.ranker import Found
+
 Rule = Literal["sysu", "market", "none"]
 CmcLevel = Literal["identity", "image"]
 
 UNKNOWN = -1  # a person nobody has named: never a match, still somebody in the gallery
-_BLOCK = 2_000_000  # matrix entries ranked at once: the working arrays stay near 100 MB
+_BLOCK = 2_000_000  # matrix entries ranked at once; between blocks a key press may end it
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,38 +130,49 @@ def score_queries(
     gallery: Labels,
     rule: Rule = "none",
     cmc: CmcLevel = "identity",
+    columns: Int64Array | None = None,
 ) -> QueryScores:
     """Score each query on its own.
 
+    The matrix is read in place, once; the working memory is a few of its rows. The first call in a process
+    loads the compiled loops, and the very first on a machine compiles them, which takes seconds.
+
     Args:
-        similarity: the larger the more alike, (Q, G); infinite values are ranked, NaN is refused.
+        similarity: the larger the more alike, (Q, C); infinite values are ranked, NaN is refused.
         query: labels of the rows.
-        gallery: labels of the columns.
+        gallery: labels of the gallery's images, (G,).
         rule: which gallery images a query must not see; see ``excluded``.
         cmc: ``identity`` ranks persons by their first image (SYSU-MM01, LLCM), ``image`` ranks images.
+        columns: where the gallery's images stand in ``similarity``, in gallery order, (G,), so that trials
+            share one matrix without copies; other columns are not looked at. None: they are its columns.
 
     Raises:
         EvaluationError: shapes that do not fit, an unknown rule or level, or NaN.
     """
-    _check(similarity, query, gallery, rule, cmc)
-    n_query, n_gallery = similarity.shape
-    first = np.zeros(n_query, dtype=np.int64)
-    ap = np.zeros(n_query)
-    inp = np.zeros(n_query)
-    persons, by_person, starts = _groups(gallery.person)
-    step = max(1, _BLOCK // max(1, n_gallery))
-    for begin in range(0, n_query if n_gallery else 0, step):
+    _check(similarity, query, gallery, rule, cmc, columns)
+    from vireid.evaluation import ranker  # imports numba, which nothing else here needs
+
+    hides = {"none": ranker.NOTHING, "sysu": ranker.ROOM, "market": ranker.OWN}[rule]
+    persons, found = _gallery(gallery, columns)
+    asked = ranker.Asked(_numbers(query.person, persons), _plain(query.camera))
+    scored, nan = QueryScores.empty(len(query)), np.zeros(len(query), dtype=np.bool_)
+    step = max(1, _BLOCK // max(1, similarity.shape[1]))
+    for begin in range(0, len(query) if len(gallery) else 0, step):
         rows = slice(begin, begin + step)
-        asked = query.take(rows)
-        visible = ~excluded(asked, gallery, rule)
-        rank = _ranks(similarity[rows], visible)
-        match = (asked.person[:, None] == gallery.person[None, :]) & visible
-        match[asked.person == UNKNOWN] = False
-        ap[rows], inp[rows], first[rows] = _precision(rank, match)
-        if cmc == "identity":
-            best = np.minimum.reduceat(rank[:, by_person], starts, axis=1)
-            first[rows] = _identity_rank(best, first[rows], persons, asked.person)
-    return QueryScores(first, ap, inp)
+        ranker.rank_rows(
+            _native(similarity[rows]),
+            found,
+            ranker.Asked(asked.person[rows], asked.camera[rows]),
+            hides,
+            cmc == "identity",
+            ranker.Outcome(scored.first[rows], scored.ap[rows], scored.inp[rows], nan[rows]),
+        )
+    if nan.any():
+        raise EvaluationError(
+            f"{int(nan.sum())} queries have NaN similarities (the first is row {int(nan.argmax())}); "
+            f"a rank cannot be given to NaN: check the features"
+        )
+    return scored
 
 
 def summarise(queries: QueryScores, ranks: int = 50) -> Scores:
@@ -204,72 +218,69 @@ def scores(
 
 
 def _check(
-    similarity: Float32Array | Float64Array, query: Labels, gallery: Labels, rule: Rule, cmc: CmcLevel
+    similarity: Float32Array | Float64Array,
+    query: Labels,
+    gallery: Labels,
+    rule: Rule,
+    cmc: CmcLevel,
+    columns: Int64Array | None,
 ) -> None:
     if rule not in get_args(Rule):
         raise EvaluationError(f"the exclusion rule is one of {', '.join(get_args(Rule))}, not {rule!r}")
     if cmc not in get_args(CmcLevel):
         raise EvaluationError(f"the CMC level is one of {', '.join(get_args(CmcLevel))}, not {cmc!r}")
-    if similarity.shape != (len(query), len(gallery)):
+    if columns is not None:
+        _check_columns(columns, similarity.shape[-1] if similarity.ndim else 0, len(gallery))
+    width = len(gallery) if columns is None else similarity.shape[-1]
+    if similarity.shape != (len(query), width):
         raise EvaluationError(
             f"the similarity matrix is {similarity.shape}; "
-            f"{len(query)} queries and {len(gallery)} gallery images need ({len(query)}, {len(gallery)})"
+            f"{len(query)} queries and {len(gallery)} gallery images need ({len(query)}, {width})"
         )
-    if similarity.dtype.kind != "f":
-        raise EvaluationError(f"similarities are floating point, not {similarity.dtype}")
-    bad = np.isnan(similarity).any(axis=1)
-    if bad.any():
+    if similarity.dtype.kind != "f" or similarity.dtype.itemsize > 8:
         raise EvaluationError(
-            f"{int(bad.sum())} queries have NaN similarities (the first is row {int(bad.argmax())}); "
-            f"a rank cannot be given to NaN: check the features"
+            f"similarities are floating point, not {similarity.dtype}; give float32 or float64"
         )
 
 
-def _groups(person: Int64Array) -> tuple[Int64Array, Int64Array, Int64Array]:
-    """Return the distinct persons, columns ordered by person, and where each person's columns start."""
-    by_person = np.argsort(person, kind="stable")
-    persons, starts = np.unique(person[by_person], return_index=True)
-    return persons, by_person, starts
+def _check_columns(columns: Int64Array, width: int, n_gallery: int) -> None:
+    if columns.shape != (n_gallery,) or columns.dtype.kind not in "iu":
+        raise EvaluationError(
+            f"{n_gallery} gallery images need as many whole column numbers; "
+            f"got {columns.dtype} of shape {columns.shape}"
+        )
+    if n_gallery and not 0 <= columns.min() <= columns.max() < width:
+        raise EvaluationError(
+            f"columns {columns.min()} to {columns.max()} are asked for; the similarity matrix has {width}"
+        )
 
 
-def _ranks(similarity: Float32Array | Float64Array, visible: BoolArray) -> Int64Array:
-    """Return each gallery image's rank among those its query sees; a number past the end for the others."""
-    order = np.argsort(-similarity, axis=1, kind="stable")
-    seen = np.take_along_axis(visible, order, axis=1)
-    position = np.cumsum(seen, axis=1, dtype=np.int64)
-    position[~seen] = similarity.shape[1] + 1
-    rank = np.empty_like(position)
-    np.put_along_axis(rank, order, position, axis=1)
-    return rank
+def _gallery(gallery: Labels, columns: Int64Array | None) -> tuple[Int64Array, "Found"]:
+    """Return the persons in ascending order, and the gallery with persons numbered by their places there."""
+    from vireid.evaluation.ranker import Found
+
+    persons, person = np.unique(gallery.person, return_inverse=True)
+    start = np.zeros(len(persons) + 1, dtype=np.int64)
+    np.cumsum(np.bincount(person, minlength=len(persons)), out=start[1:])
+    column = np.zeros(0, dtype=np.int64) if columns is None else columns
+    member = np.argsort(person, kind="stable")
+    return persons, Found(_plain(column), _plain(person), _plain(gallery.camera), start, _plain(member))
 
 
-def _precision(rank: Int64Array, match: BoolArray) -> tuple[Float64Array, Float64Array, Int64Array]:
-    """Return average precision, inverse negative penalty and the image-level rank of the first match."""
-    n_match = match.sum(axis=1)
-    has = n_match > 0
-    row, column = np.nonzero(match)
-    found = rank[row, column]
-    order = np.lexsort((found, row))
-    row, found = row[order], found[order]
-    before = np.cumsum(n_match) - n_match
-    nth = np.arange(1, len(row) + 1) - before[row]  # the k of the k-th match of its query
-    ap = np.bincount(row, weights=nth / found, minlength=len(match)) / np.maximum(n_match, 1)
-    first = np.zeros(len(match), dtype=np.int64)
-    inp = np.zeros(len(match))
-    first[has] = found[before[has]]
-    inp[has] = n_match[has] / found[(before + n_match - 1)[has]]
-    return ap, inp, first
+def _numbers(person: Int64Array, persons: Int64Array) -> Int64Array:
+    """Return the place of each person among ``persons``, -1 for those who match nobody."""
+    place = np.searchsorted(persons, person)
+    here = (place < len(persons)) & (person != UNKNOWN)
+    here[here] = persons[place[here]] == person[here]
+    return np.where(here, place, -1)
 
 
-def _identity_rank(best: Int64Array, first: Int64Array, persons: Int64Array, asked: Int64Array) -> Int64Array:
-    """Return how many persons show up no later than the query's own, 0 where the query is invalid.
+def _plain(numbers: Int64Array) -> Int64Array:
+    """Return numbers in the one form that the loops are compiled for, without a copy where they have it."""
+    return np.require(numbers, dtype=np.int64, requirements=["C", "A", "W"])
 
-    Args:
-        best: rank of each person's first image, (B, P).
-        first: image-level rank of the query's first match, 0 where invalid, (B,).
-        persons: the P persons.
-        asked: the persons of the B queries.
-    """
-    own = np.minimum(np.searchsorted(persons, asked), len(persons) - 1)
-    own_best = np.take_along_axis(best, own[:, None], axis=1)
-    return np.where(first > 0, (best <= own_best).sum(axis=1), 0)
+
+def _native(similarity: Float32Array | Float64Array) -> Float32Array | Float64Array:
+    """Return similarities as the loops take them; only float16 and foreign byte orders are copied."""
+    wide = np.float64 if similarity.dtype.itemsize == 8 else np.float32
+    return np.require(similarity, dtype=wide, requirements=["A"])

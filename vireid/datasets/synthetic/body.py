@@ -11,7 +11,7 @@ import numpy as np
 from scipy import sparse
 
 from vireid.arrays import BoolArray, Float32Array, Int64Array, UInt8Array
-from vireid.datasets.synthetic.compiled import compiled
+from vireid.compiled import compiled
 
 HEAD, TORSO, UPPER_ARM, FOREARM, HAND, THIGH, SHIN, FOOT = range(8)
 
@@ -152,7 +152,7 @@ def pose(joints: Float32Array, rotations: dict[str, Float32Array]) -> Float32Arr
     return np.ascontiguousarray(maps[:, :3])
 
 
-@compiled
+@compiled(fastmath=True)
 def skin(
     points: Float32Array,
     normals: Float32Array,

@@ -3,10 +3,10 @@
 import numpy as np
 
 from vireid.arrays import Float32Array, Int64Array
-from vireid.datasets.synthetic.compiled import compiled
+from vireid.compiled import compiled
 
 
-@compiled
+@compiled(fastmath=True)
 def rasterise(
     places: Float32Array, depth: Float32Array, faces: Int64Array, height: int, width: int
 ) -> tuple[Int64Array, Float32Array]:

@@ -8,7 +8,7 @@ import pytest
 
 from vireid.arrays import Float32Array, Int64Array
 from vireid.datasets.synthetic import body, materials
-from vireid.datasets.synthetic.compiled import compiled
+from vireid.compiled import compiled
 from vireid.datasets.synthetic.raster import rasterise
 
 
@@ -156,4 +156,4 @@ def test_compiling_needs_no_folder_to_keep_it_in(monkeypatch: pytest.MonkeyPatch
             monkeypatch.setattr(kind, "from_function", lambda *_: None)
     with pytest.raises(RuntimeError, match="no locator available"):
         numba.njit(cache=True)(twice)
-    assert compiled(twice)(21) == 42
+    assert compiled()(twice)(21) == 42
