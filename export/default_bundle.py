@@ -107,7 +107,6 @@ def gather(datasets: Sequence[Dataset]) -> Crops:
 def make(
     materials: Materials,
     settings: BridgeSettings | None,
-    rank: int,
     tell: Callable[[int, float], None] = lambda _step, _score: None,
 ) -> Candidate:
     """Make a candidate: centre the start or, given settings, grow an infrared side onto it and teach it.
@@ -115,14 +114,13 @@ def make(
     Args:
         materials: to learn from and to be measured on.
         settings: how the infrared side is taught; None only centres, which needs no labels.
-        rank: of the adapters.
         tell: called with the step and the score on the watched dataset.
     """
     start = _engine(load_start(materials.weights))
     before = evidence.measure(start, materials.exam)
     learned = gather(materials.train)
     rows = torch.from_numpy(evidence.embed(start, learned))
-    net = load_start(materials.weights, rank if settings else 0)
+    net = load_start(materials.weights, settings.rank if settings else 0)
     bridge.centre(net, rows, learned.modality)
     if settings:
         bridge.fit(net, learned, rows, settings, _watch(net, start, gather([materials.watch]), tell))

@@ -37,7 +37,7 @@ def make_default_bundle(
     ] = None,
     rank: Annotated[
         int, typer.Option(min=0, help="Of the infrared adapters; 0 only centres the start.")
-    ] = 16,
+    ] = SETTINGS.rank,
     steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = SETTINGS.steps,
     learning_rate: Annotated[float, typer.Option(help="At its top.")] = SETTINGS.learning_rate,
     temperature: Annotated[float, typer.Option(help="Of the contrastive losses.")] = SETTINGS.temperature,
@@ -65,6 +65,7 @@ def make_default_bundle(
     )
     settings = replace(
         SETTINGS,
+        rank=rank,
         steps=steps,
         learning_rate=learning_rate,
         temperature=temperature,
@@ -75,7 +76,7 @@ def make_default_bundle(
         seed=seed,
         compiled=compiled,
     )
-    candidate = default_bundle.make(materials, settings if rank else None, rank, _tell)
+    candidate = default_bundle.make(materials, settings if rank else None, _tell)
     for name, found in (("start", candidate.start), ("candidate", candidate.found)):
         typer.echo(f"{name:<10} {_row(found)}")
     for miss in evidence.shortfalls(candidate.start, candidate.found):

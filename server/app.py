@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 
 KEEP_ALIVE_S = 75
 BACKLOG = 512
+# on a CPU, small networks leave the cache when many images run at once: batches of 4 cost 5 % more an image
+LARGEST_BATCH = {"cpu": 2, "cuda": 32}
 
 Ready = Callable[["Server"], Awaitable[None]]
 
@@ -69,7 +71,7 @@ class Server:
             engine_info=first.info,
             space_id=first.space_id,
             preprocess=preprocess,
-            batcher=Batcher(engines, settings.max_batch),
+            batcher=Batcher(engines, settings.max_batch or _largest_batch(first.info.device)),
             admission=Admission(settings.queue_limit, len(engines), self._metrics),
             store=store,
             metrics=self._metrics,
@@ -134,6 +136,7 @@ class Server:
             app,
             log_config=None,
             access_log=False,
+            proxy_headers=False,
             lifespan="off",
             server_header=False,
             timeout_keep_alive=KEEP_ALIVE_S,
@@ -184,6 +187,10 @@ def _engines(
     count = workers if first.info.device == "cpu" else 1
     more = [open_engine(bundle, settings.device, threads=1) for _ in range(count - 1)]
     return [first, *more], bundle.manifest, bundle.preprocess
+
+
+def _largest_batch(device: str) -> int:
+    return LARGEST_BATCH[device.partition(":")[0]]
 
 
 def _bind(host: str, port: int) -> socket.socket:

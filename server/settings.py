@@ -21,7 +21,7 @@ class ServerSettings(BaseModel):
         device: ``auto``, ``cpu`` or ``cuda``; ``cuda`` never falls back silently.
         backend: how galleries are searched.
         workers: embedding threads, 0 for one a core.
-        max_batch: images one worker embeds at once; more than 4 gains nothing on a CPU.
+        max_batch: images one worker embeds at once, 0 for what suits the device.
         queue_limit: requests that may wait or run; more are refused at once.
         timeout_s: the longest a caller waits.
         max_upload_bytes: of one archive.
@@ -44,7 +44,7 @@ class ServerSettings(BaseModel):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     backend: Literal["faiss", "exact"] = "faiss"
     workers: int = Field(0, ge=0, le=256)
-    max_batch: int = Field(4, ge=1, le=1024)
+    max_batch: int = Field(0, ge=0, le=1024)
     queue_limit: int = Field(256, ge=1)
     timeout_s: float = Field(10.0, gt=0)
     max_upload_bytes: int = Field(2048 * MIB, ge=MIB)

@@ -68,6 +68,7 @@ class BridgeSettings:
     """How the infrared side is taught.
 
     Attributes:
+        rank: of the adapters grown onto the start.
         steps: optimiser steps.
         persons: people in a batch.
         shots: infrared images of each.
@@ -83,15 +84,16 @@ class BridgeSettings:
         compiled: compile the network first; twice as fast, needs a C++ compiler.
     """
 
-    steps: int = 800
+    rank: int = 16
+    steps: int = 400
     persons: int = 16
     shots: int = 3
-    greyed: float = 0.25
+    greyed: float = 0.4
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
     temperature: float = 0.1
     together: float = 0.5
-    keep: float = 4.0
+    keep: float = 8.0
     strength: float = 0.5
     watch_every: int = 100
     seed: int = 0

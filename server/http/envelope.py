@@ -1,7 +1,7 @@
 """Around every request: an id, the allowed hosts and paths, security headers, a count. Plain ASGI, no route known."""
 
+import os
 import re
-import uuid
 from collections.abc import Sequence
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -44,7 +44,7 @@ class Envelope:
             return
         headers = Headers(scope=scope)
         given = headers.get("x-request-id", "")
-        scope["vireid.request_id"] = given if _ID.fullmatch(given) else uuid.uuid4().hex
+        scope["vireid.request_id"] = given if _ID.fullmatch(given) else os.urandom(16).hex()
 
         async def send_more(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -17,7 +17,7 @@ from vireid.types import Filter, Modality
 pytestmark = pytest.mark.e2e
 
 VIREID = str(Path(sys.executable).parent / "vireid")
-PEOPLE, IMAGES = 28, 3
+PEOPLE, IMAGES = 48, 3
 
 
 def vireid(*words: str | Path) -> str:
@@ -123,7 +123,7 @@ def test_people_of_the_day_are_found_by_night(
                     asked += 1
     chance = 1 / len(test_people)
     assert asked == len(test_people) * 2 * IMAGES
-    assert right / asked > 2 * chance, f"{right} of {asked} at rank 1, chance {chance:.2f}"
+    assert right / asked > 3 * chance, f"{right} of {asked} at rank 1, chance {chance:.2f}"
 
 
 def test_the_evaluation_agrees_that_it_learnt(work: Path, drawn: Path, bundle: Path) -> None:
@@ -133,5 +133,4 @@ def test_the_evaluation_agrees_that_it_learnt(work: Path, drawn: Path, bundle: P
     people = len((drawn / "exp" / "test_id.txt").read_text().split(","))
     assert found["synthetic"] is True
     # chance: a random order of the single-shot gallery
-    assert found["mean"]["rank1"] > 2 / people
-    assert found["mean"]["mAP"] > 0.25
+    assert found["mean"]["rank1"] > 3 / people

@@ -56,8 +56,8 @@ def test_a_candidate_that_meets_the_conditions_is_written(
 ) -> None:
     asked: list[Any] = []
 
-    def make(materials: Any, settings: BridgeSettings | None, rank: int, tell: Any) -> Candidate:
-        asked.append((materials, settings, rank))
+    def make(materials: Any, settings: BridgeSettings | None, tell: Any) -> Candidate:
+        asked.append((materials, settings))
         tell(100, 0.5)
         return Candidate(tiny_model, settings, START, GOOD)
 
@@ -67,8 +67,8 @@ def test_a_candidate_that_meets_the_conditions_is_written(
     given = [*arguments(drawn, repository, out), "--rank", "8", "--steps", "30", "--seed", "4"]
     shown = RUN.invoke(default_bundle_command.app, given)
     assert shown.exit_code == 0, shown.output
-    materials, settings, rank = asked[0]
-    assert (settings.steps, settings.seed, rank) == (30, 4, 8)
+    materials, settings = asked[0]
+    assert (settings.steps, settings.seed, settings.rank) == (30, 4, 8)
     assert len(materials.exam.synthetic["hold"]) == 24
     manifest = bundle.read(out).manifest
     assert manifest.provenance["dataset"][0]["preset"] == "sysu-like"
@@ -84,7 +84,7 @@ def test_a_candidate_that_misses_a_condition_is_refused_and_leaves_no_file(
     monkeypatch.setattr(
         default_bundle,
         "make",
-        lambda materials, settings, rank, tell: Candidate(tiny_model, settings, START, POOR),
+        lambda materials, settings, tell: Candidate(tiny_model, settings, START, POOR),
     )
     out = tmp_path / "made.zip"
     shown = RUN.invoke(default_bundle_command.app, [*arguments(drawn, repository, out), "--rank", "0"])

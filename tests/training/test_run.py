@@ -184,6 +184,32 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(
     assert len(saved["index"]) == 2 * tiny.data.persons * tiny.data.images
 
 
+def test_a_step_is_no_longer_than_its_clipped_gradient_allows(
+    blocks: Path, tmp_path: Path, tiny: RunSettings
+) -> None:
+    def moved(name: str, rate: float, clip: float) -> dict[str, torch.Tensor]:
+        plain = {"name": "sgd", "rate": rate, "clip_norm": clip, "weight_decay": 0.0}
+        wanted = tiny.model_copy(
+            update={
+                "epochs": 1,
+                "iterations": 1,
+                "optimiser": tiny.optimiser.model_copy(update=plain),
+                "schedule": tiny.schedule.model_copy(update={"warmup_epochs": 0}),
+            }
+        )
+        run.start(tmp_path / name, wanted, blocks, None, "cpu").loop.train()
+        return dict(checkpoint.load_model(tmp_path / name).named_parameters())
+
+    still, free, held = moved("still", 1e-30, 0.0), moved("free", 1e-2, 0.0), moved("held", 1e-2, 1e-3)
+
+    def length(one: dict[str, torch.Tensor]) -> float:
+        return float(sum((one[name] - still[name]).detach().double().square().sum() for name in one) ** 0.5)
+
+    # Nesterov's first step is 1.9 gradients
+    assert 0 < length(held) <= 1.9 * 1e-2 * 1e-3 * 1.01
+    assert length(free) > 100 * length(held)
+
+
 def test_half_precision_trains_too(blocks: Path, tmp_path: Path, tiny: RunSettings) -> None:
     wanted = tiny.model_copy(update={"amp": True, "epochs": 1})
     run.start(tmp_path / "run", wanted, blocks, None, "cpu").loop.train()

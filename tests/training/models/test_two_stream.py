@@ -50,6 +50,31 @@ def test_the_modality_chooses_the_stem() -> None:
     assert not torch.allclose(visible, infrared, atol=1e-3)
 
 
+def test_a_stem_serves_its_own_modality_and_no_other() -> None:
+    network = models.build(SMALL).eval()
+    batch, kinds = images(6), torch.tensor([0, 1, 1, 0, 1, 0])
+    before = network(batch, kinds)
+    with torch.no_grad():
+        network.infrared_stem.conv1.weight.neg_()
+    moved = (network(batch, kinds) - before).abs().amax(1)
+    assert (moved[kinds == 0] == 0).all()
+    assert (moved[kinds == 1] > 1e-3).all()
+
+
+def test_training_and_evaluation_choose_the_same_stems() -> None:
+    """With every batch norm on its fixed statistics, the two ways to choose a stem give the same rows."""
+    network = models.build(SMALL)
+    batch, kinds = images(6), torch.tensor([1, 0, 1, 1, 0, 0])
+    network.eval()
+    expected = network.features(batch, kinds).necked
+    network.training = True
+    assert torch.allclose(network.features(batch, kinds).necked, expected, atol=1e-5)
+    # in any order of rows
+    turned = torch.tensor([4, 0, 5, 2, 1, 3])
+    found = network.features(batch[turned], kinds[turned]).necked
+    assert torch.allclose(found, expected[turned], atol=1e-5)
+
+
 def test_in_training_each_stem_sees_its_own_rows_in_their_order() -> None:
     network = models.build(SMALL).train()
     batch, kinds = images(4).float(), torch.tensor([1, 0, 1, 0])
