@@ -152,19 +152,21 @@ def score_queries(
     _check(similarity, query, gallery, rule, cmc, columns)
     from vireid.evaluation import ranker  # imports numba, which nothing else here needs
 
-    hides = {"none": ranker.NOTHING, "sysu": ranker.ROOM, "market": ranker.OWN}[rule]
+    hides = {"none": ranker.NOTHING, "sysu": ranker.SAME_ROOM, "market": ranker.ITSELF}[rule]
+    question = ranker.Question(hides, cmc == "identity")
     persons, found = _gallery(gallery, columns)
+    room = ranker.make_room(found, _kind(similarity))
     asked = ranker.Asked(_numbers(query.person, persons), _plain(query.camera))
     scored, nan = QueryScores.empty(len(query)), np.zeros(len(query), dtype=np.bool_)
     step = max(1, _BLOCK // max(1, similarity.shape[1]))
     for begin in range(0, len(query) if len(gallery) else 0, step):
         rows = slice(begin, begin + step)
         ranker.rank_rows(
-            _native(similarity[rows]),
+            np.require(similarity[rows], dtype=_kind(similarity), requirements=["A"]),  # seldom a copy
             found,
             ranker.Asked(asked.person[rows], asked.camera[rows]),
-            hides,
-            cmc == "identity",
+            question,
+            room,
             ranker.Outcome(scored.first[rows], scored.ap[rows], scored.inp[rows], nan[rows]),
         )
     if nan.any():
@@ -280,7 +282,6 @@ def _plain(numbers: Int64Array) -> Int64Array:
     return np.require(numbers, dtype=np.int64, requirements=["C", "A", "W"])
 
 
-def _native(similarity: Float32Array | Float64Array) -> Float32Array | Float64Array:
-    """Return similarities as the loops take them; only float16 and foreign byte orders are copied."""
-    wide = np.float64 if similarity.dtype.itemsize == 8 else np.float32
-    return np.require(similarity, dtype=wide, requirements=["A"])
+def _kind(similarity: Float32Array | Float64Array) -> type[np.float32] | type[np.float64]:
+    """Return the type that the loops read: float16 is widened, and foreign byte orders are turned, by the block."""
+    return np.float64 if similarity.dtype.itemsize == 8 else np.float32

@@ -13,7 +13,11 @@ import numpy as np
 from vireid.arrays import BoolArray, Float64Array, Int64Array
 from vireid.compiled import compiled
 
-NOTHING, ROOM, OWN = 0, 1, 2  # what a query does not see: nothing, camera 2 from camera 3, itself
+NOTHING, SAME_ROOM, ITSELF = (
+    0,
+    1,
+    2,
+)  # what a query does not see: nothing, camera 2 from camera 3, its own person in its own camera
 FEW = 48  # matches; above it searching is faster than counting
 
 
@@ -58,17 +62,47 @@ class Outcome(NamedTuple):
     nan: BoolArray
 
 
-class Row(NamedTuple):
-    """Room for what one query sees: similarities, their persons, and the places of its matches, (G,) each."""
+class Question(NamedTuple):
+    """What the queries do not see, and whether the first match's rank counts persons instead of images."""
+
+    hides: int
+    by_person: bool
+
+
+class Room(NamedTuple):
+    """Working memory for one query at a time.
+
+    Attributes:
+        value: similarities of what it sees, (G,).
+        person: their persons, where it does not see everything, (G + 1,).
+        match: places of its matches among them, (G + 1,).
+        rank: ranks of its matches in ascending order, (G + 1,).
+        before: persons before its first match, (G + 1,).
+        met: the last query that met each person, (P,).
+        zero: a zero as wide as a similarity: then one instruction compares as many as it counts.
+    """
 
     value: Any
     person: Int64Array
     match: Int64Array
+    rank: Int64Array
+    before: Int64Array
+    met: Int64Array
+    zero: Any
+
+
+def make_room(found: Found, kind: Any) -> Room:
+    """Return room for queries over a gallery, for similarities of a kind, float32 or float64."""
+    size = len(found.person)
+    person, match, rank, before = np.zeros((4, size + 1), np.int64)
+    met = np.zeros(len(found.start) - 1, np.int64)
+    zero = np.int32(0) if kind == np.float32 else np.int64(0)
+    return Room(np.zeros(size, kind), person, match, rank, before, met, zero)
 
 
 @compiled()
 def rank_rows(
-    similarity: Any, found: Found, asked: Asked, hides: int, by_person: bool, outcome: Outcome
+    similarity: Any, found: Found, asked: Asked, question: Question, room: Room, outcome: Outcome
 ) -> None:
     """Score queries.
 
@@ -76,41 +110,36 @@ def rank_rows(
         similarity: float32 or float64, (B, anything).
         found: the gallery.
         asked: the queries, (B,).
-        hides: what a query does not see.
-        by_person: whether the first match's rank counts persons.
+        question: how they are asked.
+        room: made for this gallery.
         outcome: room for the scores, (B,).
     """
     size = len(found.person)
-    value = np.empty(size, similarity.dtype)
-    person = np.empty(size, np.int64)
-    match = np.empty(size, np.int64)
-    rank = np.empty(size, np.int64)
-    before = np.empty(size + 1, np.int64)
-    met = np.full(len(found.start) - 1, -1, np.int64)
+    room.met[:] = -1
     for q in range(similarity.shape[0]):
         if len(found.column):
-            outcome.nan[q] = _gather(similarity[q], found.column, value)
+            outcome.nan[q] = _gather(similarity[q], found.column, room.value)
         else:
-            outcome.nan[q] = _copy(similarity[q], value)
+            outcome.nan[q] = _copy(similarity[q], room.value)
         if outcome.nan[q] or asked.person[q] < 0:
             continue
-        seen, matches = _see(found, asked.person[q], asked.camera[q], hides, Row(value, person, match))
+        seen, matches = _see(found, asked.person[q], asked.camera[q], question.hides, room)
         if matches == 0:
             continue
+        value, match, rank = room.value[:seen], room.match[:matches], room.rank[:matches]
         if matches <= FEW:
-            _count(value[:seen], match[:matches], rank)
+            _count(value, match, rank, room.zero)
         else:
-            _search(value[:seen], match[:matches], rank)
+            _search(value, match, rank)
         precision = 0.0
         for k in range(matches):
             precision += (k + 1) / rank[k]
         outcome.ap[q] = precision / matches
         outcome.inp[q] = matches / rank[matches - 1]
         outcome.first[q] = rank[0]
-        if by_person:
-            best = _best(value, match[:matches])
-            shown = person if seen < size else found.person
-            outcome.first[q] = _persons_until(value[:seen], shown, best, before, met, q)
+        if question.by_person:
+            person = room.person if seen < size else found.person
+            outcome.first[q] = _persons_until(value, person, _best(value, match), room.before, room.met, q)
 
 
 @compiled()
@@ -136,8 +165,8 @@ def _gather(row: Any, column: Int64Array, value: Any) -> bool:
 
 
 @compiled()
-def _see(found: Found, own: int, camera: int, hides: int, row: Row) -> tuple[int, int]:
-    """Move what a query sees to the front of the row, and note its matches.
+def _see(found: Found, own: int, camera: int, hides: int, room: Room) -> tuple[int, int]:
+    """Move what a query sees to the front of the room, and note its matches.
 
     Where nothing is hidden, the persons are left alone: they would be the gallery's.
 
@@ -145,34 +174,34 @@ def _see(found: Found, own: int, camera: int, hides: int, row: Row) -> tuple[int
         How many images it sees, and how many of them match.
     """
     begin, end = found.start[own], found.start[own + 1]
-    hidden = hides == ROOM and camera == 3
-    if hides == OWN:
+    hidden = hides == SAME_ROOM and camera == 3
+    if hides == ITSELF:
         for m in range(begin, end):
             hidden |= found.camera[found.member[m]] == camera
     if not hidden:
         for m in range(begin, end):
-            row.match[m - begin] = found.member[m]
+            room.match[m - begin] = found.member[m]
         return len(found.person), end - begin
     seen = matches = 0
     for j in range(len(found.person)):
         p, c = found.person[j], found.camera[j]
-        if (hides == ROOM and c == 2) or (hides == OWN and p == own and c == camera):
+        if (hides == SAME_ROOM and c == 2) or (hides == ITSELF and p == own and c == camera):
             continue
-        row.value[seen], row.person[seen] = row.value[j], p
+        room.value[seen], room.person[seen] = room.value[j], p
         if p == own:
-            row.match[matches] = seen
+            room.match[matches] = seen
             matches += 1
         seen += 1
     return seen, matches
 
 
 @compiled()
-def _count(value: Any, match: Int64Array, rank: Int64Array) -> None:
+def _count(value: Any, match: Int64Array, rank: Int64Array, zero: Any) -> None:
     """Give the ranks of few matches, in ascending order."""
     for k in range(len(match)):
         place = match[k]
         s = value[place]
-        found = 1 + _at_least(value[:place], s) + _above(value[place + 1 :], s)
+        found = 1 + _at_least(value[:place], s, zero) + _above(value[place + 1 :], s, zero)
         at = k
         while at > 0 and rank[at - 1] > found:
             rank[at] = rank[at - 1]
@@ -181,18 +210,18 @@ def _count(value: Any, match: Int64Array, rank: Int64Array) -> None:
 
 
 @compiled()
-def _at_least(value: Any, limit: Any) -> int:
-    n = 0
+def _at_least(value: Any, limit: Any, zero: Any) -> Any:
+    number, n = type(zero), zero
     for j in range(value.size):
-        n += int(value[j] >= limit)
+        n = number(n + number(value[j] >= limit))
     return n
 
 
 @compiled()
-def _above(value: Any, limit: Any) -> int:
-    n = 0
+def _above(value: Any, limit: Any, zero: Any) -> Any:
+    number, n = type(zero), zero
     for j in range(value.size):
-        n += int(value[j] > limit)
+        n = number(n + number(value[j] > limit))
     return n
 
 
@@ -203,8 +232,7 @@ def _search(value: Any, match: Int64Array, rank: Int64Array) -> None:
     order = np.argsort(-value[match], kind="mergesort")  # stable
     place = match[order]
     limit = value[place]
-    for k in range(n):
-        rank[k] = 0
+    rank[:] = 0
     for j in range(len(value)):
         low, high = 0, n  # images before match ``low`` stand before this one
         while low < high:
