@@ -13,13 +13,13 @@ from clients import benchmark, folder
 from clients.base import DEFAULT_TIMEOUT_S, Client
 from clients.benchmark import Asked, Load
 from clients.connect import connect
-from clients.folder import Entry
 from clients.grpc_client import DEFAULT_ADDRESS
 from clients.options import key_of
 from clients.retry import NEVER
 from clients.upload import UploadReport, upload
 from vireid import progress
 from vireid.errors import GalleryExists
+from vireid.image_folder import Entry
 
 SYNTHETIC_MARKER = "synthetic.json"
 

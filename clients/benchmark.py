@@ -14,9 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from clients.base import Client
-from clients.folder import Entry
 from clients.replies import SearchReply
 from vireid.errors import EvaluationError, VireidError
+from vireid.image_folder import Entry
 
 MOST_HITS = 1000
 RANKS = (1, 5, 10)

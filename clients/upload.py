@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 from clients.base import AsyncClient, Client
 from clients.call import image_bytes
-from clients.folder import Entry
 from clients.replies import ItemFailure
 from vireid.errors import BodyTooLarge, ImageError, InvalidRequest
+from vireid.image_folder import Entry
 from vireid.types import Item
 
 PAGE = 1000

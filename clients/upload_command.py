@@ -5,13 +5,12 @@ from typing import Annotated
 
 import typer
 
-from clients import folder as folders
 from clients import upload as uploads
 from clients.base import DEFAULT_TIMEOUT_S
 from clients.http_client import DEFAULT_SERVER, HttpClient
 from clients.options import key_of
 from clients.replies import ItemFailure, Job
-from vireid import progress
+from vireid import image_folder, progress
 from vireid.errors import GalleryExists, GalleryNotFound
 
 SHOWN_FAILURES = 20
@@ -46,7 +45,7 @@ def upload(
             typer.echo(f"{source.name}: {job.state}, {counts or 'nothing stored'}, {job.failed} refused")
             show_failures((*job.errors, *((job.error,) if job.error else ())), job.failed)
             raise typer.Exit(0 if job.state == "succeeded" else 1)
-        entries = folders.read(source, manifest)
+        entries = image_folder.read(source, manifest)
         make_gallery(client, gallery)
         with progress.bar("uploading", total=len(entries)) as advance:
             report = uploads.upload(client, gallery, entries, side_by_side=parallel, advance=advance)

@@ -12,10 +12,10 @@ import numpy as np
 
 from index.gallery import Gallery
 from index.rows import Enrolment
-from index.sources import Source
 from vireid.arrays import Float32Array, UInt8Array
 from vireid.engines import Engine
 from vireid.errors import DatasetError, VireidError
+from vireid.image_folder import Entry
 from vireid.images import decode as decoding
 from vireid.images.modality import detect
 from vireid.images.preprocess import Preprocess
@@ -55,7 +55,7 @@ class Picture:
         thumbnail: a small JPEG.
     """
 
-    source: Source
+    source: Entry
     data: bytes
     sha256: str
     modality: Modality
@@ -74,7 +74,7 @@ class Embedder:
     def __init__(self, engine: Engine, preprocess: Preprocess) -> None:
         self._engine, self._preprocess = engine, preprocess
 
-    def picture(self, source: Source, data: bytes) -> Picture:
+    def picture(self, source: Entry, data: bytes) -> Picture:
         """Prepare an image.
 
         Raises:
@@ -96,7 +96,7 @@ class Embedder:
 
 
 def build(
-    gallery: Gallery, sources: Sequence[Source], embedder: Embedder, advance: Callable[[int], None]
+    gallery: Gallery, sources: Sequence[Entry], embedder: Embedder, advance: Callable[[int], None]
 ) -> Report:
     """Enrol images; durable batch by batch.
 
@@ -131,7 +131,7 @@ def build(
     return report
 
 
-def read_file(source: Source) -> bytes:
+def read_file(source: Entry) -> bytes:
     """Read an image file, no more of it than one that would be refused as too large.
 
     Raises:
@@ -146,7 +146,7 @@ def read_file(source: Source) -> bytes:
 
 def _batches(
     gallery: Gallery,
-    sources: Sequence[Source],
+    sources: Sequence[Entry],
     embedder: Embedder,
     report: Report,
     advance: Callable[[int], None],

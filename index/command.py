@@ -10,13 +10,14 @@ import typer
 from index import sources
 from index.answers import Found
 from index.build import Embedder, build, read_file
-from index.sources import Source
 from index.store import GalleryStore, survey
 from vireid import bundle as bundles
 from vireid import progress
+from vireid.described import SPLITS
 from vireid.engines import Engine, open_engine
 from vireid.engines.fake import FakeEngine
 from vireid.errors import GalleryNotFound
+from vireid.image_folder import Entry
 from vireid.images.preprocess import Preprocess
 from vireid.types import Filter, ItemMeta, Modality
 
@@ -64,7 +65,7 @@ def build_command(
     ],
     bundle: BundleName = DEFAULT,
     split: Annotated[
-        str | None, typer.Option(help=f"Only one of {', '.join(sources.SPLITS)}; all but train if left out.")
+        str | None, typer.Option(help=f"Only one of {', '.join(SPLITS)}; all but train if left out.")
     ] = None,
     store_images: Annotated[
         bool,
@@ -121,7 +122,7 @@ def search(
     where = Filter(cameras=tuple(camera or ()), modalities=(_modality(found_in),) if found_in else ())
     engine, preprocess = _open(bundle, device, threads=1)
     embedder = Embedder(engine, preprocess)
-    source = Source(image, "query", told, ItemMeta())
+    source = Entry(image, "query", told, ItemMeta())
     query = embedder.picture(source, read_file(source))
     with _galleries(root, engine) as store:
         found = store.get(name).search(embedder.embed([query]), top_k, where, min_score)[0]

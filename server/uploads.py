@@ -17,8 +17,8 @@ from server.admission import Lane
 from server.answers import ImageQuery
 from server.archive import Archive, Entry
 from server.jobs import Job
-from server.manifest import Described
 from server.service import RetrievalService
+from vireid.described import Described, from_place
 from vireid.errors import ArchiveError, Overloaded, VireidError
 from vireid.images.decode import Limits
 
@@ -57,7 +57,7 @@ async def run_files(
     service: RetrievalService, gallery: Gallery, files: Sequence[tuple[str, IO[bytes]]], job: Job
 ) -> Mapping[str, Any]:
     """Enrol loose files under their names."""
-    described = [(name, manifest.from_place(name)) for name, _ in files]
+    described = [(name, from_place(name)) for name, _ in files]
     _check_ids(described)
     sources = [
         (name, _file_reader(one, file)) for (name, one), (_, file) in zip(described, files, strict=True)
@@ -122,7 +122,7 @@ def _of_archive(archive: Archive) -> list[Source]:
             reason="MANIFEST_INVALID",
         )
     described = [
-        (place, listed.get(place) or manifest.from_place(place))
+        (place, listed.get(place) or from_place(place))
         for place in places
         if place in listed or PurePosixPath(place).suffix.lower() in IMAGES
     ]

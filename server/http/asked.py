@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from server import answers
 from server.http import bodies
-from server.manifest import modality_of, moment_of
+from vireid.described import modality_of, moment_of
 from vireid.errors import InvalidRequest
 from vireid.types import Filter, Modality
 

@@ -7,10 +7,10 @@ from typing import Annotated
 import orjson
 from fastapi import APIRouter, Depends, Header, Request, Response
 
-from server import manifest
 from server.http import asked, bodies, documented, schemas, words
 from server.http.asked import DeleteBody, filter_parameters
 from server.service import RetrievalService
+from vireid.described import from_fields
 from vireid.errors import InvalidRequest, ItemNotFound
 from vireid.types import Filter, ItemMeta
 
@@ -86,7 +86,7 @@ def router(service: RetrievalService) -> APIRouter:
         ] = "",
     ) -> Response:
         fields = {"person": person, "camera": camera, "captured_at": captured_at, **_meta(x_meta)}
-        described = manifest.from_fields(fields, item_id)
+        described = from_fields(fields, item_id)
         query = await asked.image_body(request, str(fields.get("modality") or modality))
         meta = ItemMeta(
             described.meta.person,

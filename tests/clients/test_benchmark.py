@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from clients import benchmark
 from clients.benchmark import Asked
-from clients.folder import Entry
 from clients.replies import SearchReply, Timing
 from vireid.errors import EvaluationError
 from vireid.evaluation import metrics
+from vireid.image_folder import Entry
 from vireid.types import Hit, Item, ItemMeta, Modality
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

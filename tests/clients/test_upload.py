@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from clients import folder
 from clients.base import AsyncClient, Client
 from clients.call import Call
-from clients.folder import Entry
 from clients.replies import Page, PutReply, Timing
 from clients.retry import NEVER
 from clients.upload import UploadReport, upload, upload_async
+from vireid import image_folder
 from vireid.errors import NotAnImage, ServerUnreachable, StorageError
+from vireid.image_folder import Entry
 from vireid.types import Item, ItemMeta, Modality
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -99,7 +99,7 @@ def entries(tmp_path: Path) -> tuple[Entry, ...]:
         place = tmp_path / "visible" / f"p{number % 3}" / f"c1_{number}.jpg"
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(f"picture {number}".encode())
-    return folder.read(tmp_path)
+    return image_folder.read(tmp_path)
 
 
 def test_everything_is_put_once(put_all: Any, wire: Any, entries: Any) -> None:

@@ -10,10 +10,10 @@ from PIL import Image
 from index import sources
 from index.build import AT_ONCE, Embedder, build
 from index.gallery import Gallery
-from index.sources import Source
 from index.store import GalleryStore
 from vireid.engines.fake import FakeEngine
 from vireid.errors import EngineError
+from vireid.image_folder import Entry
 from vireid.images.preprocess import Preprocess
 from vireid.types import ItemMeta, Modality
 
@@ -63,7 +63,7 @@ def test_every_image_is_enrolled_as_it_is(gallery: Gallery, embedder: Embedder, 
     with Image.open(io.BytesIO(gallery.thumbnail(item.item_id))) as small:
         assert small.size == (60, 130)
     alone = embedder.embed(
-        [embedder.picture(Source(place, "q", Modality.INFRARED, ItemMeta()), place.read_bytes())]
+        [embedder.picture(Entry(place, "q", Modality.INFRARED, ItemMeta()), place.read_bytes())]
     )
     np.testing.assert_array_equal(gallery.vector(item.item_id), alone[0])
     hits = gallery.search(alone, 18)[0].hits

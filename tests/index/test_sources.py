@@ -6,7 +6,9 @@ import pytest
 from PIL import Image
 
 from index import sources
+from vireid import image_folder
 from vireid.errors import DatasetError
+from vireid.image_folder import Entry
 from vireid.types import ItemMeta, Modality
 
 Put = Callable[..., Path]
@@ -47,14 +49,14 @@ def test_a_manifest(put: Put) -> None:
         "c.jpg,,,,,,train,no\n"
     )
     first, second = sources.read(root)
-    assert first == sources.Source(
+    assert first == Entry(
         root / "a.jpg",
         "first",
         Modality.INFRARED,
         ItemMeta("ann", "3", datetime(2026, 3, 1, 22, 30, tzinfo=UTC), {"hat": "yes"}),
         "query",
     )
-    assert second == sources.Source(root / "deep/b.jpg", "deep/b.jpg", None, ItemMeta(attributes={}), "test")
+    assert second == Entry(root / "deep/b.jpg", "deep/b.jpg", None, ItemMeta(attributes={}), "test")
     assert [one.path.name for one in sources.read(root, "train")] == ["c.jpg"]
     with pytest.raises(DatasetError, match="3 in other splits"):
         sources.read(root, "gallery")
@@ -63,12 +65,12 @@ def test_a_manifest(put: Put) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("person\nann\n", "expected path"),
+        ("person\nann\n", "must name path"),
         ("path\nnone.jpg\n", "line 2: there is no file 'none.jpg'"),
         ("path\n\n,\n", "there is no file ''"),
-        ("path,modality\na.jpg,red\n", "line 2: modality is"),
+        ("path,modality\na.jpg,red\n", "line 2: found modality 'red'"),
         ("path,split\na.jpg,some\n", "line 2: split is one of"),
-        ("path,captured_at\na.jpg,yesterday\n", "line 2: captured_at is 'yesterday'"),
+        ("path,captured_at\na.jpg,yesterday\n", "line 2: found time 'yesterday'"),
         ("path,captured_at\na.jpg,2026-01-01T00:00:00\n", "with a zone"),
         ("path,captured_at\na.jpg,0001-01-01T00:00:00+14:00\n", "with a zone"),
         ("path,item_id\na.jpg,x\nb.jpg,x\n", "same item id 'x'"),
@@ -120,19 +122,9 @@ def test_nothing_there(tmp_path: Path) -> None:
         sources.read(tmp_path)
 
 
-def test_ids_of_places_are_legal_and_distinct() -> None:
-    places = ["a b.jpg", "a_b.jpg", "a\tb.jpg", "ä.jpg", "x" * 300, "x" * 299 + "y", "\udcff.jpg"]
-    ids = [sources.item_id_of(place) for place in places]
-    assert len(set(ids)) == len(places)
-    assert all(sources.ITEM_ID.fullmatch(one) for one in ids)
-    assert ids[1] == "a_b.jpg"
-
-
 def test_ids_are_those_of_an_upload(put: Put) -> None:
     """A folder that was uploaded can be built upon, and the reverse."""
-    from clients import folder
-
     root = put("visible/ann/3_1.jpg", "infrared/bob b/1_ä.jpg")
     ours = {one.path: (one.item_id, one.modality, one.meta) for one in sources.read(root)}
-    theirs = {one.path: (one.item_id, one.modality, one.meta) for one in folder.read(root)}
+    theirs = {one.path: (one.item_id, one.modality, one.meta) for one in image_folder.read(root)}
     assert ours == theirs

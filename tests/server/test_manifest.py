@@ -5,11 +5,9 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from index.limits import ITEM_ID
 from server import manifest
+from vireid.described import Described
 from vireid.errors import ArchiveError, InvalidRequest
 from vireid.types import ItemMeta, Modality
 
@@ -21,12 +19,12 @@ a.jpg,one,p1,c1,visible,2026-03-01T23:30:00+01:00,red
 
 def test_a_csv() -> None:
     found = manifest.from_manifest("manifest.csv", CSV)
-    assert found["a.jpg"] == manifest.Described(
+    assert found["a.jpg"] == Described(
         "one",
         Modality.VISIBLE,
         ItemMeta("p1", "c1", datetime(2026, 3, 1, 22, 30, tzinfo=UTC), {"coat": "red"}),
     )
-    assert found["b/c.jpg"] == manifest.Described("b/c.jpg", Modality.INFRARED, ItemMeta("p2"))
+    assert found["b/c.jpg"] == Described("b/c.jpg", Modality.INFRARED, ItemMeta("p2"))
 
 
 def test_the_same_as_json() -> None:
@@ -50,13 +48,13 @@ def test_the_same_as_json() -> None:
     ("name", "data", "words"),
     [
         ("manifest.csv", b"\xff\xfe", "no CSV text"),
-        ("manifest.csv", b"person,camera\np,c\n", "expected path"),
+        ("manifest.csv", b"person,camera\np,c\n", "must name path"),
         ("manifest.csv", b"path,modality\na.jpg,thermal\n", "line 2.*thermal"),
         ("manifest.csv", b"path,captured_at\na.jpg,\nb.jpg,yesterday\n", "line 3.*yesterday"),
         ("manifest.csv", b"path,captured_at\na.jpg,2026-03-01T10:00:00\n", "zone"),
         ("manifest.csv", b"path,captured_at\na.jpg,0001-01-01T00:00:00+14:00\n", "0001"),
         ("manifest.csv", b"path,person\n,p\n", "line 2.*no path"),
-        ("manifest.csv", b"", "expected path"),
+        ("manifest.csv", b"", "must name path"),
         ("manifest.json", b"{", "no JSON"),
         ("manifest.json", b"{}", "no list"),
         ("manifest.json", b"[1]", "entry 1"),
@@ -79,23 +77,6 @@ def test_a_path_or_id_twice(data: bytes) -> None:
     assert caught.value.stable_reason == "ARCHIVE_NAME_TWICE"
 
 
-def test_what_a_path_says() -> None:
-    told = manifest.from_place("yard/infrared/0042/cam3_17.jpg")
-    assert told == manifest.Described(
-        "yard/infrared/0042/cam3_17.jpg", Modality.INFRARED, ItemMeta("0042", "cam3")
-    )
-    assert manifest.from_place("visible/7/a.jpg").meta == ItemMeta("7", "")
-    for plain in ("a.jpg", "x/y/z.jpg", "infrared/a_1.jpg"):
-        assert manifest.from_place(plain) == manifest.Described(plain, None, ItemMeta())
-
-
-@given(st.lists(st.text(max_size=300), max_size=8, unique=True))
-def test_ids_made_of_paths_are_ids_and_never_fall_together(places: list[str]) -> None:
-    made = [manifest.item_id_of(place) for place in places if place]
-    assert all(ITEM_ID.fullmatch(one) for one in made)
-    assert len(set(made)) == len(made)
-
-
 def line(**fields: object) -> bytes:
     return json.dumps({"item_id": "a", "image": base64.b64encode(b"data").decode(), **fields}).encode()
 
@@ -103,7 +84,7 @@ def line(**fields: object) -> bytes:
 def test_a_line() -> None:
     described, data = manifest.from_ndjson(line(person="p", modality="auto", attributes={"coat": "red"}))
     assert data == b"data"
-    assert described == manifest.Described("a", None, ItemMeta("p", attributes={"coat": "red"}))
+    assert described == Described("a", None, ItemMeta("p", attributes={"coat": "red"}))
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,6 @@ are found; where only one modality exists every image does both, and leaving out
 the measure. Knows no protocol.
 """
 
-import csv
-import io
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -19,13 +17,13 @@ from pathlib import Path
 
 from vireid.datasets import files
 from vireid.datasets.split import Dataset, Split, is_synthetic
-from vireid.errors import DatasetError
+from vireid.described import MANIFEST, from_fields
+from vireid.errors import DatasetError, InvalidRequest
+from vireid.image_folder import manifest_lines
 from vireid.types import Modality, Sample
 
 NAME = "folder"
-MANIFEST = "manifest.csv"
 COLUMNS = ("path", "person", "camera", "modality")
-SPLITS = ("train", "query", "gallery", "test")
 _NUMBERED = re.compile(r"(?:cam(?:era)?|c)?[-_ ]?(\d{1,9})", re.IGNORECASE)
 
 
@@ -86,41 +84,34 @@ def numbers(names: Iterable[str]) -> Mapping[str, int]:
 
 def _manifest(root: Path) -> list[_Row]:
     path = root / MANIFEST
-    reader = csv.DictReader(io.StringIO(files.text(path), newline=""), restkey="", restval="")
-    columns = tuple(reader.fieldnames or ())
-    absent = [c for c in COLUMNS if c not in columns]
+    lines = list(manifest_lines(path))
+    if not lines:
+        raise DatasetError(f"{path} holds no row; expected one line per image")
+    absent = [column for column in COLUMNS if column not in lines[0][1]]
     if absent:
         raise DatasetError(
-            f"{path} has the columns {', '.join(columns) or '(none)'}; missing {', '.join(absent)}: "
+            f"{path} has the columns {', '.join(lines[0][1])}; missing {', '.join(absent)}: "
             f"the first line must read path,person,camera,modality or path,person,camera,modality,split"
         )
-    try:
-        rows = [_row(root, line, f"{path}, line {reader.line_num}") for line in reader]
-    except csv.Error as error:
-        raise DatasetError(
-            f"{path}, line {reader.line_num}: {error}; expected comma-separated values"
-        ) from error
-    if not rows:
-        raise DatasetError(f"{path} holds no row; expected one line per image")
+    rows = [_row(root, line, where) for where, line in lines]
     files.require_files((row.path for row in rows), str(path))
     return rows
 
 
 def _row(root: Path, line: Mapping[str, str], where: str) -> _Row:
-    words = {c: (line[c] or "").strip() for c in COLUMNS}
+    words = {column: line[column] for column in COLUMNS}
     empty = [c for c, word in words.items() if not word]
     if empty:
         raise DatasetError(
             f"{where}: {', '.join(empty)} is empty; every image needs all of {', '.join(COLUMNS)}"
         )
     try:
-        modality = Modality.of(words["modality"])
-    except ValueError as error:
-        raise DatasetError(f"{where}: {error}") from None
-    split = (line.get("split") or "").strip().lower() or "test"
-    if split not in SPLITS:
-        raise DatasetError(f"{where}: split is one of {', '.join(SPLITS)}, not {split!r}")
-    return _Row(root / words["path"], words["person"], words["camera"], modality, split)
+        said = from_fields(line)
+    except InvalidRequest as error:
+        raise DatasetError(f"{where}: {error.message}") from None
+    if said.modality is None:
+        raise DatasetError(f"{where}: modality is {words['modality']!r}; expected visible or infrared")
+    return _Row(root / words["path"], words["person"], words["camera"], said.modality, said.split)
 
 
 def _walk(root: Path) -> list[_Row]:

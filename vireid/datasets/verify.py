@@ -10,6 +10,7 @@ from pathlib import Path
 
 from vireid.datasets import files, folder, llcm, open_dataset, published, regdb, sysu
 from vireid.datasets.split import Dataset, is_synthetic
+from vireid.described import MANIFEST
 from vireid.errors import DatasetError
 from vireid.types import Modality
 
@@ -18,7 +19,7 @@ _LAYOUTS: Mapping[str, tuple[frozenset[str], ...]] = {
     sysu.NAME: (frozenset({"exp", *(f"cam{c}" for c in sysu.CAMERAS)}),),
     regdb.NAME: (frozenset({"idx", "Visible", "Thermal"}),),
     llcm.NAME: (frozenset({"idx", "vis", "nir", "test_vis", "test_nir"}),),
-    folder.NAME: (frozenset({folder.MANIFEST}), frozenset({"visible", "infrared"})),
+    folder.NAME: (frozenset({MANIFEST}), frozenset({"visible", "infrared"})),
 }
 
 

@@ -314,14 +314,14 @@ class TestFolder:
     @pytest.mark.parametrize(
         ("content", "message"),
         [
-            ("path,person,camera\n", r"has the columns path, person, camera; missing modality"),
-            ("", r"has the columns \(none\); missing path, person, camera, modality"),
+            ("path,person,camera\nx,1,2\n", r"has the columns path, person, camera; missing modality"),
+            ("", r"found the columns \(none\); the first line must name path"),
             ("path,person,camera,modality\n", "holds no row"),
             ("path,person,camera,modality\nvisible/ada/gate_0.png,,1,visible\n", "line 2: person is empty"),
             ("path,person,camera,modality\nvisible/ada/gate_0.png,1\n", "line 2: camera, modality is empty"),
             (
                 "path,person,camera,modality\nvisible/ada/gate_0.png,1,1,red\n",
-                "line 2: modality is 'visible' or",
+                "line 2: found modality 'red'",
             ),
             (
                 "path,person,camera,modality\nvisible/x.png,1,1,visible\n",
