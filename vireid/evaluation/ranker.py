@@ -18,7 +18,7 @@ NOTHING, SAME_ROOM, ITSELF = (
     1,
     2,
 )  # what a query does not see: nothing, camera 2 from camera 3, its own person in its own camera
-FEW = 48  # matches; above it searching is faster than counting
+FEW = 256  # matches; above it searching is faster than counting
 
 
 class Found(NamedTuple):

@@ -230,7 +230,7 @@ def check(reference: ModuleType, found: QueryScores, *problem: object) -> None:
 
 
 @given(
-    st.integers(0, 2**32), st.integers(1, 400), st.integers(1, 9), st.sampled_from([0, 1, 3, 10**6]),
+    st.integers(0, 2**32), st.integers(1, 900), st.integers(1, 9), st.sampled_from([0, 1, 3, 10**6]),
     st.sampled_from(RULES), st.sampled_from(LEVELS), st.sampled_from([np.float32, np.float64]),
 )  # fmt: skip
 @settings(max_examples=300, deadline=None)
