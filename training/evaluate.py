@@ -4,10 +4,10 @@ from training import features
 from training.data.images import Images
 from training.models.two_stream import TwoStream
 from vireid.datasets.split import Dataset
-from vireid.evaluation.evaluate import Result
 from vireid.evaluation.evaluate import evaluate as score
 from vireid.evaluation.features import Features
 from vireid.evaluation.protocols import choose
+from vireid.evaluation.result import Result
 
 
 def evaluate(network: TwoStream, query: Images, gallery: Images, dataset: Dataset) -> Result:

@@ -73,13 +73,17 @@ def read(root: Path) -> Dataset:
 
 
 def permutations(root: Path) -> Permutations:
+    """Read the official orders of images from a dataset's folder; see ``orders``."""
+    return orders(root / PERMUTATIONS)
+
+
+def orders(path: Path) -> Permutations:
     """Read the official orders of images, ``rand_perm_cam.mat``.
 
     Raises:
         DatasetError: the file is missing or of another form.
         ModuleNotFoundError: SciPy is not installed.
     """
-    path = root / PERMUTATIONS
     if not path.is_file():
         raise DatasetError(
             f"{path} is missing; the official draw needs it and the dataset's archive does not hold it: "

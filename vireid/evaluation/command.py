@@ -1,29 +1,30 @@
-"""``vireid evaluate``: a bundle on a dataset, under a named protocol."""
+"""``vireid evaluate``: a bundle, or features made before, on a dataset under a named protocol; its subcommands."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from vireid import bundle as bundles
 from vireid.datasets import READERS, open_dataset
 from vireid.datasets.verify import detect
-from vireid.engines import Engine, open_engine
-from vireid.engines.fake import FakeEngine
-from vireid.evaluation.evaluate import REPORTED_RANKS, Average, Result, evaluate, plan
+from vireid.evaluation import extract_command, features_command, npz_case, options, report
+from vireid.evaluation.evaluate import plan
 from vireid.evaluation.extract import extract
-from vireid.evaluation.protocols import MODES, choose
-from vireid.images.preprocess import Preprocess
-
-DEFAULT, FAKE = "default", "fake"
+from vireid.evaluation.measure import Case, measure, splits
+from vireid.evaluation.model import open_model
+from vireid.evaluation.protocol import Protocol
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
+app.command("features")(features_command.run)
+app.command("extract")(extract_command.run)
 
 
-@app.command()
+@app.callback(invoke_without_command=True)
 def run(
-    data: Annotated[Path, typer.Option(metavar="DIR", help="The dataset's root folder.")],
+    context: typer.Context,
+    data: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The dataset's root folder.  [required]")
+    ] = None,
     name: Annotated[
         str | None, typer.Option(help=f"One of {', '.join(READERS)}; found by the layout if left out.")
     ] = None,
@@ -31,61 +32,80 @@ def run(
         str | None,
         typer.Option(metavar="PATH", help="A bundle; the packaged one if left out; 'fake' for a stand-in."),
     ] = None,
-    mode: Annotated[
-        str | None, typer.Option(help="; ".join(f"{d}: {', '.join(words)}" for d, words in MODES.items()))
+    features: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER", help="Features that 'vireid evaluate extract' wrote, in place of a bundle."
+        ),
     ] = None,
-    shots: Annotated[int | None, typer.Option(help="SYSU-MM01: drawn per person and camera; 1.")] = None,
-    draw: Annotated[str | None, typer.Option(help="SYSU-MM01: python or official; python.")] = None,
-    trials: Annotated[int | None, typer.Option(help="SYSU-MM01, LLCM: how many draws; 10.")] = None,
-    trial: Annotated[int | None, typer.Option(help="RegDB: the identity split, 1 to 10; 1.")] = None,
-    cmc: Annotated[str | None, typer.Option(help="RegDB: ranks count image or identity; image.")] = None,
+    protocol: options.PresetName = None,
+    mode: options.Mode = None,
+    shots: options.Shots = None,
+    draw: options.DrawName = None,
+    trials: options.Trials = None,
+    trial: options.TrialNumber = None,
+    rule: options.RuleName = None,
+    cmc: options.Cmc = None,
+    flip: Annotated[
+        bool, typer.Option("--flip", help="Average each feature with that of the mirrored image.")
+    ] = False,
+    rerank: options.RerankName = None,
+    k1: options.K1 = None,
+    k2: options.K2 = None,
+    weight: options.Weight = None,
+    candidates: options.Candidates = None,
+    ranks: options.Ranks = "1,5,10,20",
+    permutations: options.Permutations = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     batch: Annotated[int, typer.Option(min=1, help="Images embedded at once.")] = 32,
     threads: Annotated[int, typer.Option(min=1, help="Threads of one embedding call.")] = 1,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write every trial there.")
-    ] = None,
+    json_file: options.JsonFile = None,
+    csv_file: options.CsvFile = None,
 ) -> None:
     """Report CMC, mAP and mINP of a bundle on a dataset, by a protocol of the literature."""
+    if context.invoked_subcommand is not None:
+        if data is not None:
+            raise typer.BadParameter(f"options go after {context.invoked_subcommand}, not before it")
+        return
+    if data is None:
+        raise typer.BadParameter("Missing option '--data'.", ctx=context)
+    if bundle is not None and features is not None:
+        raise typer.BadParameter("give --bundle or --features, not both")
     name = name or detect(data)
-    protocol = choose(name, mode=mode, shots=shots, draw=draw, trials=trials, trial=trial, cmc=cmc)
-    dataset = open_dataset(name, data, trial or 1)
-    plan(dataset, protocol)  # what cannot be drawn is told before anything is embedded
-    engine, preprocess, source = _open(bundle, device, threads)
-    result = evaluate(extract(engine, preprocess, dataset, batch), dataset, protocol)
-    typer.echo(table(result))
-    if json_file is not None:
-        about = {"bundle": source, "space_id": engine.space_id, "data": str(data)}
-        json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_text(json.dumps({**about, **result.to_json()}, indent=2) + "\n")
+    chosen = options.protocol(
+        protocol,
+        name,
+        trial,
+        paths=(features or bundle or "",),
+        mode=mode,
+        shots=shots,
+        draw=draw,
+        trials=trials,
+        rule=rule,
+        cmc=cmc,
+        flip="average" if flip else None,
+        rerank=options.rerank(rerank, k1=k1, k2=k2, weight=weight, candidates=candidates),
+    )
+    datasets = {p: open_dataset(name, data, p.trials[0] if p.splits else 1) for p in splits(chosen)}
+    for part, dataset in datasets.items():
+        plan(dataset, part, permutations)  # what cannot be drawn is told before anything is embedded
 
+    def make(part: Protocol) -> Case:
+        place = None if (features or bundle) is None else str(features or bundle)
+        place = place and place.replace(options.SPLIT, str(part.trials[0]))
+        if features is not None:
+            return npz_case.of_dataset(Path(str(place)), datasets[part])
+        model = open_model(place, device, threads)
+        vectors = extract(model.engine, model.preprocess, datasets[part], batch, flip)
+        return Case(
+            datasets[part],
+            vectors,
+            "average" if flip else "none",
+            model.name,
+            model.sha256,
+            model.engine.space_id,
+        )
 
-def table(result: Result) -> str:
-    """Return a result as lines of percents."""
-    names = [*(f"R{r}" for r in REPORTED_RANKS), "mAP", "mINP"]
-    lines = [
-        ("SYNTHETIC IMAGES: " if result.synthetic else "") + str(result.protocol),
-        f"{'trial':>7} {'queries':>8} {'valid':>7} {'gallery':>8} " + " ".join(f"{n:>6}" for n in names),
-    ]
-    for t in result.trials:
-        s = t.scores
-        counts = f"{t.number:>7} {s.n_query:>8} {s.n_valid:>7} {t.n_gallery:>8} "
-        lines.append(counts + _percents(Average(s.cmc, s.mean_ap, s.mean_inp)))
-    if len(result.trials) > 1:
-        lines.append(f"{'mean':>7} {'':>8} {'':>7} {'':>8} " + _percents(result.mean))
-        lines.append(f"{'std':>7} {'':>8} {'':>7} {'':>8} " + _percents(result.std))
-    return "\n".join(lines)
-
-
-def _percents(average: Average) -> str:
-    values = [*(average.cmc[r - 1] for r in REPORTED_RANKS), average.mean_ap, average.mean_inp]
-    return " ".join(f"{100 * v:6.2f}" for v in values)
-
-
-def _open(bundle: str | None, device: str, threads: int) -> tuple[Engine, Preprocess, str]:
-    """Return the engine, what its images need, and the bundle's name."""
-    if bundle == FAKE:
-        engine = FakeEngine()
-        return engine, Preprocess(*engine.input_size), FAKE
-    opened = bundles.read(bundles.default_path() if bundle in (None, DEFAULT) else Path(str(bundle)))
-    return open_engine(opened, device, threads), opened.preprocess, opened.manifest.name
+    measured = measure(chosen, make, options.ranks(ranks), permutations)
+    typer.echo(report.table(measured.result))
+    report.save(measured, json_file, csv_file)

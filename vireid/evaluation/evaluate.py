@@ -1,118 +1,26 @@
 """Features of a dataset in, a protocol's scores out: one for each trial, their mean and spread.
 
-Knows no model and no image. Similarity is the inner product in float64: the cosine, for unit vectors.
+Knows no model and no image. Similarity is the inner product in float64: the cosine, for unit vectors. It is
+computed once and shared by trials and by protocols of one direction.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from vireid.arrays import Float64Array, Int64Array
 from vireid.datasets import sysu
-from vireid.datasets.split import Dataset
+from vireid.datasets.split import Dataset, Split
 from vireid.errors import EvaluationError
-from vireid.evaluation import draws
+from vireid.evaluation import draws, refusals, rerank
 from vireid.evaluation.features import Features
-from vireid.evaluation.metrics import Labels, QueryScores, Scores, score_queries, summarise
-from vireid.evaluation.protocols import Protocol
+from vireid.evaluation.metrics import Labels, QueryScores, score_queries, summarise
+from vireid.evaluation.protocol import Protocol
+from vireid.evaluation.result import CURVE, REPORTED_RANKS, Result, Trial
 
-REPORTED_RANKS = (1, 5, 10, 20)
 _BLOCK = 4_000_000  # similarities held at once, 32 MB
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Trial:
-    """One trial.
-
-    Attributes:
-        number: its number in the protocol.
-        n_gallery: images in its gallery.
-        scores: what it scored.
-    """
-
-    number: int
-    n_gallery: int
-    scores: Scores
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Average:
-    """A statistic over the trials, as fractions.
-
-    Attributes:
-        cmc: at ranks 1..R, (R,).
-        mean_ap: of the mean average precision.
-        mean_inp: of the mean inverse negative penalty.
-    """
-
-    cmc: Float64Array
-    mean_ap: float
-    mean_inp: float
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Result:
-    """What a protocol measured.
-
-    Attributes:
-        protocol: how it was measured.
-        synthetic: whether the images were drawn by the generator.
-        trials: one by one.
-    """
-
-    protocol: Protocol
-    synthetic: bool
-    trials: tuple[Trial, ...]
-
-    @property
-    def mean(self) -> Average:
-        """Plain mean of the trials."""
-        return Average(*(values.mean(axis=0) for values in self._values()))
-
-    @property
-    def std(self) -> Average:
-        """Standard deviation of a single trial (n - 1), 0 where there is one trial."""
-        ddof = min(1, len(self.trials) - 1)
-        return Average(*(values.std(axis=0, ddof=ddof) for values in self._values()))
-
-    def to_json(self) -> dict[str, object]:
-        """Return the result as JSON values; scores are fractions."""
-        p = self.protocol
-        return {
-            "protocol": {
-                "name": p.name,
-                "words": str(p),
-                "dataset": p.dataset,
-                "draw": p.draw,
-                "drawn": p.drawn if p.draw != "none" else "",
-                "shots": p.shots if p.draw != "none" else 0,
-                "cameras": list(p.cameras),
-                "rule": p.rule,
-                "cmc": p.cmc,
-            },
-            "synthetic": self.synthetic,
-            "mean": _named(self.mean),
-            "std": _named(self.std),
-            "trials": [
-                {
-                    "trial": t.number,
-                    "n_query": t.scores.n_query,
-                    "n_gallery": t.n_gallery,
-                    "n_valid": t.scores.n_valid,
-                    **_named(Average(t.scores.cmc, t.scores.mean_ap, t.scores.mean_inp)),
-                }
-                for t in self.trials
-            ],
-        }
-
-    def _values(self) -> tuple[Float64Array, Float64Array, Float64Array]:
-        scores = [t.scores for t in self.trials]
-        return (
-            np.array([s.cmc for s in scores]),
-            np.array([s.mean_ap for s in scores]),
-            np.array([s.mean_inp for s in scores]),
-        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,68 +38,87 @@ class Plan:
     gallery: Int64Array
 
 
-def evaluate(features: Features, dataset: Dataset, protocol: Protocol) -> Result:
+def evaluate(
+    features: Features,
+    dataset: Dataset,
+    protocol: Protocol,
+    ranks: Sequence[int] = REPORTED_RANKS,
+    permutations: Path | None = None,
+) -> Result:
     """Measure features under a protocol.
 
     Args:
         features: vectors of the dataset's query and gallery splits.
         dataset: where they come from.
         protocol: how they are asked and counted.
+        ranks: of the CMC, reported by name.
+        permutations: ``rand_perm_cam.mat`` for the official draw; None takes the one in the dataset's folder.
 
     Raises:
         EvaluationError: the protocol belongs to another dataset or split, features do not fit or are not
             finite, or no query has a match.
         DatasetError: the official draw's file is missing or does not fit.
     """
-    plans = plan(dataset, protocol)
-    _check(features, dataset)
-    query, gallery = _sides(dataset, protocol)
-    q, g = features.query.astype(np.float64), features.gallery.astype(np.float64)
-    if protocol.turned:
-        q, g = g, q
-    asked = np.unique(np.concatenate([p.query for p in plans]))
-    outcome = [QueryScores.empty(len(query)) for _ in plans]
-    step = max(1, _BLOCK // max(1, len(gallery)))
-    for begin in range(0, len(asked), step):
-        rows = asked[begin : begin + step]
-        similarity = q[rows] @ g.T
-        for p, scored in zip(plans, outcome, strict=True):
-            mine = np.isin(rows, p.query)
-            scored.put(
-                rows[mine],
-                score_queries(
-                    similarity[mine][:, p.gallery],
-                    query.take(rows[mine]),
-                    gallery.take(p.gallery),
-                    protocol.rule,
-                    protocol.cmc,
-                ),
-            )
-    trials = tuple(
-        Trial(p.number, len(p.gallery), summarise(scored.take(p.query)))
-        for p, scored in zip(plans, outcome, strict=True)
-    )
-    return Result(protocol, dataset.synthetic, trials)
+    return evaluate_all(features, dataset, [protocol], ranks, permutations)[0]
 
 
-def plan(dataset: Dataset, protocol: Protocol) -> Sequence[Plan]:
+def evaluate_all(
+    features: Features,
+    dataset: Dataset,
+    protocols: Sequence[Protocol],
+    ranks: Sequence[int] = REPORTED_RANKS,
+    permutations: Path | None = None,
+) -> tuple[Result, ...]:
+    """Measure features under several protocols that share their similarities, such as modes and shots.
+
+    Args:
+        features: vectors of the dataset's query and gallery splits.
+        dataset: where they come from.
+        protocols: how they are asked and counted.
+        ranks: of the CMC, reported by name.
+        permutations: see ``evaluate``.
+
+    Returns:
+        One result for each protocol, in their order.
+
+    Raises:
+        EvaluationError: see ``evaluate``; also ranks below 1.
+        DatasetError: see ``evaluate``.
+    """
+    if not ranks or min(ranks) < 1:
+        raise EvaluationError(f"CMC ranks start from 1, not {', '.join(map(str, ranks)) or 'none'}")
+    length = max(CURVE, *ranks)
+    planned = [plan(dataset, protocol, permutations) for protocol in protocols]
+    refusals.check_features(features, dataset)
+    results = []
+    for protocol, plans in zip(protocols, _scored(features, dataset, protocols, planned), strict=True):
+        trials = tuple(
+            Trial(p.number, len(p.gallery), summarise(scored.take(p.query), length)) for p, scored in plans
+        )
+        results.append(Result(protocol, dataset.synthetic, trials, tuple(ranks)))
+    return tuple(results)
+
+
+def plan(dataset: Dataset, protocol: Protocol, permutations: Path | None = None) -> Sequence[Plan]:
     """Choose who asks and who is found in each trial; needs no features, so what cannot be drawn is told early.
 
     Raises:
-        EvaluationError: the protocol belongs to another dataset or split, or asks for more shots than there are.
+        EvaluationError: the protocol belongs to another dataset or split, a side is empty or of another
+            modality, or more shots are asked for than there are.
         DatasetError: the official draw's file is missing or does not fit.
     """
-    _check_protocol(dataset, protocol)
-    query, gallery = _sides(dataset, protocol)
+    refusals.check_protocol(dataset, protocol)
+    query, gallery = sides(dataset, protocol)
+    refusals.check_sides(query, gallery, protocol)
     every_query, every_gallery = np.arange(len(query)), np.arange(len(gallery))
     if protocol.cameras:
-        every_gallery = np.flatnonzero(np.isin(gallery.camera, np.array(protocol.cameras)))
+        every_gallery = np.flatnonzero(np.isin(gallery.cameras, np.array(protocol.cameras)))
     if protocol.draw == "none":
         return [Plan(number, every_query, every_gallery) for number in protocol.trials]
     pool = query if protocol.drawn == "query" else gallery
-    grouped = draws.groups(pool, protocol.cameras if protocol.drawn == "gallery" else ())
+    grouped = draws.groups(labels(pool), protocol.cameras if protocol.drawn == "gallery" else ())
     if protocol.draw == "official":
-        orders = sysu.permutations(dataset.root)
+        orders = sysu.orders(permutations) if permutations else sysu.permutations(dataset.root)
         drawn = [draws.official_draw(grouped, orders, t, protocol.shots) for t in protocol.trials]
     else:
         drawn = [draws.python_draw(grouped, t, protocol.shots) for t in protocol.trials]
@@ -201,42 +128,83 @@ def plan(dataset: Dataset, protocol: Protocol) -> Sequence[Plan]:
     ]
 
 
-def _sides(dataset: Dataset, protocol: Protocol) -> tuple[Labels, Labels]:
-    """Return the labels of the split that asks and of the split that is found."""
-    query, gallery = (Labels(s.persons, s.cameras) for s in (dataset.query, dataset.gallery))
-    return (gallery, query) if protocol.turned else (query, gallery)
+def sides(dataset: Dataset, protocol: Protocol) -> tuple[Split, Split]:
+    """Return the split that asks and the split that is found."""
+    pair = (dataset.query, dataset.gallery)
+    return pair[::-1] if protocol.turned else pair
 
 
-def _check_protocol(dataset: Dataset, protocol: Protocol) -> None:
-    if dataset.name != protocol.dataset:
-        raise EvaluationError(
-            f"the protocol {protocol.name} is for {protocol.dataset}, not for {dataset.name}"
-        )
-    if dataset.trial and protocol.trials != (dataset.trial,):
-        raise EvaluationError(
-            f"the dataset was read at identity split {dataset.trial}, the protocol asks for "
-            f"{', '.join(map(str, protocol.trials))}; open the dataset at the protocol's split"
-        )
+def vectors(features: Features, protocol: Protocol) -> tuple[Float64Array, Float64Array]:
+    """Return the vectors that ask and those that are found, in float64."""
+    pair = (features.query.astype(np.float64), features.gallery.astype(np.float64))
+    return pair[::-1] if protocol.turned else pair
 
 
-def _check(features: Features, dataset: Dataset) -> None:
-    for split, vectors in ((dataset.query, features.query), (dataset.gallery, features.gallery)):
-        if vectors.ndim != 2 or len(vectors) != len(split):
-            raise EvaluationError(
-                f"{split.name} features are {vectors.shape}; {len(split)} images need ({len(split)}, D)"
-            )
-        if not np.isfinite(vectors).all():
-            row = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
-            raise EvaluationError(
-                f"{split.name} features hold NaN or infinity, first for {split.samples[row].path}"
-            )
-    if features.query.shape[1] != features.gallery.shape[1]:
-        raise EvaluationError(
-            f"query features have {features.query.shape[1]} dimensions, gallery features "
-            f"{features.gallery.shape[1]}; extract both with one model"
-        )
+def labels(split: Split) -> Labels:
+    """Return who is on each image of a split and which camera took it."""
+    return Labels(split.persons, split.cameras)
 
 
-def _named(average: Average) -> dict[str, float]:
-    ranks = {f"rank{r}": float(average.cmc[r - 1]) for r in REPORTED_RANKS}
-    return {**ranks, "mAP": float(average.mean_ap), "mINP": float(average.mean_inp)}
+Scored = list[tuple[Plan, QueryScores]]
+
+
+def _scored(
+    features: Features, dataset: Dataset, protocols: Sequence[Protocol], planned: Sequence[Sequence[Plan]]
+) -> Sequence[Scored]:
+    """Score every plan of every protocol; one direction at a time shares its similarities."""
+    outcome: list[Scored] = [
+        [(p, QueryScores.empty(len(sides(dataset, protocol)[0]))) for p in plans]
+        for protocol, plans in zip(protocols, planned, strict=True)
+    ]
+    for turned in (False, True):
+        mine = [
+            (protocol, scored)
+            for protocol, scored in zip(protocols, outcome, strict=True)
+            if protocol.turned == turned
+        ]
+        plain = [work for work in mine if work[0].rerank is None]
+        if plain:
+            _score(features, dataset, plain)
+        for protocol, scored in mine:
+            if protocol.rerank is not None:
+                _score_reranked(features, dataset, protocol, scored)
+    return outcome
+
+
+def _score_reranked(features: Features, dataset: Dataset, protocol: Protocol, scored: Scored) -> None:
+    """Fill in the scores of one protocol that re-ranks: each trial's gallery is re-ranked by itself."""
+    assert protocol.rerank is not None
+    query, gallery = (labels(split) for split in sides(dataset, protocol))
+    q, g = vectors(features, protocol)
+    for p, scores in scored:
+        similarity = rerank.similarities(q[p.query], g[p.gallery], protocol.rerank)
+        asked, found = query.take(p.query), gallery.take(p.gallery)
+        scores.put(p.query, score_queries(similarity, asked, found, protocol.rule, protocol.cmc))
+
+
+def _score(features: Features, dataset: Dataset, work: Sequence[tuple[Protocol, Scored]]) -> None:
+    """Fill in the scores of protocols of one direction."""
+    query, gallery = (labels(split) for split in sides(dataset, work[0][0]))
+    q, g = vectors(features, work[0][0])
+    asked = np.unique(np.concatenate([p.query for _, scored in work for p, _ in scored]))
+    found = np.unique(np.concatenate([p.gallery for _, scored in work for p, _ in scored]))
+    wanted = np.ascontiguousarray(g[found].T)
+    step = max(1, _BLOCK // max(1, len(found)))
+    for begin in range(0, len(asked), step):
+        rows = asked[begin : begin + step]
+        similarity = q[rows] @ wanted
+        for protocol, scored in work:
+            for p, scores in scored:
+                mine = np.flatnonzero(np.isin(rows, p.query))
+                part = similarity if len(mine) == len(rows) else similarity[mine]
+                scores.put(
+                    rows[mine],
+                    score_queries(
+                        part,
+                        query.take(rows[mine]),
+                        gallery.take(p.gallery),
+                        protocol.rule,
+                        protocol.cmc,
+                        columns=np.searchsorted(found, p.gallery),
+                    ),
+                )

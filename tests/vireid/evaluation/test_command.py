@@ -41,8 +41,8 @@ def test_a_table_and_a_file(sysu_tree: Draw, tmp_path: Path) -> None:
     ]
     assert [line.split()[0] for line in lines[2:]] == ["0", "1", "2", "mean", "std"]
     content = json.loads(out.read_text())
-    assert content["bundle"] == "fake"
-    assert len(content["space_id"]) == 64
+    assert content["sources"][0]["bundle"] == "fake"
+    assert len(content["sources"][0]["space_id"]) == 64
     assert len(content["trials"]) == 3
     assert lines[2].split()[4] == f"{100 * content['trials'][0]['rank1']:.2f}"
     # the stand-in tells patterns apart: far above the one in three of chance
@@ -74,7 +74,7 @@ def test_drawn_images_are_labelled(sysu_tree: Draw) -> None:
     ("options", "error", "message"),
     [
         (("--shots", "10"), EvaluationError, "ask for at most 3 shots"),
-        (("--cmc", "image"), EvaluationError, "sysu-mm01 have no cmc"),
+        (("--trial", "2"), EvaluationError, "sysu-mm01 have no trial"),
         (("--name", "market"), EvaluationError, "dataset is one of"),
         (("--name", "llcm"), DatasetError, "not a complete LLCM"),
         (("--draw", "official"), DatasetError, "rand_perm_cam.mat is missing"),

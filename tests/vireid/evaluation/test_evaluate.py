@@ -15,7 +15,8 @@ from vireid.evaluation import evaluate as module
 from vireid.evaluation.evaluate import evaluate
 from vireid.evaluation.features import Features
 from vireid.evaluation.metrics import Labels, scores
-from vireid.evaluation.protocols import Protocol, cross_camera, llcm_search, regdb_split, sysu_mm01
+from vireid.evaluation.protocol import Protocol
+from vireid.evaluation.protocols import cross_camera, llcm_search, regdb_split, sysu_mm01
 
 Draw = Callable[..., Path]
 
@@ -173,13 +174,20 @@ def test_json_is_json_and_says_how(sysu_tree: Draw) -> None:
     assert content["protocol"] == {
         "name": "sysu-mm01/indoor/2-shot",
         "words": str(sysu_mm01("indoor", 2)),
+        "preset": "",
+        "changed": [],
         "dataset": "sysu-mm01",
-        "draw": "python",
+        "mode": "indoor",
+        "draw": "python-multi-shot",
         "drawn": "gallery",
         "shots": 2,
+        "trials": list(range(10)),
+        "query_cameras": [3, 6],
         "cameras": [1, 2],
         "rule": "sysu",
         "cmc": "identity",
+        "flip": "none",
+        "rerank": {"method": "none"},
     }
     assert content["mean"] == {"rank1": 1, "rank5": 1, "rank10": 1, "rank20": 1, "mAP": 1, "mINP": 1}
     assert len(content["trials"]) == 10
