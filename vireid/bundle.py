@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vireid import bundle_files
 from vireid.bundle_files import MANIFEST
+from vireid.calibration import Calibration
 from vireid.errors import BundleCorrupt, BundleError, BundleMissing, BundleUnsupported
 from vireid.images.preprocess import Preprocess
 
@@ -56,6 +57,7 @@ class Manifest(_Part):
     """What ``bundle.json`` holds.
 
     ``seal`` is the sha256 over the canonical JSON of all the rest; ``write`` sets it. A manifest written by hand may go without.
+    ``calibration`` is there where scores were calibrated; it is no part of the embedding space.
     """
 
     format: Literal[1] = 1
@@ -70,6 +72,7 @@ class Manifest(_Part):
     metrics: Mapping[str, Any] = Field(default_factory=dict)
     licence: str = "Apache-2.0"
     notice: str = ""
+    calibration: Calibration | None = None
     seal: str = ""
 
 
@@ -176,6 +179,8 @@ def write(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Path:
     sums = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())}
     try:
         words = manifest.model_dump(mode="json") | {"files": sums}
+        if manifest.calibration is None:
+            del words["calibration"]
         words["seal"] = _seal(words)
         text = json.dumps(words, indent=2, sort_keys=True, allow_nan=False) + "\n"
     except (TypeError, ValueError) as error:
@@ -184,6 +189,19 @@ def write(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     bundle_files.write(path, everything)
     return path
+
+
+def calibrated(bundle: Bundle, calibration: Calibration | None, path: Path) -> Path:
+    """Write a bundle again with another calibration, or with none; its files and its embedding space stay the same.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        AlreadyExists: ``path`` is a folder that exists (a .zip is replaced).
+        BundleError: the calibration holds what JSON cannot.
+    """
+    return write(path, bundle.manifest.model_copy(update={"calibration": calibration}), bundle.contents)
 
 
 def _seal(words: Mapping[str, Any]) -> str:
