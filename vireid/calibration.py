@@ -26,6 +26,7 @@ Rate = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 Count = Annotated[float, Field(ge=1, allow_inf_nan=False)]
 
 NOT_CALIBRATED = "NOT_CALIBRATED"
+SMALLEST = 0.25  # share of the measured galleries; a smaller one counts as that, for it is likely not to hold the person
 
 
 class _Value(BaseModel):
@@ -115,7 +116,7 @@ class PairCalibration(_Value):
             return self.images
         if not (np.isfinite(images) and images >= 1):
             raise InvalidRequest(f"a searched gallery has at least 1 image, not {images}", field="images")
-        return float(images)
+        return max(float(images), SMALLEST * self.images)
 
 
 class Calibration(_Value):
@@ -168,7 +169,8 @@ class Calibration(_Value):
     ) -> Float64Array:
         """Return how likely hits of these scores show the person asked for, if that person is there at all.
 
-        In a larger gallery as many more strangers reach a score, so the odds fall by the ratio of the sizes.
+        In a larger gallery as many more strangers reach a score, so the odds fall by the ratio of the sizes. In a smaller
+        one they rise, down to a quarter of the size: below, nobody knows whether the person is there.
 
         Args:
             scores: cosines of hits, any shape.

@@ -18,7 +18,7 @@ from vireid.evaluation.trial_searches import SPLITS, Half, Pair, People
 from vireid.types import Modality
 
 LIST = 10  # hits of a list that the curve is fitted on
-RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.8, 0.9)
 LEAST_ALARMS = 50  # a rate is measured by no fewer
 LEAST_PEOPLE = 20
 PAIRS: tuple[Pair, ...] = tuple((query, gallery) for query in Modality for gallery in Modality)

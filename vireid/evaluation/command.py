@@ -7,7 +7,7 @@ import typer
 
 from vireid.datasets import READERS, open_dataset
 from vireid.datasets.verify import detect
-from vireid.evaluation import extract_command, features_command, npz_case, options, report
+from vireid.evaluation import calibrate_command, extract_command, features_command, npz_case, options, report
 from vireid.evaluation.evaluate import plan
 from vireid.evaluation.extract import extract
 from vireid.evaluation.measure import Case, measure, splits
@@ -17,6 +17,7 @@ from vireid.evaluation.protocol import Protocol
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 app.command("features")(features_command.run)
 app.command("extract")(extract_command.run)
+app.command("calibrate")(calibrate_command.run)
 
 
 @app.callback(invoke_without_command=True)
