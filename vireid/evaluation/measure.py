@@ -102,14 +102,14 @@ def _source(case: Case, protocol: Protocol) -> Source:
     query, gallery = sides(case.dataset, protocol)
     pair = (case.features.query, case.features.gallery)
     asks, finds = pair[::-1] if protocol.turned else pair
-    hashes = (
-        {"query": provenance.features_sha256(asks), "gallery": provenance.features_sha256(finds)}
-        if case.given
-        else {}
-    )
+    root = case.dataset.root
+    hashes = {}
+    if case.given:
+        hashes["query"] = provenance.features_sha256(asks, query, root)
+        hashes["gallery"] = provenance.features_sha256(finds, gallery, root)
     return Source(
-        query=provenance.image_list(query, case.dataset.root),
-        gallery=provenance.image_list(gallery, case.dataset.root),
+        query=provenance.image_list(query, root),
+        gallery=provenance.image_list(gallery, root),
         split=case.dataset.trial,
         bundle=case.bundle,
         bundle_sha256=case.bundle_sha256,

@@ -87,7 +87,7 @@ def read(path: Path) -> Listed:
         )
     n = len(vectors)
     names = tuple(str(p) for p in _column(path, found, "path", n, "US")) if "path" in found else ()
-    flip = str(found["flip"]) if "flip" in found else "given"
+    flip = str(_single(path, found, "flip", "given"))
     if flip not in get_args(Flip):
         raise EvaluationError(f"{path}: flip is one of {', '.join(get_args(Flip))}, not {flip!r}")
     listed = Listed(
@@ -97,9 +97,9 @@ def read(path: Path) -> Listed:
         modality=_modality(path, found, n),
         path=names,
         flip=flip,  # type: ignore[arg-type]  # checked above
-        space_id=str(found.get("space_id", "")),
-        bundle_sha256=str(found.get("bundle_sha256", "")),
-        synthetic=bool(found.get("synthetic", False)),
+        space_id=str(_single(path, found, "space_id", "")),
+        bundle_sha256=str(_single(path, found, "bundle_sha256", "")),
+        synthetic=bool(_single(path, found, "synthetic", False)),
     )
     return _sorted(path, listed) if names else listed
 
@@ -121,7 +121,7 @@ def write(path: Path, listed: Listed) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for name, array in arrays.items():
             content = io.BytesIO()
-            np.lib.format.write_array(content, np.ascontiguousarray(array), allow_pickle=False)
+            np.lib.format.write_array(content, np.asarray(array, order="C"), allow_pickle=False)
             # a fixed date: numpy's own writer stamps the time
             archive.writestr(zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0)), content.getvalue())
 
@@ -199,8 +199,9 @@ def in_order(path: Path, listed: Listed, split: Split, root: Path) -> Float32Arr
 
 def _arrays(path: Path) -> dict[str, Any]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            if isinstance(archive, np.ndarray):
                 raise EvaluationError(f"{path} is a single array and no .npz file; {_EXPECTED}")
             return {name: archive[name] for name in archive.files}
     except FileNotFoundError:
@@ -209,6 +210,14 @@ def _arrays(path: Path) -> dict[str, Any]:
         ) from None
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise EvaluationError(f"{path} cannot be read as an .npz file: {error}; {_EXPECTED}") from error
+
+
+def _single(path: Path, found: Mapping[str, Any], name: str, otherwise: str | bool) -> Any:
+    if name not in found:
+        return otherwise
+    if found[name].size != 1:
+        raise EvaluationError(f"{path}: {name} is {found[name].shape}; expected a single value")
+    return found[name].item()
 
 
 def _column(path: Path, found: Mapping[str, Any], name: str, n: int, kinds: str) -> Any:

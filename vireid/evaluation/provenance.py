@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
-import numpy as np
-
 from vireid.arrays import Float32Array, Float64Array
 from vireid.bundle import Bundle
 from vireid.datasets.split import Split
@@ -59,10 +57,10 @@ class Source:
 
 def image_list(split: Split, root: Path) -> ImageList:
     """Describe a list of images; paths count relative to the dataset's folder, and order does not count."""
-    lines = []
-    for s in split.samples:
-        path = s.path.relative_to(root) if s.path.is_relative_to(root) else s.path
-        lines.append(f"{path.as_posix()}\t{s.person}\t{s.camera}\n")
+    lines = [
+        f"{name}\t{s.person}\t{s.camera}\n"
+        for name, s in zip(_names(split, root), split.samples, strict=True)
+    ]
     content = "".join(sorted(lines)).encode()
     return ImageList(len(lines), len(set(split.persons.tolist())), hashlib.sha256(content).hexdigest())
 
@@ -73,9 +71,16 @@ def bundle_sha256(bundle: Bundle) -> str:
     return hashlib.sha256(words.encode()).hexdigest()
 
 
-def features_sha256(vectors: Float32Array | Float64Array) -> str:
-    """Return the sha256 of features as float64, whatever they were stored as."""
-    return hashlib.sha256(np.ascontiguousarray(vectors, dtype="<f8").tobytes()).hexdigest()
+def features_sha256(vectors: Float32Array | Float64Array, split: Split, root: Path) -> str:
+    """Return the sha256 of a split's features as float64, in the order of their sorted paths."""
+    names = _names(split, root)
+    order = sorted(range(len(names)), key=names.__getitem__)
+    return hashlib.sha256(vectors[order].astype("<f8").tobytes()).hexdigest()
+
+
+def _names(split: Split, root: Path) -> list[str]:
+    paths = [s.path for s in split.samples]
+    return [(p.relative_to(root) if p.is_relative_to(root) else p).as_posix() for p in paths]
 
 
 def code() -> dict[str, str]:
