@@ -137,7 +137,7 @@ def rank_rows(
         outcome.ap[q] = precision / matches
         outcome.inp[q] = matches / rank[matches - 1]
         outcome.first[q] = rank[0]
-        if question.by_person:
+        if question.by_person and rank[0] > 1:
             person = room.person if seen < size else found.person
             outcome.first[q] = _persons_until(value, person, _best(value, match), room.before, room.met, q)
 
