@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from clients.call import Answer, Call, Image, Query, Wire
+from clients.call import Answer, Call, Image, Query, Wanted, Wire
 from clients.replies import Embedding, Page, PutReply, Receipt, SearchReply
 from clients.retry import Retry
 from vireid.errors import VireidError
@@ -54,7 +54,7 @@ class Client(ABC):
         """Embed one image; modality None lets the server decide."""
         return self._run(self._wire.embed(image, modality))
 
-    def search(
+    def search(  # noqa: PLR0913 - each is said by name
         self,
         gallery: str,
         query: Query,
@@ -63,6 +63,8 @@ class Client(ABC):
         modality: Modality | None = None,
         where: Filter = EVERYTHING,
         min_score: float | None = None,
+        min_probability: float | None = None,
+        rerank: int = 0,
     ) -> SearchReply:
         """Find the items most like the query.
 
@@ -73,12 +75,14 @@ class Client(ABC):
             modality: what the image was taken with; None lets the server decide.
             where: which items may be hit.
             min_score: hits below this cosine are left out.
+            min_probability: hits less likely than this are left out; the server's bundle must be calibrated.
+            rerank: put so many of the best into a new order by k-reciprocal neighbours; 0 keeps that of the scores.
 
         Raises:
             VireidError: what the server raised, or ``ServerUnreachable``.
         """
         call = self._wire.search(
-            gallery, query, top_k=top_k, modality=modality, where=where, min_score=min_score
+            gallery, query, Wanted(top_k, modality, where, min_score, min_probability, rerank)
         )
         return self._run(call)
 
@@ -176,7 +180,7 @@ class AsyncClient(ABC):
         """Embed one image; modality None lets the server decide."""
         return await self._run(self._wire.embed(image, modality))
 
-    async def search(
+    async def search(  # noqa: PLR0913 - each is said by name
         self,
         gallery: str,
         query: Query,
@@ -185,10 +189,12 @@ class AsyncClient(ABC):
         modality: Modality | None = None,
         where: Filter = EVERYTHING,
         min_score: float | None = None,
+        min_probability: float | None = None,
+        rerank: int = 0,
     ) -> SearchReply:
         """Find the items most like the query; the arguments are those of ``Client.search``."""
         call = self._wire.search(
-            gallery, query, top_k=top_k, modality=modality, where=where, min_score=min_score
+            gallery, query, Wanted(top_k, modality, where, min_score, min_probability, rerank)
         )
         return await self._run(call)
 

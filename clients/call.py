@@ -4,7 +4,7 @@ Knows no wire and no sending.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -38,6 +38,27 @@ class Call(Generic[Answer_co]):
     repeatable: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a search is to answer.
+
+    Attributes:
+        top_k: hits at most.
+        modality: what the image was taken with; None lets the server decide.
+        where: which items may be hit.
+        min_score: hits below this cosine are left out.
+        min_probability: hits less likely than this are left out; the server's bundle must be calibrated.
+        rerank: so many of the best are put into a new order by k-reciprocal neighbours; 0 for none.
+    """
+
+    top_k: int = 10
+    modality: Modality | None = None
+    where: Filter = field(default_factory=Filter)
+    min_score: float | None = None
+    min_probability: float | None = None
+    rerank: int = 0
+
+
 class Wire(Protocol):
     """Builds the calls of one wire; pure functions, so that a module can be one."""
 
@@ -45,16 +66,7 @@ class Wire(Protocol):
         """Ask for one image's embedding."""
         ...
 
-    def search(
-        self,
-        gallery: str,
-        query: Query,
-        *,
-        top_k: int,
-        modality: Modality | None,
-        where: Filter,
-        min_score: float | None,
-    ) -> Call[SearchReply]:
+    def search(self, gallery: str, query: Query, wanted: Wanted) -> Call[SearchReply]:
         """Ask for the items most like the query."""
         ...
 

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from clients import http_documents as documents
-from clients.call import Call, Image, Query, image_bytes
+from clients.call import Call, Image, Query, Wanted, image_bytes
 from clients.replies import Embedding, ItemRef, Job, Page, PutReply, Receipt, SearchReply
 from vireid.errors import InvalidRequest
 from vireid.types import Filter, GalleryInfo, Item, ItemMeta, Modality
@@ -80,29 +80,27 @@ def embed(image: Image, modality: Modality | None) -> Call[Embedding]:
     return Call(request, lambda reply: documents.embedding_of(reply.document))
 
 
-def search(
-    gallery: str,
-    query: Query,
-    *,
-    top_k: int,
-    modality: Modality | None,
-    where: Filter,
-    min_score: float | None,
-) -> Call[SearchReply]:
+def search(gallery: str, query: Query, wanted: Wanted) -> Call[SearchReply]:
     """Ask for the items most like the query: a raw body where the query string can say all, else JSON."""
     path = f"{_gallery(gallery)}/search"
-    if isinstance(query, ItemRef | Embedding) or where.attributes:
+    if isinstance(query, ItemRef | Embedding) or wanted.where.attributes:
         asked = query if isinstance(query, ItemRef | Embedding) else image_bytes(query)
         document = {
-            "query": documents.query_to(asked, modality),
-            "top_k": top_k,
-            "min_score": min_score,
-            "filter": documents.filter_to(where),
+            "query": documents.query_to(asked, wanted.modality),
+            "top_k": wanted.top_k,
+            "min_score": wanted.min_score,
+            "min_probability": wanted.min_probability,
+            "rerank": {"candidates": wanted.rerank} if wanted.rerank else None,
+            "filter": documents.filter_to(wanted.where),
         }
         return Call(_json("POST", path, document), lambda reply: documents.search_reply_of(reply.document))
-    parameters = (("top_k", str(top_k)), *_modality(modality), *_filter(where))
-    if min_score is not None:
-        parameters = (*parameters, ("min_score", repr(min_score)))
+    parameters = (("top_k", str(wanted.top_k)), *_modality(wanted.modality), *_filter(wanted.where))
+    if wanted.min_score is not None:
+        parameters = (*parameters, ("min_score", repr(wanted.min_score)))
+    if wanted.min_probability is not None:
+        parameters = (*parameters, ("min_probability", repr(wanted.min_probability)))
+    if wanted.rerank:
+        parameters = (*parameters, ("rerank", str(wanted.rerank)))
     request = Request("POST", path, parameters, image_bytes(query), IMAGE_TYPE)
     return Call(request, lambda reply: documents.search_reply_of(reply.document))
 

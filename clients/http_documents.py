@@ -50,7 +50,12 @@ def item_of(document: Document) -> Item:
 
 def hit_of(document: Document) -> Hit:
     """Read a ranked answer."""
-    return Hit(rank=document["rank"], score=document["score"], item=item_of(document))
+    return Hit(
+        rank=document["rank"],
+        score=document["score"],
+        item=item_of(document),
+        probability=document.get("probability"),
+    )
 
 
 def gallery_of(document: Document) -> GalleryInfo:
@@ -74,6 +79,7 @@ def timing_of(document: Document) -> Timing:
         decode_s=document.get("decode_ms", 0.0) / 1e3,
         infer_s=document.get("infer_ms", 0.0) / 1e3,
         search_s=document.get("search_ms", 0.0) / 1e3,
+        rerank_s=document.get("rerank_ms", 0.0) / 1e3,
         total_s=document.get("total_ms", 0.0) / 1e3,
         batch_size=document.get("batch_size", 0),
         device=document.get("device", ""),

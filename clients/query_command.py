@@ -29,6 +29,12 @@ def query(
         str, typer.Option("--find", help="Only hits of this modality: visible, infrared or auto for both.")
     ] = AUTO,
     min_score: Annotated[float | None, typer.Option(help="Leave out hits below this cosine.")] = None,
+    min_probability: Annotated[
+        float | None, typer.Option(help="Leave out hits less likely than this; for a calibrated bundle.")
+    ] = None,
+    rerank: Annotated[
+        int, typer.Option(help="Re-rank so many of the best by k-reciprocal neighbours; 0 for none.")
+    ] = 0,
     timeout_s: Annotated[float, typer.Option("--timeout", help="Seconds to wait.")] = DEFAULT_TIMEOUT_S,
     api_key: Annotated[str, typer.Option(help="API key, if the server has one.")] = "",
     api_key_file: Annotated[Path | None, typer.Option(help="File whose first line is the API key.")] = None,
@@ -49,6 +55,8 @@ def query(
             modality=modality_of(modality),
             where=where,
             min_score=min_score,
+            min_probability=min_probability,
+            rerank=rerank,
         )
     typer.echo(as_document(reply) if as_json else as_table(reply))
 
@@ -79,9 +87,11 @@ def as_table(reply: SearchReply) -> str:
     notes = [f"note: {warning.message} [{warning.code}]" for warning in reply.warnings]
     if not reply.hits:
         return "\n".join([summary, *notes, "no hit"])
-    head = ("rank", "score", "person", "camera", "modality", "captured", "item")
+    head = ("rank", "score", "likely", "person", "camera", "modality", "captured", "item")
     rows = [head, *(_cells(hit) for hit in reply.hits)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    if all(hit.probability is None for hit in reply.hits):
+        rows = [(*row[:2], *row[3:]) for row in rows]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     ]
@@ -94,6 +104,7 @@ def _cells(hit: Hit) -> tuple[str, ...]:
     return (
         str(hit.rank),
         f"{hit.score:.4f}",
+        "-" if hit.probability is None else f"{hit.probability:.0%}",
         meta.person or "-",
         meta.camera or "-",
         hit.item.modality.word,
@@ -107,6 +118,7 @@ def _row_of(hit: Hit) -> dict[str, object]:
     return {
         "rank": hit.rank,
         "score": hit.score,
+        "probability": hit.probability,
         "item_id": hit.item.item_id,
         "person": meta.person,
         "camera": meta.camera,

@@ -18,6 +18,7 @@ class Timing:
     decode_s: float = 0.0
     infer_s: float = 0.0
     search_s: float = 0.0
+    rerank_s: float = 0.0
     total_s: float = 0.0
     batch_size: int = 0
     device: str = ""

@@ -10,7 +10,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from clients import failures
-from clients.call import Answer, Call, Image, Query, image_bytes
+from clients.call import Answer, Call, Image, Query, Wanted, image_bytes
 from clients.replies import Embedding, ItemRef, Page, PutReply, Receipt, SearchReply, Timing, Warned
 from vireid.errors import BodyTooLarge, InvalidRequest, VireidError
 from vireid.proto import convert
@@ -61,22 +61,16 @@ def _call(
     return Call(Unary(f"/{method}", message, reply), read, repeatable)
 
 
-def search(
-    gallery: str,
-    query: Query,
-    *,
-    top_k: int,
-    modality: Modality | None,
-    where: Filter,
-    min_score: float | None,
-) -> Call[SearchReply]:
+def search(gallery: str, query: Query, wanted: Wanted) -> Call[SearchReply]:
     """Ask for the items most like the query."""
     request = pb.SearchRequest(
         gallery=gallery,
-        query=_query_input(query, modality),
-        top_k=_uint32(top_k, "top_k"),
-        min_score=min_score,
-        filter=convert.filter_to(where),
+        query=_query_input(query, wanted.modality),
+        top_k=_uint32(wanted.top_k, "top_k"),
+        min_score=wanted.min_score,
+        min_probability=wanted.min_probability,
+        rerank=pb.Rerank(candidates=_uint32(wanted.rerank, "rerank")) if wanted.rerank else None,
+        filter=convert.filter_to(wanted.where),
     )
     return _call(f"{RETRIEVAL}/Search", request, pb.SearchResponse, _search_reply)
 
@@ -182,6 +176,7 @@ def _timing(message: pb.ServerTiming) -> Timing:
         decode_s=convert.seconds_of(message.decode),
         infer_s=convert.seconds_of(message.infer),
         search_s=convert.seconds_of(message.search),
+        rerank_s=convert.seconds_of(message.rerank),
         total_s=convert.seconds_of(message.total),
         batch_size=message.batch_size,
         device=message.device,

@@ -15,12 +15,16 @@ class Found:
         items_total: items in the gallery.
         items_searched: items that pass the filter, all of which were compared.
         version: the gallery's version that was searched.
+        vectors: the hits' embeddings, (K, D); None unless asked for.
+        searched_by: the items searched by modality, (2,); None unless asked for.
     """
 
     hits: tuple[Hit, ...]
     items_total: int
     items_searched: int
     version: int
+    vectors: Float32Array | None = None
+    searched_by: Int64Array | None = None
 
 
 @dataclass(frozen=True, slots=True)

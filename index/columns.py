@@ -111,10 +111,11 @@ class Columns:
             name: int(counts[code]) for name, code in sorted(self._cameras.items()) if name and counts[code]
         }
 
-    def modalities(self) -> Int64Array:
-        """Count the items by modality, (2,)."""
+    def modalities(self, keys: Int64Array | None = None) -> Int64Array:
+        """Count some items by modality, or all of them, (2,)."""
         n = self._count
-        return np.bincount(self._modality[:n][self._alive[:n]], minlength=2)
+        chosen = self._alive[:n] if keys is None else np.searchsorted(self._keys[:n], keys)
+        return np.bincount(self._modality[:n][chosen], minlength=2)
 
     def _restrict_times(self, passes: BoolArray, where: Filter) -> None:
         time = self._time[: self._count]

@@ -138,6 +138,7 @@ class Gallery:
         k: int,
         filter: Filter = Filter(),  # noqa: A002, B008 - the domain's word; a frozen value
         min_score: float | None = None,
+        detailed: bool = False,
     ) -> list[Found]:
         """Find the most similar items, exactly, among those that pass the filter.
 
@@ -146,6 +147,7 @@ class Gallery:
             k: hits at most, 1 to 1000.
             filter: which items may be hit.
             min_score: hits below this cosine are left out.
+            detailed: return the hits' embeddings too, and how many items of each modality were searched.
 
         Returns:
             For each query its hits, best first; equal scores in the order of enrolment.
@@ -163,10 +165,13 @@ class Gallery:
             allow = None if filter.is_empty else self._columns.passing(filter)
             searched = total if allow is None else len(allow)
             scores, keys = self._backend.search(queries, k, None if searched == total else allow)
-            return [
-                Found(self._hits(row, found, min_score), total, searched, self._version)
-                for row, found in zip(scores, keys, strict=True)
-            ]
+            by = self._columns.modalities(allow) if detailed else None
+            answers = []
+            for row, found in zip(scores, keys, strict=True):
+                hits = self._hits(row, found, min_score)
+                vectors = self._backend.vectors(found[: len(hits)]) if detailed else None
+                answers.append(Found(hits, total, searched, self._version, vectors, by))
+            return answers
 
     @staticmethod
     def check_top_k(k: int) -> None:

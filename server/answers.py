@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from vireid.arrays import Float32Array
+from vireid.evaluation.protocol import Rerank
 from vireid.types import Filter, Hit, Item, Modality
 
 
@@ -43,6 +44,9 @@ class VectorQuery:
 
 Query = ImageQuery | ItemQuery | VectorQuery
 
+# the parts of an answer's time, in order; each is a ``_s`` of ``Timing``
+STAGES = ("queue", "decode", "infer", "search", "rerank", "total")
+
 
 @dataclass(frozen=True, slots=True)
 class SearchRequest:
@@ -53,6 +57,8 @@ class SearchRequest:
         query: what to look for.
         top_k: how many hits at most, 1 to 1000.
         min_score: hits below this cosine are left out.
+        min_probability: hits less likely than this are left out; the bundle must be calibrated.
+        rerank: put the best candidates into a new order; None keeps that of the scores.
         filter: which items may be hit.
         timeout_s: seconds until the caller gives up, None for the server's own limit.
     """
@@ -61,6 +67,8 @@ class SearchRequest:
     query: Query
     top_k: int = 10
     min_score: float | None = None
+    min_probability: float | None = None
+    rerank: Rerank | None = None
     filter: Filter = field(default_factory=Filter)
     timeout_s: float | None = None
 
@@ -73,6 +81,7 @@ class Timing:
     decode_s: float = 0.0
     infer_s: float = 0.0
     search_s: float = 0.0
+    rerank_s: float = 0.0
     total_s: float = 0.0
     batch_size: int = 0
     device: str = ""

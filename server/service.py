@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from index.gallery import ITEM_ID, Gallery, Receipt
+from index.gallery import ITEM_ID, Found, Gallery, Receipt
 from index.records import Enrolment
 from index.store import GalleryStore
+from server import ranking
 from server.admission import Admission, Lane
 from server.answers import (
+    STAGES,
     Embedded,
     ImageQuery,
     ItemQuery,
@@ -76,6 +78,7 @@ class RetrievalService:
         timeout_s: float,
     ) -> None:
         self._manifest = manifest
+        self._calibration = manifest.calibration if manifest else None
         self._engine_info = engine_info
         self._space_id = space_id
         self._preprocess = preprocess
@@ -105,6 +108,10 @@ class RetrievalService:
                 "metrics": dict(named.metrics) if named else {},
                 "parity": dict(named.parity) if named else {},
                 "licence": named.licence if named else "",
+                "calibrated": [
+                    {"query": pair.query, "gallery": pair.gallery, "reliability": dict(pair.reliability)}
+                    for pair in (self._calibration.pairs if self._calibration else ())
+                ],
             },
             "engine": {
                 "runtime": self._engine_info.runtime,
@@ -143,26 +150,28 @@ class RetrievalService:
         began = time.monotonic()
         gallery = self._store.get(request.gallery)
         gallery.check_top_k(request.top_k)
+        ranking.check(request, self._calibration)
         vector, modality, confidence, warnings, done = await self._resolve(gallery, request)
         searched = time.monotonic()
-        found = (
-            await asyncio.to_thread(
-                gallery.search, vector[None], request.top_k, request.filter, request.min_score
-            )
-        )[0]
-        search_s = time.monotonic() - searched
+        found = await asyncio.to_thread(self._find, gallery, request, vector)
+        search_s, rerank_s = time.monotonic() - searched, 0.0
         if found.hits:
             self._metrics.top1_score.observe(found.hits[0].score)
+        if request.rerank is not None:
+            turned = time.monotonic()
+            found = await asyncio.to_thread(ranking.reordered, request, vector, found)
+            rerank_s = time.monotonic() - turned
+        hits, doubts = ranking.likely(request, modality, found, self._calibration)
         return SearchAnswer(
-            hits=found.hits,
+            hits=hits,
             modality=modality,
             confidence=confidence,
-            warnings=warnings,
+            warnings=(*warnings, *doubts),
             items_total=found.items_total,
             items_searched=found.items_searched,
             space_id=self._space_id,
             gallery_version=found.version,
-            timing=self._timing(began, done, search_s),
+            timing=self._timing(began, done, search_s, rerank_s),
         )
 
     async def put_item(
@@ -304,6 +313,11 @@ class RetrievalService:
         self._metrics.batch_size.observe(done.batch_size)
         return done
 
+    def _find(self, gallery: Gallery, request: SearchRequest, vector: Float32Array) -> Found:
+        detailed = request.rerank is not None or self._calibration is not None
+        wanted = ranking.candidates(request)
+        return gallery.search(vector[None], wanted, request.filter, request.min_score, detailed)[0]
+
     def _prepare(self, query: ImageQuery, with_thumbnail: bool) -> Prepared:
         rgb = decode(query.data).rgb
         found, confidence = detect(rgb)
@@ -351,7 +365,9 @@ class RetrievalService:
         said = f"you said {prepared.modality.word}, but the picture looks {found.word}"
         return (Warned("MODALITY_MISMATCH", f"{said} ({confidence:.0%} sure); check the modality."),)
 
-    def _timing(self, began: float, done: Completed | None, search_s: float = 0.0) -> Timing:
+    def _timing(
+        self, began: float, done: Completed | None, search_s: float = 0.0, rerank_s: float = 0.0
+    ) -> Timing:
         total_s = time.monotonic() - began
         info = self._engine_info
         timing = Timing(
@@ -359,11 +375,12 @@ class RetrievalService:
             decode_s=done.decode_s if done else 0.0,
             infer_s=done.infer_s if done else 0.0,
             search_s=search_s,
+            rerank_s=rerank_s,
             total_s=total_s,
             batch_size=done.batch_size if done else 0,
             device=f"{info.device}/{info.provider}",
         )
-        for stage in ("queue", "decode", "infer", "search", "total"):
+        for stage in STAGES:
             seconds = getattr(timing, f"{stage}_s")
             if seconds:
                 self._metrics.stage_seconds.labels(stage).observe(seconds)

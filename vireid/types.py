@@ -130,11 +130,13 @@ class Hit:
         rank: 1 for the best.
         score: cosine similarity in [-1, 1].
         item: the item found.
+        probability: that it shows the person asked for, if that person is there; None where scores are not calibrated.
     """
 
     rank: int
     score: float
     item: Item
+    probability: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,11 @@ import numpy as np
 from fastapi import Query, Request
 from pydantic import BaseModel, ConfigDict
 
-from server import answers
+from server import answers, ranking
 from server.http import bodies
 from vireid.described import modality_of, moment_of
 from vireid.errors import InvalidRequest
+from vireid.evaluation.protocol import Rerank
 from vireid.types import Filter, Modality
 
 MAX_VALUES = 1000
@@ -139,12 +140,31 @@ class QueryBody(_Body):
         return answers.ImageQuery(_decoded(self.image), modality_of(self.modality))
 
 
+class RerankBody(_Body):
+    """Re-ranking by k-reciprocal neighbours (Zhong et al., CVPR 2017) of the best candidates."""
+
+    candidates: int = 100
+    k1: int = 20
+    k2: int = 6
+    weight: float = 0.3
+
+    def value(self) -> Rerank:
+        """Return it as parameters.
+
+        Raises:
+            InvalidRequest: they do not fit together.
+        """
+        return ranking.parameters(self.candidates, self.k1, self.k2, self.weight)
+
+
 class SearchBody(_Body):
     """A search as one JSON document."""
 
     query: QueryBody
     top_k: int = 10
     min_score: float | None = None
+    min_probability: float | None = None
+    rerank: RerankBody | None = None
     filter: FilterBody = FilterBody()
 
 

@@ -40,6 +40,7 @@ class TimingAnswer(_Answer):
     decode_ms: float
     infer_ms: float
     search_ms: float
+    rerank_ms: float
     total_ms: float
     batch_size: int
     device: str
@@ -124,6 +125,7 @@ class HitAnswer(Item):
 
     rank: int
     score: float
+    probability: float | None
 
 
 class Asked(_Answer):
@@ -225,6 +227,7 @@ class ModelInfo(_Answer):
     metrics: dict[str, object]
     parity: dict[str, object]
     licence: str
+    calibrated: list[dict[str, object]]
 
 
 class EngineAnswer(_Answer):

@@ -2,8 +2,9 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
+from server import ranking
 from server.answers import SearchRequest
 from server.http import asked, bodies, documented, schemas, words
 from server.http.asked import SearchBody, filter_parameters
@@ -35,19 +36,22 @@ def router(service: RetrievalService) -> APIRouter:
         summary="Find the items most like a query: a raw image body with a query string, or JSON",
         openapi_extra=documented.raw_body(IMAGES, document=SearchBody),
     )
-    async def search(
+    async def search(  # noqa: PLR0913 - one for each parameter of the query string
         request: Request,
         gallery: str,
         where: Annotated[Filter, Depends(filter_parameters)],
         top_k: int = 10,
         modality: str = "auto",
         min_score: float | None = None,
+        min_probability: float | None = None,
+        rerank: Annotated[int, Query(description="re-rank so many candidates, 0 for none")] = 0,
     ) -> Response:
         if request.headers.get("content-type", "").split(";")[0] == "application/json":
             wanted = await _document(request, gallery)
         else:
             query = await asked.image_body(request, modality)
-            wanted = SearchRequest(gallery, query, top_k, min_score, where)
+            order = ranking.parameters(rerank) if rerank else None
+            wanted = SearchRequest(gallery, query, top_k, min_score, min_probability, order, where)
         found = await bodies.unless_gone(request, service.search(wanted))
         return words.answer(words.search(found, gallery), timing=found.timing)
 
@@ -63,4 +67,12 @@ async def _document(request: Request, gallery: str) -> SearchRequest:
             reason="UNKNOWN_PARAMETER",
         )
     body = await bodies.document(request, SearchBody)
-    return SearchRequest(gallery, body.query.value(), body.top_k, body.min_score, body.filter.value())
+    return SearchRequest(
+        gallery=gallery,
+        query=body.query.value(),
+        top_k=body.top_k,
+        min_score=body.min_score,
+        min_probability=body.min_probability,
+        rerank=body.rerank.value() if body.rerank else None,
+        filter=body.filter.value(),
+    )

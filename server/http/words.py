@@ -9,7 +9,7 @@ import orjson
 from fastapi import Response
 
 from index.gallery import Receipt
-from server.answers import Embedded, PutAnswer, SearchAnswer, Timing
+from server.answers import STAGES, Embedded, PutAnswer, SearchAnswer, Timing
 from server.jobs import FINAL, Job
 from vireid.types import GalleryInfo, Item
 
@@ -22,8 +22,7 @@ def answer(
     """Write a JSON answer, with its stages in ``Server-Timing``."""
     sent = dict(headers or {})
     if timing is not None:
-        stages = ("queue", "decode", "infer", "search", "total")
-        sent["server-timing"] = ", ".join(f"{s};dur={getattr(timing, s + '_s') * 1e3:.2f}" for s in stages)
+        sent["server-timing"] = ", ".join(f"{s};dur={getattr(timing, s + '_s') * 1e3:.2f}" for s in STAGES)
     return Response(orjson.dumps(body), status, sent, JSON)
 
 
@@ -63,7 +62,13 @@ def search(found: SearchAnswer, gallery_name: str) -> dict[str, Any]:
     """Write ranked hits and how they were found."""
     return {
         "hits": [
-            {"rank": hit.rank, "score": hit.score, **item(hit.item, gallery_name)} for hit in found.hits
+            {
+                "rank": hit.rank,
+                "score": hit.score,
+                "probability": hit.probability,
+                **item(hit.item, gallery_name),
+            }
+            for hit in found.hits
         ],
         "query": {"modality": found.modality.word, "modality_confidence": found.confidence},
         "warnings": [{"code": one.code, "message": one.message} for one in found.warnings],
@@ -130,9 +135,8 @@ def job(found: Job) -> dict[str, Any]:
 
 def timing(found: Timing) -> dict[str, Any]:
     """Write the milliseconds of each stage."""
-    stages = ("queue", "decode", "infer", "search", "total")
     return {
-        **{f"{stage}_ms": round(getattr(found, f"{stage}_s") * 1e3, 3) for stage in stages},
+        **{f"{stage}_ms": round(getattr(found, f"{stage}_s") * 1e3, 3) for stage in STAGES},
         "batch_size": found.batch_size,
         "device": found.device,
     }

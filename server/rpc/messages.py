@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from server import ranking
 from server.answers import (
     Embedded,
     ImageQuery,
@@ -22,6 +23,7 @@ from server.answers import (
 )
 from vireid.arrays import Float32Array
 from vireid.errors import InvalidRequest
+from vireid.evaluation.protocol import Rerank
 from vireid.proto import convert
 from vireid.proto import retrieval_pb2 as pb
 
@@ -85,6 +87,8 @@ def search_request_of(message: pb.SearchRequest, timeout_s: float | None) -> Sea
         query=query_of(message.query),
         top_k=message.top_k if message.HasField("top_k") else DEFAULT_TOP_K,
         min_score=message.min_score if message.HasField("min_score") else None,
+        min_probability=message.min_probability if message.HasField("min_probability") else None,
+        rerank=_rerank_of(message.rerank) if message.HasField("rerank") else None,
         filter=convert.filter_of(message.filter),
         timeout_s=timeout_s,
     )
@@ -130,6 +134,7 @@ def timing_to(timing: Timing) -> pb.ServerTiming:
         decode=convert.duration_to(timing.decode_s),
         infer=convert.duration_to(timing.infer_s),
         search=convert.duration_to(timing.search_s),
+        rerank=convert.duration_to(timing.rerank_s),
         total=convert.duration_to(timing.total_s),
         batch_size=timing.batch_size,
         device=timing.device,
@@ -149,6 +154,11 @@ def slowest(timings: Iterable[Timing], total_s: float) -> Timing:
         batch_size=max(timing.batch_size for timing in known),
         device=known[0].device,
     )
+
+
+def _rerank_of(message: pb.Rerank) -> Rerank:
+    given = {name: getattr(message, name) for name in ("k1", "k2", "weight") if message.HasField(name)}
+    return ranking.parameters(message.candidates, **given)
 
 
 def _warnings_to(warnings: Iterable[Warned]) -> list[pb.ServiceWarning]:

@@ -23,6 +23,11 @@ function label(hit) {
   return parts.filter(Boolean).join(" · ") || hit.item_id;
 }
 
+// where scores are calibrated a person reads the probability, elsewhere the similarity
+function strength(hit) {
+  return hit.probability === null ? hit.score.toFixed(3) : `${Math.round(100 * hit.probability)} %`;
+}
+
 function card(hit, index) {
   const item = document.createElement("li");
   item.className = `card ${hit.modality}`;
@@ -45,9 +50,10 @@ function card(hit, index) {
   const score = document.createElement("div");
   score.className = "score";
   const meter = document.createElement("meter");
-  meter.min = 0; meter.max = 1; meter.value = Math.max(0, hit.score);
+  meter.min = 0; meter.max = 1; meter.value = Math.max(0, hit.probability ?? hit.score);
   const number = document.createElement("b");
-  number.textContent = hit.score.toFixed(3);
+  number.textContent = strength(hit);
+  number.title = `similarity ${hit.score.toFixed(3)}`;
   score.append(meter, number);
   const where = document.createElement("p");
   where.textContent = label(hit);
@@ -72,7 +78,7 @@ function open(index) {
   const picture = byId("compare-hit");
   picture.onerror = () => { picture.onerror = null; show(picture, hit.thumbnail); };
   show(picture, hit.image || hit.thumbnail);
-  byId("compare-caption").textContent = `Rank ${hit.rank} · ${hit.score.toFixed(3)} · ${label(hit)} · ${hit.item_id}`;
+  byId("compare-caption").textContent = `Rank ${hit.rank} · ${strength(hit)} · ${label(hit)} · ${hit.item_id}`;
   byId("compare-previous").disabled = chosen === 0;
   byId("compare-next").disabled = chosen === hits.length - 1;
   if (!compare.open) compare.showModal();

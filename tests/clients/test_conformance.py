@@ -87,6 +87,8 @@ SEARCHES: dict[str, dict[str, Any]] = {
         "modality": Modality.VISIBLE,
         "where": Filter(cameras=("c1",), persons=("p1", "p3"), attributes={"coat": "red"}),
     },
+    "re-ranked": {"rerank": 8, "top_k": 6},
+    "re-ranked, with attributes": {"rerank": 4, "where": Filter(attributes={"coat": "red"})},
     "nothing passes": {"where": Filter(cameras=("nowhere",))},
 }
 
@@ -250,6 +252,17 @@ FAILURES: dict[str, tuple[Callable[[Any], Any], type[VireidError], str]] = {
     "top_k 100000": (
         lambda c: c("search", "people", _picture(1), top_k=100_000),
         errors.InvalidRequest, "TOP_K_OUT_OF_RANGE",
+    ),
+    "a probability without calibration": (
+        lambda c: c("search", "people", _picture(1), min_probability=0.5),
+        errors.FailedPrecondition, "NOT_CALIBRATED",
+    ),
+    "no probability": (
+        lambda c: c("search", "people", _picture(1), min_probability=2.0),
+        errors.InvalidRequest, "INVALID_REQUEST",
+    ),
+    "too many candidates": (
+        lambda c: c("search", "people", _picture(1), rerank=5000), errors.InvalidRequest, "INVALID_REQUEST",
     ),
     "unknown gallery": (
         lambda c: c("search", "nobody", _picture(1)), errors.GalleryNotFound, "GALLERY_NOT_FOUND",

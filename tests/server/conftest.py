@@ -18,6 +18,7 @@ from server.batcher import Batcher
 from server.jobs import JobBoard
 from server.metrics import Metrics
 from server.service import RetrievalService
+from vireid.bundle import Manifest
 from vireid.engines.fake import FakeEngine
 from vireid.images.preprocess import Preprocess
 
@@ -88,11 +89,12 @@ def make(tmp_path: Path) -> Iterator[Callable[..., Made]]:
         max_batch: int = 4,
         timeout_s: float = 10.0,
         jobs: int = 4,
+        manifest: Manifest | None = None,
     ) -> Made:
         engine, metrics = HeldEngine(), Metrics()
         admission = Admission(queue_limit, workers, metrics)
         service = RetrievalService(
-            manifest=None,
+            manifest=manifest,
             engine_info=engine.info,
             space_id=engine.space_id,
             preprocess=Preprocess(*engine.input_size),

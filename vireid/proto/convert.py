@@ -198,12 +198,17 @@ def item_to(item: Item) -> pb.Item:
 
 def hit_of(message: pb.Hit) -> Hit:
     """Read a ranked answer."""
-    return Hit(rank=message.rank, score=message.score, item=item_of(message.item))
+    return Hit(
+        rank=message.rank,
+        score=message.score,
+        item=item_of(message.item),
+        probability=message.probability if message.HasField("probability") else None,
+    )
 
 
 def hit_to(hit: Hit) -> pb.Hit:
     """Write a ranked answer."""
-    return pb.Hit(rank=hit.rank, score=hit.score, item=item_to(hit.item))
+    return pb.Hit(rank=hit.rank, score=hit.score, item=item_to(hit.item), probability=hit.probability)
 
 
 def gallery_of(message: pb.Gallery) -> GalleryInfo:

@@ -57,9 +57,9 @@ def test_empty_filter_is_an_empty_message() -> None:
     assert convert.filter_of(pb.Filter()).is_empty
 
 
-@given(st.integers(1, 1000), st.floats(-1, 1, width=32), ITEMS)
-def test_hit_survives_the_wire(rank: int, score: float, item: Item) -> None:
-    hit = Hit(rank=rank, score=score, item=item)
+@given(st.integers(1, 1000), st.floats(-1, 1, width=32), ITEMS, st.none() | st.floats(0, 1, width=32))
+def test_hit_survives_the_wire(rank: int, score: float, item: Item, probability: float | None) -> None:
+    hit = Hit(rank=rank, score=score, item=item, probability=probability)
     assert convert.hit_of(pb.Hit.FromString(convert.hit_to(hit).SerializeToString())) == hit
 
 

@@ -1,0 +1,116 @@
+"""What becomes of a gallery's hits before they are answered: a new order, a probability, those too unlikely left out.
+
+Knows no gallery and no transport.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from index.answers import Found
+from server.answers import SearchRequest, Warned
+from vireid.arrays import Float32Array, Int64Array
+from vireid.calibration import NOT_CALIBRATED, Calibration
+from vireid.errors import EvaluationError, FailedPrecondition, InvalidRequest
+from vireid.evaluation import rerank
+from vireid.evaluation.protocol import Rerank
+from vireid.types import Hit, Modality
+
+MAX_CANDIDATES = 1000
+
+
+def parameters(candidates: int, k1: int = 20, k2: int = 6, weight: float = 0.3) -> Rerank:
+    """Read what a caller says of re-ranking.
+
+    Raises:
+        InvalidRequest: the numbers do not fit together.
+    """
+    try:
+        return Rerank(k1, k2, weight, candidates)
+    except EvaluationError as error:
+        raise InvalidRequest(error.message, field="rerank") from None
+
+
+def check(request: SearchRequest, calibration: Calibration | None) -> None:
+    """Refuse what cannot be answered, before any work is done for it.
+
+    Raises:
+        InvalidRequest: a probability or a number of candidates out of range.
+        FailedPrecondition: a probability is asked for, and the bundle's scores are not calibrated.
+    """
+    least, order = request.min_probability, request.rerank
+    if least is not None and not 0 <= least <= 1:  # NaN, too
+        raise InvalidRequest(f"min_probability is 0 to 1, not {least}", field="min_probability")
+    if least is not None and calibration is None:
+        raise FailedPrecondition(
+            "the bundle's scores are not calibrated, so no hit has a probability; ask with min_score, or calibrate the "
+            "bundle with 'vireid evaluate calibrate'",
+            reason=NOT_CALIBRATED,
+        )
+    if order is not None and not 1 <= order.candidates <= MAX_CANDIDATES:
+        raise InvalidRequest(
+            f"re-ranking takes 1 to {MAX_CANDIDATES} candidates, not {order.candidates}",
+            field="rerank.candidates",
+        )
+
+
+def candidates(request: SearchRequest) -> int:
+    """Say how many hits the gallery is asked for."""
+    return max(request.top_k, request.rerank.candidates if request.rerank else 0)
+
+
+def reordered(request: SearchRequest, vector: Float32Array, found: Found) -> Found:
+    """Put the best candidates into the order of re-ranking; scores stay cosines, the rest follows as it was."""
+    if request.rerank is None or found.vectors is None or not found.hits:
+        return found
+    many = min(request.rerank.candidates, len(found.hits))
+    order = rerank.search(vector, found.vectors[:many], request.rerank).order
+    return replace(found, hits=_numbered([found.hits[at] for at in order] + list(found.hits[many:])))
+
+
+def likely(
+    request: SearchRequest, modality: Modality, found: Found, calibration: Calibration | None
+) -> tuple[tuple[Hit, ...], tuple[Warned, ...]]:
+    """Give hits their probability, and leave out those that are too unlikely or too many.
+
+    Args:
+        request: the search.
+        modality: of the query.
+        found: with ``searched_by`` where there is a calibration.
+        calibration: of the bundle.
+
+    Returns:
+        The hits, and a warning where the least probability left none.
+
+    Raises:
+        FailedPrecondition: a least probability was asked for, and the scores of a hit's modality are not calibrated.
+    """
+    hits = found.hits
+    if calibration is not None and found.searched_by is not None:
+        hits = tuple(
+            replace(hit, probability=_probability(hit, modality, found.searched_by, calibration))
+            for hit in hits
+        )
+    least = request.min_probability
+    if least is None or not hits or calibration is None:
+        return hits[: request.top_k], ()
+    for kind in {hit.item.modality for hit in hits}:
+        calibration.pair(modality, kind)
+    best = max(hit.probability or 0.0 for hit in hits)
+    kept = [hit for hit in hits if (hit.probability or 0.0) >= least]
+    if kept:
+        return _numbered(kept[: request.top_k]), ()
+    said = f"nobody is found with a probability of {least:g} or more; the most likely of {found.items_searched} has {best:.2g}"
+    return (), (Warned("NO_CONFIDENT_MATCH", said),)
+
+
+def _probability(hit: Hit, modality: Modality, searched: Int64Array, by: Calibration) -> float | None:
+    if not by.has(modality, hit.item.modality):
+        return None
+    images = int(searched[hit.item.modality])
+    return float(by.probability(np.array([hit.score]), modality, hit.item.modality, images)[0])
+
+
+def _numbered(hits: Sequence[Hit]) -> tuple[Hit, ...]:
+    return tuple(replace(hit, rank=rank) for rank, hit in enumerate(hits, start=1))

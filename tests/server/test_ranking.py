@@ -1,0 +1,158 @@
+"""Hits on their way to the caller: re-ranked, with a probability, or left out as too unlikely."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from server import ranking
+from server.answers import ImageQuery, ItemQuery, SearchRequest
+from vireid.bundle import Manifest, ModelPart, PreprocessPart
+from vireid.calibration import Calibration, PairCalibration
+from vireid.errors import FailedPrecondition, InvalidRequest
+from vireid.evaluation import rerank
+from vireid.evaluation.protocol import Rerank
+from vireid.types import Filter, ItemMeta, Modality
+
+CALIBRATION = Calibration(
+    pairs=(
+        PairCalibration(
+            query="infrared",
+            gallery="visible",
+            images=8,
+            people=4,
+            hits=10,
+            scores=(-1.0, 1.0),
+            probabilities=(0.0, 1.0),
+            rates=(0.1,),
+            thresholds=(0.5,),
+        ),
+    )
+)
+Make = Callable[..., Any]
+Draw = Callable[..., bytes]
+
+
+def manifest(calibration: Calibration | None) -> Manifest:
+    return Manifest(
+        name="m",
+        method="none",
+        model=ModelPart(opset=18, dim=8),
+        preprocess=PreprocessPart(height=32, width=16, mean=(0, 0, 0), std=(1, 1, 1)),
+        files={"model.onnx": "0" * 64},
+        calibration=calibration,
+    )
+
+
+async def yard(make: Make, draw: Draw, calibration: Calibration | None = CALIBRATION) -> Any:
+    """Eight visible and two infrared items."""
+    made = make(manifest=manifest(calibration))
+    await made.service.create_gallery("yard")
+    for number in range(10):
+        kind = Modality.VISIBLE if number < 8 else Modality.INFRARED
+        query = ImageQuery(draw(number), kind)
+        await made.service.put_item("yard", f"i{number}", query, ItemMeta(f"p{number}", f"c{number % 2}"))
+    return made
+
+
+def night(draw: Draw, seed: int = 3) -> ImageQuery:
+    return ImageQuery(draw(seed, mode="L"), Modality.INFRARED)
+
+
+async def test_a_hit_has_the_probability_of_its_pair(make: Make, draw: Draw) -> None:
+    made = await yard(make, draw)
+    found = await made.service.search(SearchRequest("yard", night(draw)))
+    assert len(found.hits) == 10
+    for hit in found.hits:
+        if hit.item.modality is Modality.VISIBLE:
+            assert hit.probability == pytest.approx((hit.score + 1) / 2, abs=1e-6)
+        else:
+            assert hit.probability is None
+    # the odds follow the number of visible images that were searched: four of the eight it was measured on
+    half = await made.service.search(SearchRequest("yard", night(draw), filter=Filter(cameras=("c0",))))
+    best = next(hit for hit in half.hits if hit.item.modality is Modality.VISIBLE)
+    share = (best.score + 1) / 2
+    assert best.probability == pytest.approx(2 * share / (2 * share + 1 - share), abs=1e-6)
+
+
+async def test_unlikely_hits_are_left_out_and_the_rest_is_numbered_anew(make: Make, draw: Draw) -> None:
+    made = await yard(make, draw)
+    visible = Filter(modalities=(Modality.VISIBLE,))
+    every = await made.service.search(SearchRequest("yard", night(draw), filter=visible))
+    middle = sorted(hit.probability for hit in every.hits)[4]
+    some = await made.service.search(
+        SearchRequest("yard", night(draw), min_probability=middle, filter=visible)
+    )
+    assert [hit.item.item_id for hit in some.hits] == [hit.item.item_id for hit in every.hits[:4]]
+    assert [hit.rank for hit in some.hits] == [1, 2, 3, 4]
+    assert not some.warnings
+    none = await made.service.search(SearchRequest("yard", night(draw), min_probability=1.0, filter=visible))
+    assert none.hits == ()
+    (warning,) = none.warnings
+    assert warning.code == "NO_CONFIDENT_MATCH"
+    assert f"{max(hit.probability for hit in every.hits):.2g}" in warning.message
+
+
+async def test_a_probability_needs_a_calibration_of_the_pair(make: Make, draw: Draw) -> None:
+    made = await yard(make, draw, calibration=None)
+    found = await made.service.search(SearchRequest("yard", night(draw)))
+    assert all(hit.probability is None for hit in found.hits)
+    with pytest.raises(FailedPrecondition) as caught:
+        await made.service.search(SearchRequest("yard", night(draw), min_probability=0.5))
+    assert caught.value.stable_reason == "NOT_CALIBRATED"
+    made = await yard(make, draw)
+    with pytest.raises(
+        FailedPrecondition, match="infrared finds visible"
+    ):  # infrared hits are not calibrated
+        await made.service.search(SearchRequest("yard", night(draw), min_probability=0.5))
+
+
+async def test_re_ranking_reorders_the_candidates_and_keeps_their_scores(make: Make, draw: Draw) -> None:
+    made = await yard(make, draw)
+    plain = await made.service.search(SearchRequest("yard", ItemQuery("i0")))
+    order = Rerank(k1=3, k2=2, candidates=6)
+    turned = await made.service.search(SearchRequest("yard", ItemQuery("i0"), top_k=8, rerank=order))
+    # the oracle: re-ranking over the vectors themselves
+    gallery = made.service.gallery("yard")
+    vectors = np.stack([gallery.vector(hit.item.item_id) for hit in plain.hits[:6]])
+    expected = rerank.search(gallery.vector("i0"), vectors, order).order
+    ids = [hit.item.item_id for hit in plain.hits]
+    assert [hit.item.item_id for hit in turned.hits] == [*(ids[at] for at in expected), *ids[6:8]]
+    assert [hit.rank for hit in turned.hits] == list(range(1, 9))
+    scores = {hit.item.item_id: hit.score for hit in plain.hits}
+    assert all(hit.score == scores[hit.item.item_id] for hit in turned.hits)
+    assert turned.timing.rerank_s > 0
+    assert plain.timing.rerank_s == 0
+    first = await made.service.search(SearchRequest("yard", ItemQuery("i0"), top_k=1, rerank=order))
+    assert [hit.item.item_id for hit in first.hits] == [ids[expected[0]]]
+
+
+@pytest.mark.parametrize("least", [-0.1, 1.1, float("nan")])
+async def test_a_probability_out_of_range(make: Make, draw: Draw, least: float) -> None:
+    made = await yard(make, draw)
+    with pytest.raises(InvalidRequest, match="min_probability is 0 to 1"):
+        await made.service.search(SearchRequest("yard", night(draw), min_probability=least))
+
+
+@pytest.mark.parametrize("candidates", [0, 1001])
+async def test_candidates_out_of_range(make: Make, draw: Draw, candidates: int) -> None:
+    made = await yard(make, draw)
+    request = SearchRequest("yard", night(draw), rerank=Rerank(candidates=candidates))
+    with pytest.raises(InvalidRequest, match="1 to 1000 candidates"):
+        await made.service.search(request)
+
+
+def test_parameters_that_do_not_fit() -> None:
+    with pytest.raises(InvalidRequest, match="k2 <= k1") as caught:
+        ranking.parameters(10, k1=3, k2=6)
+    assert caught.value.field == "rerank"
+
+
+async def test_an_empty_answer_is_no_doubt(make: Make, draw: Draw) -> None:
+    made = await yard(make, draw)
+    nowhere = Filter(cameras=("c9",))
+    found = await made.service.search(
+        SearchRequest("yard", night(draw), min_probability=0.5, rerank=Rerank(candidates=5), filter=nowhere)
+    )
+    assert (found.hits, found.warnings) == ((), ())
