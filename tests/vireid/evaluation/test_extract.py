@@ -8,7 +8,7 @@ import pytest
 
 from vireid.datasets import open_dataset, pixels
 from vireid.engines.fake import FakeEngine
-from vireid.errors import DatasetError
+from vireid.errors import DatasetError, EngineError
 from vireid.evaluation.extract import embed, extract
 from vireid.images.preprocess import Preprocess
 
@@ -26,6 +26,32 @@ def test_rows_follow_the_split_whatever_the_batch(batch_size: int, regdb_tree: D
             image = PREPROCESS.apply(pixels.read(sample.path))[None]
             alone = ENGINE.embed(image, np.array([sample.modality], dtype=np.int64))[0]
             assert vectors[row] == pytest.approx(alone, abs=1e-6)
+
+
+def test_flip_averages_with_the_mirrored_image(llcm_tree: Draw) -> None:
+    split = open_dataset("llcm", llcm_tree()).query
+    found = embed(ENGINE, PREPROCESS, split, batch_size=3, flip=True)
+    for row, sample in enumerate(split.samples):
+        image = PREPROCESS.apply(pixels.read(sample.path))
+        pair = np.stack([image, image[:, ::-1]])
+        mean = ENGINE.embed(pair, np.full(2, sample.modality, dtype=np.int64)).mean(axis=0)
+        assert found[row] == pytest.approx(mean / np.linalg.norm(mean), abs=1e-6)
+    assert np.abs(found - embed(ENGINE, PREPROCESS, split)).max() > 0.01
+
+
+class Opposite(FakeEngine):
+    """An engine whose feature of a mirrored image is the opposite one."""
+
+    def embed(self, images: np.ndarray, modality: np.ndarray) -> np.ndarray:
+        rows = np.zeros((len(images), self.dim), dtype=np.float32)
+        left, right = (half.mean(axis=(1, 2, 3)) for half in np.split(images.astype(float), 2, axis=2))
+        rows[:, 0] = np.where(left > right, 1, -1)
+        return rows
+
+
+def test_features_that_cancel_each_other_out(llcm_tree: Draw) -> None:
+    with pytest.raises(EngineError, match=r"opposite features, .*; evaluate without flip averaging"):
+        embed(Opposite(), PREPROCESS, open_dataset("llcm", llcm_tree()).query, flip=True)
 
 
 def test_a_folder_of_one_modality_is_embedded_once(folder_tree: Draw) -> None:
