@@ -3,7 +3,6 @@
 ``Worker`` starts such a process and asks it to work for a while; the latencies come back. Knows no goals.
 """
 
-import asyncio
 import io
 import json
 import multiprocessing
@@ -20,6 +19,7 @@ import grpc
 import numpy as np
 import onnxruntime
 import simplejpeg
+from generators import http2_frames
 from PIL import Image, ImageFilter
 
 from vireid import bundle as bundles
@@ -177,10 +177,10 @@ class HttpLoad:
 
 
 class GrpcLoad:
-    """Coroutines over one channel; messages are written and read as bytes."""
+    """Connections of one call at a time, one thread each; messages are written and read as bytes."""
 
     def __init__(self, port: int) -> None:
-        self._address = f"127.0.0.1:{port}"
+        self._port = port
         self._requests = [
             pb.EmbedRequest(
                 inputs=[pb.ImageInput(data=body, modality=pb.MODALITY_VISIBLE)]
@@ -190,29 +190,15 @@ class GrpcLoad:
 
     def load(self, clients: int, seconds: float) -> Noted:
         """Ask with some clients."""
-        return asyncio.run(self._load(clients, seconds))
+        return looped(clients, seconds, lambda _: self._caller())
 
-    async def _load(self, clients: int, seconds: float) -> Noted:
-        async with grpc.aio.insecure_channel(self._address) as channel:
-            ask = channel.unary_unary(EMBED)
-            await ask(self._requests[0])
-            clock = Clock(seconds)
-
-            async def caller(first: int) -> None:
-                number = first
-                going_on = True
-                while going_on:
-                    began = time.perf_counter()
-                    await ask(self._requests[number % PICTURES])
-                    going_on = clock.finished(began)
-                    number += clients
-
-            await asyncio.gather(*(caller(first) for first in range(clients)))
-        return clock.noted
+    def _caller(self) -> Callable[[int], object]:
+        connection = http2_frames.Connection(self._port, EMBED)
+        return lambda number: connection.call(self._requests[number % PICTURES])
 
     def embed(self, number: int) -> np.ndarray:
-        """Give one picture's embedding."""
-        with grpc.insecure_channel(self._address) as channel:
+        """Give one picture's embedding, asked for by the library's own client."""
+        with grpc.insecure_channel(f"127.0.0.1:{self._port}") as channel:
             reply = pb.EmbedResponse.FromString(channel.unary_unary(EMBED)(self._requests[number]))
         return np.frombuffer(reply.results[0].embedding.f32_le, dtype="<f4")
 
