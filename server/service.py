@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from index.gallery import ITEM_ID, Found, Gallery, Receipt
+from index.gallery import Found, Gallery, Receipt
 from index.records import Enrolment
 from index.store import GalleryStore
 from server import ranking
@@ -29,6 +29,7 @@ from server.answers import (
     Warned,
 )
 from server.batcher import Batcher, Completed, Prepared
+from server.item_ids import check_item_id
 from server.metrics import Metrics
 from vireid.arrays import Float32Array
 from vireid.bundle import Manifest
@@ -43,10 +44,8 @@ from vireid.types import Filter, GalleryInfo, Item, ItemMeta, Modality
 SURE = 0.9
 FRESH_S = 10.0
 PROBE_TIMEOUT_S = 5.0
-RESERVED_ENDS = ("/image", "/thumbnail")
 UNIT_TOLERANCE = 1e-3
 HASHED_IN_PLACE = 256 * 1024  # less costs less than a thread
-DOTS = {".", ".."}
 
 
 class RetrievalService:
@@ -391,18 +390,3 @@ async def _digest(data: bytes) -> str:
     if len(data) <= HASHED_IN_PLACE:
         return hashlib.sha256(data).hexdigest()
     return (await asyncio.to_thread(hashlib.sha256, data)).hexdigest()
-
-
-def check_item_id(item_id: str) -> None:
-    """Refuse an id that could not be asked for again.
-
-    Raises:
-        InvalidRequest: malformed, or ending in a word that is a path of its own.
-    """
-    if not ITEM_ID.fullmatch(item_id) or item_id.endswith(RESERVED_ENDS) or DOTS & set(item_id.split("/")):
-        raise InvalidRequest(
-            f"found item id {item_id[:220]!r}; expected 1 to 200 of A-Z a-z 0-9 . _ : / - without . or .. as a part, "
-            f"that do not end in {' or '.join(RESERVED_ENDS)}",
-            field="item_id",
-            reason="ITEM_ID_INVALID",
-        )
