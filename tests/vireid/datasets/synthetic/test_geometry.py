@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from vireid.arrays import Float32Array, Int64Array
-from vireid.datasets.synthetic import body, materials
 from vireid.compiled import compiled
+from vireid.datasets.synthetic import body, materials
 from vireid.datasets.synthetic.raster import rasterise
 
 
