@@ -37,7 +37,9 @@ EXTRAS: dict[str, str] = {
     "onnx": "export",
     "onnxscript": "export",
     "scipy": "synthetic",
-    "sklearn": "training",
+    "sklearn": "evaluation",
+    "matplotlib": "evaluation",
+    "jinja2": "evaluation",
 }
 
 
