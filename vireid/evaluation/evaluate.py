@@ -4,7 +4,7 @@ Knows no model and no image. Similarity is the inner product in float64: the cos
 computed once and shared by trials and by protocols of one direction.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,9 @@ from vireid.evaluation.protocol import Protocol
 from vireid.evaluation.result import CURVE, REPORTED_RANKS, Result, Trial
 
 _BLOCK = 4_000_000  # similarities held at once, 32 MB
+_RERANKED = 32  # queries re-ranked at once, where each re-ranks by itself
+
+Advance = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,6 +47,7 @@ def evaluate(
     protocol: Protocol,
     ranks: Sequence[int] = REPORTED_RANKS,
     permutations: Path | None = None,
+    advance: Advance | None = None,
 ) -> Result:
     """Measure features under a protocol.
 
@@ -53,13 +57,14 @@ def evaluate(
         protocol: how they are asked and counted.
         ranks: of the CMC, reported by name.
         permutations: ``rand_perm_cam.mat`` for the official draw; None takes the one in the dataset's folder.
+        advance: told the number of queries of each block once it is scored; what it raises ends the evaluation.
 
     Raises:
         EvaluationError: the protocol belongs to another dataset or split, features do not fit or are not
             finite, or no query has a match.
         DatasetError: the official draw's file is missing or does not fit.
     """
-    return evaluate_all(features, dataset, [protocol], ranks, permutations)[0]
+    return evaluate_all(features, dataset, [protocol], ranks, permutations, advance)[0]
 
 
 def evaluate_all(
@@ -68,6 +73,7 @@ def evaluate_all(
     protocols: Sequence[Protocol],
     ranks: Sequence[int] = REPORTED_RANKS,
     permutations: Path | None = None,
+    advance: Advance | None = None,
 ) -> tuple[Result, ...]:
     """Measure features under several protocols that share their similarities, such as modes and shots.
 
@@ -77,6 +83,7 @@ def evaluate_all(
         protocols: how they are asked and counted.
         ranks: of the CMC, reported by name.
         permutations: see ``evaluate``.
+        advance: see ``evaluate``.
 
     Returns:
         One result for each protocol, in their order.
@@ -90,8 +97,9 @@ def evaluate_all(
     length = max(CURVE, *ranks)
     planned = [plan(dataset, protocol, permutations) for protocol in protocols]
     refusals.check_features(features, dataset)
+    scores = _scored(features, dataset, protocols, planned, advance or _unwatched)
     results = []
-    for protocol, plans in zip(protocols, _scored(features, dataset, protocols, planned), strict=True):
+    for protocol, plans in zip(protocols, scores, strict=True):
         trials = tuple(
             Trial(p.number, len(p.gallery), summarise(scored.take(p.query), length)) for p, scored in plans
         )
@@ -148,8 +156,16 @@ def labels(split: Split) -> Labels:
 Scored = list[tuple[Plan, QueryScores]]
 
 
+def _unwatched(_queries: int) -> None:
+    """Nobody asked how far it is."""
+
+
 def _scored(
-    features: Features, dataset: Dataset, protocols: Sequence[Protocol], planned: Sequence[Sequence[Plan]]
+    features: Features,
+    dataset: Dataset,
+    protocols: Sequence[Protocol],
+    planned: Sequence[Sequence[Plan]],
+    advance: Advance,
 ) -> Sequence[Scored]:
     """Score every plan of every protocol; one direction at a time shares its similarities."""
     outcome: list[Scored] = [
@@ -164,25 +180,33 @@ def _scored(
         ]
         plain = [work for work in mine if work[0].rerank is None]
         if plain:
-            _score(features, dataset, plain)
+            _score(features, dataset, plain, advance)
         for protocol, scored in mine:
             if protocol.rerank is not None:
-                _score_reranked(features, dataset, protocol, scored)
+                _score_reranked(features, dataset, protocol, scored, advance)
     return outcome
 
 
-def _score_reranked(features: Features, dataset: Dataset, protocol: Protocol, scored: Scored) -> None:
+def _score_reranked(
+    features: Features, dataset: Dataset, protocol: Protocol, scored: Scored, advance: Advance
+) -> None:
     """Fill in the scores of one protocol that re-ranks: each trial's gallery is re-ranked by itself."""
     assert protocol.rerank is not None
     query, gallery = (labels(split) for split in sides(dataset, protocol))
     q, g = vectors(features, protocol)
     for p, scores in scored:
-        similarity = rerank.similarities(q[p.query], g[p.gallery], protocol.rerank)
-        asked, found = query.take(p.query), gallery.take(p.gallery)
-        scores.put(p.query, score_queries(similarity, asked, found, protocol.rule, protocol.cmc))
+        found, wanted = gallery.take(p.gallery), g[p.gallery]
+        step = _RERANKED if protocol.rerank.candidates else max(1, len(p.query))
+        for begin in range(0, len(p.query), step):
+            rows = p.query[begin : begin + step]
+            similarity = rerank.similarities(q[rows], wanted, protocol.rerank)
+            scores.put(rows, score_queries(similarity, query.take(rows), found, protocol.rule, protocol.cmc))
+            advance(len(rows))
 
 
-def _score(features: Features, dataset: Dataset, work: Sequence[tuple[Protocol, Scored]]) -> None:
+def _score(
+    features: Features, dataset: Dataset, work: Sequence[tuple[Protocol, Scored]], advance: Advance
+) -> None:
     """Fill in the scores of protocols of one direction."""
     query, gallery = (labels(split) for split in sides(dataset, work[0][0]))
     q, g = vectors(features, work[0][0])
@@ -208,3 +232,4 @@ def _score(features: Features, dataset: Dataset, work: Sequence[tuple[Protocol, 
                         columns=np.searchsorted(found, p.gallery),
                     ),
                 )
+        advance(len(rows))

@@ -10,7 +10,7 @@ from pathlib import Path
 from vireid.datasets.split import Dataset
 from vireid.errors import EvaluationError
 from vireid.evaluation import provenance
-from vireid.evaluation.evaluate import evaluate, sides
+from vireid.evaluation.evaluate import Advance, evaluate, sides
 from vireid.evaluation.features import Features
 from vireid.evaluation.protocol import Flip, Protocol
 from vireid.evaluation.provenance import Source
@@ -66,6 +66,7 @@ def measure(
     ranks: Sequence[int] = REPORTED_RANKS,
     permutations: Path | None = None,
     watch: Callable[[Case, Protocol], None] | None = None,
+    advance: Advance | None = None,
 ) -> Measured:
     """Measure a protocol, one identity split after the other.
 
@@ -75,6 +76,7 @@ def measure(
         ranks: of the CMC, reported by name.
         permutations: ``rand_perm_cam.mat`` for the official draw; None takes the one in the dataset's folder.
         watch: told each case once it is scored, to look at more than scores.
+        advance: see ``evaluate``.
 
     Raises:
         EvaluationError: see ``evaluate``; also splits whose features were averaged in different ways.
@@ -84,7 +86,7 @@ def measure(
     for split in splits(protocol):
         case = make(split)
         part = replace(split, flip=case.flip)  # features tell their own
-        results.append(evaluate(case.features, case.dataset, part, ranks, permutations))
+        results.append(evaluate(case.features, case.dataset, part, ranks, permutations, advance))
         sources.append(_source(case, part))
         if watch is not None:
             watch(case, part)
