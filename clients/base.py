@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from clients.call import Answer, Call, Image, Query, Wanted, Wire
-from clients.replies import Embedding, Page, PutReply, Receipt, SearchReply
+from clients.call import USUAL, Answer, Call, Choices, Image, Progress, Query, Wanted, Wire
+from clients.replies import Embedding, Evaluation, Page, PutReply, Receipt, SearchReply
 from clients.retry import Retry
 from vireid.errors import VireidError
 from vireid.types import Filter, GalleryInfo, Item, ItemMeta, Modality
@@ -41,6 +41,21 @@ class Client(ABC):
     @abstractmethod
     def _send(self, request: Any) -> Any:
         """Send a request once; its reply, or the error the server raised."""
+
+    @abstractmethod
+    def evaluate(
+        self, gallery: str, choices: Choices = USUAL, *, progress: Progress | None = None
+    ) -> Evaluation:
+        """Measure a labelled gallery as ``vireid evaluate`` does, and wait for the report.
+
+        Args:
+            gallery: whose items are found.
+            choices: who asks, and how answers are counted.
+            progress: told the queries that are done and their total; what it raises ends the evaluation.
+
+        Raises:
+            VireidError: what the server raised, why the evaluation failed, or ``ServerUnreachable``.
+        """
 
     def __enter__(self) -> Self:
         return self
@@ -167,6 +182,12 @@ class AsyncClient(ABC):
     @abstractmethod
     async def _send(self, request: Any) -> Any:
         """Send a request once; its reply, or the error the server raised."""
+
+    @abstractmethod
+    async def evaluate(
+        self, gallery: str, choices: Choices = USUAL, *, progress: Progress | None = None
+    ) -> Evaluation:
+        """Measure a labelled gallery and wait for the report; the arguments are those of ``Client.evaluate``."""
 
     async def __aenter__(self) -> Self:
         return self

@@ -59,6 +59,39 @@ class Wanted:
     rerank: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """How a labelled gallery is measured.
+
+    Attributes:
+        query_modality: which items ask.
+        gallery_modality: which items are found.
+        rule: ``none``, ``market`` (a query's own person and camera are left out) or ``sysu``.
+        cmc: ``identity`` or ``image``.
+        rerank: so many of each query's best are put into a new order by k-reciprocal neighbours; 0 for none.
+        k1: neighbours that must be mutual, where re-ranked; None for the server's usual.
+        k2: neighbours a row is averaged over; None for the server's usual.
+        weight: share of the original distance; None for the server's usual.
+        query_gallery: whose labelled items ask; empty for the gallery's own.
+    """
+
+    query_modality: Modality = Modality.INFRARED
+    gallery_modality: Modality = Modality.VISIBLE
+    rule: str = "none"
+    cmc: str = "identity"
+    rerank: int = 0
+    k1: int | None = None
+    k2: int | None = None
+    weight: float | None = None
+    query_gallery: str = ""
+
+
+USUAL = Choices()
+
+# Told the queries that are done and how many there are, 0 while unknown.
+Progress = Callable[[int, int], None]
+
+
 class Wire(Protocol):
     """Builds the calls of one wire; pure functions, so that a module can be one."""
 

@@ -10,10 +10,10 @@ import grpc
 
 from clients import rpc_calls
 from clients.base import DEFAULT_TIMEOUT_S, AsyncClient, Client
-from clients.call import Image
-from clients.replies import Embedding
+from clients.call import USUAL, Choices, Image, Progress
+from clients.replies import Embedding, Evaluation
 from clients.retry import Retry
-from clients.rpc_calls import MAX_MESSAGE_BYTES, Unary
+from clients.rpc_calls import MAX_MESSAGE_BYTES, Streamed, Unary
 from clients.rpc_failures import error_of
 from vireid.errors import VireidError
 from vireid.types import Modality
@@ -36,11 +36,12 @@ class _Methods:
         self.channel = channel
         self._prepared: dict[str, Callable[..., Any]] = {}
 
-    def of(self, request: Unary) -> Callable[..., Any]:
+    def of(self, request: Unary | Streamed) -> Callable[..., Any]:
         """Give the method a request goes to."""
         method = self._prepared.get(request.method)
         if method is None:
-            method = self.channel.unary_unary(
+            kind = self.channel.unary_stream if isinstance(request, Streamed) else self.channel.unary_unary
+            method = kind(
                 request.method,
                 request_serializer=type(request.message).SerializeToString,
                 response_deserializer=request.reply.FromString,
@@ -87,13 +88,33 @@ class GrpcClient(Client):
         """Embed at most 64 images in one call; in their order, an error in place of each that failed."""
         return self._run(rpc_calls.embed_many(images, modality))
 
-    def _send(self, request: Unary) -> Any:
+    def evaluate(
+        self, gallery: str, choices: Choices = USUAL, *, progress: Progress | None = None
+    ) -> Evaluation:
+        """Measure a labelled gallery and wait for the report, as long as it takes; see ``Client.evaluate``."""
+        return self._run(rpc_calls.evaluate(gallery, choices, progress))
+
+    def _send(self, request: Unary | Streamed) -> Any:
+        if isinstance(request, Streamed):
+            return self._follow(request)
         try:
             return self._methods.of(request)(
                 request.message, timeout=self._timeout_s, metadata=self._metadata
             )
         except grpc.RpcError as error:
             raise error_of(error, self._address) from None
+
+    def _follow(self, request: Streamed) -> Any:
+        parts = self._methods.of(request)(request.message, metadata=self._metadata)
+        last = None
+        try:
+            for last in parts:
+                request.watch(last)
+        except grpc.RpcError as error:
+            raise error_of(error, self._address) from None
+        finally:
+            parts.cancel()  # where the caller left; it does nothing to a call that has ended
+        return last
 
 
 class AsyncGrpcClient(AsyncClient):
@@ -132,11 +153,30 @@ class AsyncGrpcClient(AsyncClient):
         """Embed at most 64 images in one call; in their order, an error in place of each that failed."""
         return await self._run(rpc_calls.embed_many(images, modality))
 
-    async def _send(self, request: Unary) -> Any:
+    async def evaluate(
+        self, gallery: str, choices: Choices = USUAL, *, progress: Progress | None = None
+    ) -> Evaluation:
+        """Measure a labelled gallery and wait for the report, as long as it takes; see ``Client.evaluate``."""
+        return await self._run(rpc_calls.evaluate(gallery, choices, progress))
+
+    async def _send(self, request: Unary | Streamed) -> Any:
         if self._methods is None:  # a channel belongs to the loop that makes it
             self._methods = _Methods(grpc.aio.insecure_channel(self._address, options=CHANNEL_OPTIONS))
         method = self._methods.of(request)
+        if isinstance(request, Streamed):
+            return await self._follow(method(request.message, metadata=self._metadata), request)
         try:
             return await method(request.message, timeout=self._timeout_s, metadata=self._metadata)
         except grpc.RpcError as error:
             raise error_of(error, self._address) from None
+
+    async def _follow(self, parts: Any, request: Streamed) -> Any:
+        last = None
+        try:
+            async for last in parts:
+                request.watch(last)
+        except grpc.RpcError as error:
+            raise error_of(error, self._address) from None
+        finally:
+            parts.cancel()  # where the caller left; it does nothing to a call that has ended
+        return last

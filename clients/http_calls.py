@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from clients import http_documents as documents
-from clients.call import Call, Image, Query, Wanted, image_bytes
+from clients.call import Call, Choices, Image, Query, Wanted, image_bytes
 from clients.replies import Embedding, ItemRef, Job, Page, PutReply, Receipt, SearchReply
 from vireid.errors import InvalidRequest
 from vireid.types import Filter, GalleryInfo, Item, ItemMeta, Modality
@@ -191,10 +191,22 @@ def upload_archive(gallery: str, archive: Path) -> Call[Job]:
     return Call(request, lambda reply: documents.job_of(reply.document))
 
 
-def evaluate(gallery: str, choices: Mapping[str, Any]) -> Call[Job]:
-    """Ask for a labelled gallery to be scored against itself."""
-    request = _json("POST", "/v1/evaluations", {"gallery": gallery, **choices})
+def cancel(job_id: str) -> Call[Job]:
+    """Ask for a job to be stopped."""
+    request = Request("POST", f"/v1/jobs/{quote(job_id, safe='')}:cancel")
     return Call(request, lambda reply: documents.job_of(reply.document))
+
+
+def start_evaluation(gallery: str, choices: Choices) -> Call[Job]:
+    """Ask for a labelled gallery to be measured; made twice, there would be two jobs."""
+    request = _json("POST", "/v1/evaluations", documents.choices_to(gallery, choices))
+    return Call(request, lambda reply: documents.job_of(reply.document), repeatable=False)
+
+
+def report(job_id: str, kind: str) -> Call[str]:
+    """Ask for the report of an evaluation that has succeeded; ``json`` or ``csv``."""
+    request = Request("GET", f"/v1/evaluations/{quote(job_id, safe='')}/report.{kind}")
+    return Call(request, lambda reply: reply.body.decode())
 
 
 def _json(method: str, path: str, document: Mapping[str, Any]) -> Request:

@@ -6,16 +6,18 @@ The calls are in ``clients.http_calls``, the behaviour around them in ``clients.
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from clients import http_calls
+from clients import failures, http_calls
 from clients.base import DEFAULT_TIMEOUT_S, AsyncClient, Client
+from clients.call import USUAL, Choices, Progress
 from clients.http_calls import Reply, Request
 from clients.http_failures import FIRST_FAILURE, error_of
-from clients.replies import Job
+from clients.replies import Evaluation, ItemFailure, Job
 from clients.retry import Retry
 from vireid.errors import DeadlineExceeded, ServerUnreachable, VireidError
 
@@ -67,6 +69,16 @@ def _failure_of(error: httpx.HTTPError, server: str, timeout_s: float) -> Vireid
         "is `vireid serve` running, and is this its HTTP port?",
         metadata={"address": server},
     )
+
+
+def _watch_of(progress: Progress | None) -> Watch | None:
+    return None if progress is None else lambda job: progress(job.done, job.total)
+
+
+def _check_succeeded(job: Job) -> None:
+    if job.state != "succeeded":
+        error = job.error or ItemFailure("", "", f"the evaluation has {job.state}")
+        raise failures.rebuild(error.message, reason=error.reason, otherwise=VireidError)
 
 
 class HttpClient(Client):
@@ -122,9 +134,31 @@ class HttpClient(Client):
         """
         return self._run(http_calls.upload_archive(gallery, archive))
 
-    def evaluate(self, gallery: str, **choices: Any) -> Job:
-        """Ask the server to score a labelled gallery against itself; the result is the job's."""
-        return self._run(http_calls.evaluate(gallery, choices))
+    def cancel(self, job_id: str) -> Job:
+        """Stop a job; what it stored stays."""
+        return self._run(http_calls.cancel(job_id))
+
+    def start_evaluation(self, gallery: str, choices: Choices = USUAL) -> Job:
+        """Begin to measure a labelled gallery; the main numbers will be the job's result."""
+        return self._run(http_calls.start_evaluation(gallery, choices))
+
+    def report(self, job_id: str, kind: str = "json") -> str:
+        """Give the report of an evaluation that has succeeded, as ``json`` or ``csv``."""
+        return self._run(http_calls.report(job_id, kind))
+
+    def evaluate(
+        self, gallery: str, choices: Choices = USUAL, *, progress: Progress | None = None
+    ) -> Evaluation:
+        """Measure a labelled gallery and wait for the report; see ``Client.evaluate``."""
+        job = self.start_evaluation(gallery, choices)
+        try:
+            done = self.wait(job.job_id, watch=_watch_of(progress))
+        except BaseException:
+            with suppress(VireidError):
+                self.cancel(job.job_id)
+            raise
+        _check_succeeded(done)
+        return Evaluation(self.report(job.job_id, "json"), self.report(job.job_id, "csv"))
 
     def _send(self, request: Request) -> Reply:
         body = _chunks(request.body) if isinstance(request.body, Path) else request.body
@@ -179,9 +213,31 @@ class AsyncHttpClient(AsyncClient):
         """Send a .zip or .tar of images; the server unpacks it in a job."""
         return await self._run(http_calls.upload_archive(gallery, archive))
 
-    async def evaluate(self, gallery: str, **choices: Any) -> Job:
-        """Ask the server to score a labelled gallery against itself; the result is the job's."""
-        return await self._run(http_calls.evaluate(gallery, choices))
+    async def cancel(self, job_id: str) -> Job:
+        """Stop a job; what it stored stays."""
+        return await self._run(http_calls.cancel(job_id))
+
+    async def start_evaluation(self, gallery: str, choices: Choices = USUAL) -> Job:
+        """Begin to measure a labelled gallery; the main numbers will be the job's result."""
+        return await self._run(http_calls.start_evaluation(gallery, choices))
+
+    async def report(self, job_id: str, kind: str = "json") -> str:
+        """Give the report of an evaluation that has succeeded, as ``json`` or ``csv``."""
+        return await self._run(http_calls.report(job_id, kind))
+
+    async def evaluate(
+        self, gallery: str, choices: Choices = USUAL, *, progress: Progress | None = None
+    ) -> Evaluation:
+        """Measure a labelled gallery and wait for the report; see ``Client.evaluate``."""
+        job = await self.start_evaluation(gallery, choices)
+        try:
+            done = await self.wait(job.job_id, watch=_watch_of(progress))
+        except BaseException:  # cancelled, too
+            with suppress(VireidError):
+                await self.cancel(job.job_id)
+            raise
+        _check_succeeded(done)
+        return Evaluation(await self.report(job.job_id, "json"), await self.report(job.job_id, "csv"))
 
     async def _send(self, request: Request) -> Reply:
         body = _async_chunks(request.body) if isinstance(request.body, Path) else request.body

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from clients.call import Choices
 from clients.replies import (
     Embedding,
     ItemFailure,
@@ -161,6 +162,21 @@ def job_of(document: Document) -> Job:
         error=None if error is None else ItemFailure("", error["reason"], error["message"]),
         result=document["result"],
     )
+
+
+def choices_to(gallery: str, choices: Choices) -> dict[str, Any]:
+    """Write what an evaluation measures."""
+    numbers = {"k1": choices.k1, "k2": choices.k2, "weight": choices.weight}
+    given = {name: value for name, value in numbers.items() if value is not None}
+    return {
+        "gallery": gallery,
+        "query_modality": choices.query_modality.word,
+        "gallery_modality": choices.gallery_modality.word,
+        "rule": choices.rule,
+        "cmc": choices.cmc,
+        "rerank": {"candidates": choices.rerank, **given} if choices.rerank else None,
+        "query_gallery": choices.query_gallery,
+    }
 
 
 def query_to(query: bytes | ItemRef | Embedding, modality: Modality | None) -> dict[str, Any]:

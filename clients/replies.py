@@ -3,8 +3,10 @@
 Knows no transport and no arrays; an embedding is a tuple of floats.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from vireid.errors import VireidError
 from vireid.types import Hit, Item, Modality
@@ -150,6 +152,25 @@ class ItemFailure:
     def of(item_id: str, error: VireidError) -> "ItemFailure":
         """Describe an error of one item."""
         return ItemFailure(item_id, error.stable_reason, error.message)
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """The report of an evaluation; the same galleries and choices give the same text.
+
+    Attributes:
+        json: as ``vireid evaluate`` writes it.
+        csv: one line for each trial.
+    """
+
+    json: str
+    csv: str
+
+    @property
+    def report(self) -> Mapping[str, Any]:
+        """The report, read: ``protocol``, ``mean`` (``rank1``, ``mAP``, ``mINP`` ...), ``trials``, ``sources``, ``galleries``."""
+        found: Mapping[str, Any] = json.loads(self.json)
+        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,16 +3,26 @@
 Pure functions, shared by the synchronous and the asynchronous client. Knows no channel.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
 from clients import failures
-from clients.call import Answer, Call, Image, Query, Wanted, image_bytes
-from clients.replies import Embedding, ItemRef, Page, PutReply, Receipt, SearchReply, Timing, Warned
-from vireid.errors import BodyTooLarge, InvalidRequest, VireidError
+from clients.call import Answer, Call, Choices, Image, Progress, Query, Wanted, image_bytes
+from clients.replies import (
+    Embedding,
+    Evaluation,
+    ItemRef,
+    Page,
+    PutReply,
+    Receipt,
+    SearchReply,
+    Timing,
+    Warned,
+)
+from vireid.errors import BodyTooLarge, InvalidRequest, ServerUnreachable, VireidError
 from vireid.proto import convert
 from vireid.proto import retrieval_pb2 as pb
 from vireid.types import Filter, GalleryInfo, Item, ItemMeta, Modality
@@ -20,6 +30,19 @@ from vireid.types import Filter, GalleryInfo, Item, ItemMeta, Modality
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 RETRIEVAL = "vireid.v1.RetrievalService"
 GALLERIES = "vireid.v1.GalleryService"
+EVALUATIONS = "vireid.v1.EvaluationService"
+
+Number = TypeVar("Number")
+
+_RULES = {
+    "none": pb.EvaluateRequest.RULE_NONE,
+    "market": pb.EvaluateRequest.RULE_MARKET,
+    "sysu": pb.EvaluateRequest.RULE_SYSU,
+}
+_CMC = {
+    "identity": pb.EvaluateRequest.CMC_LEVEL_IDENTITY,
+    "image": pb.EvaluateRequest.CMC_LEVEL_IMAGE,
+}
 
 _OUTCOMES = {
     pb.PutItemResponse.OUTCOME_CREATED: "created",
@@ -41,6 +64,23 @@ class Unary:
     method: str
     message: Message
     reply: type[Message]
+
+
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """A request on this wire that is answered by many messages; the reply is the last one.
+
+    Attributes:
+        method: full path.
+        message: what to send.
+        reply: the class of the messages that come back.
+        watch: told each of them.
+    """
+
+    method: str
+    message: Message
+    reply: type[Message]
+    watch: Callable[[Message], None]
 
 
 def _call(
@@ -147,6 +187,51 @@ def delete_items(gallery: str, *, item_ids: Sequence[str], where: Filter, dry_ru
         gallery=gallery, item_ids=item_ids, filter=convert.filter_to(where), dry_run=dry_run
     )
     return _call(f"{GALLERIES}/DeleteItems", request, pb.DeletionReceipt, _receipt)
+
+
+def evaluate(gallery: str, choices: Choices, progress: Progress | None) -> Call[Evaluation]:
+    """Ask for a labelled gallery to be measured.
+
+    Raises:
+        InvalidRequest: a rule or level that the contract does not know.
+    """
+    request = pb.EvaluateRequest(
+        gallery=gallery,
+        query_gallery=choices.query_gallery,
+        query_modality=convert.modality_to(choices.query_modality),
+        gallery_modality=convert.modality_to(choices.gallery_modality),
+        rule=_number_of(choices.rule, _RULES, "rule"),
+        cmc=_number_of(choices.cmc, _CMC, "cmc"),
+        rerank=_rerank(choices) if choices.rerank else None,
+    )
+
+    def watch(message: Message) -> None:
+        if progress is not None and isinstance(message, pb.EvaluateProgress):
+            progress(message.done, message.total)
+
+    streamed = Streamed(f"/{EVALUATIONS}/Evaluate", request, pb.EvaluateProgress, watch)
+    return Call(streamed, _evaluation)
+
+
+def _evaluation(last: pb.EvaluateProgress | None) -> Evaluation:
+    if last is None or not last.HasField("report"):
+        raise ServerUnreachable("the server ended the evaluation without a report; is it of this version?")
+    return Evaluation(last.report.json, last.report.csv)
+
+
+def _rerank(choices: Choices) -> pb.Rerank:
+    return pb.Rerank(
+        candidates=_uint32(choices.rerank, "rerank"),
+        k1=None if choices.k1 is None else _uint32(choices.k1, "k1"),
+        k2=None if choices.k2 is None else _uint32(choices.k2, "k2"),
+        weight=choices.weight,
+    )
+
+
+def _number_of(word: str, known: Mapping[str, Number], field: str) -> Number:
+    if word not in known:
+        raise InvalidRequest(f"found {field} {word!r}; expected one of {', '.join(known)}", field=field)
+    return known[word]
 
 
 def _uint32(value: int, field: str) -> int:

@@ -54,6 +54,7 @@ class Labelled:
         cameras: N names.
         modalities: (N,).
         vectors: unit rows, (N, D).
+        version: of the gallery they were read from.
     """
 
     item_ids: tuple[str, ...]
@@ -61,3 +62,4 @@ class Labelled:
     cameras: tuple[str, ...]
     modalities: Int64Array
     vectors: Float32Array
+    version: int

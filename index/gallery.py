@@ -291,12 +291,14 @@ class Gallery:
             keys = self._columns.labelled()
             items = self._columns.items(keys)
             vectors = self._backend.vectors(keys)
+            version = self._version
         return Labelled(
             tuple(item.item_id for item in items),
             tuple(item.meta.person for item in items),
             tuple(item.meta.camera for item in items),
             np.array([int(item.modality) for item in items], np.int64),
             vectors,
+            version,
         )
 
     def _gone(self) -> GalleryNotFound:

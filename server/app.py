@@ -99,7 +99,9 @@ class Server:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         try:
-            self._rpc: RpcServer = serve_rpc(self.service, self.settings, self._keys, self._metrics)
+            self._rpc: RpcServer = serve_rpc(
+                self.service, self.board, self.settings, self._keys, self._metrics
+            )
             await self.service.check_ready()
             http = self._http()
             serving = asyncio.create_task(http.serve([self._socket]))

@@ -1,24 +1,30 @@
-"""Evaluation of a labelled gallery that is in the server already, as a job.
+"""Evaluation of labelled galleries that are in the server already, as a job.
 
-Its infrared items ask its visible ones, or the reverse, under named choices. Knows no HTTP.
+The numbers are made by ``vireid.evaluation``, as those of ``vireid evaluate`` are. Knows no HTTP and no gRPC.
 """
 
 import asyncio
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-import numpy as np
-
-from index.gallery import Gallery, Labelled
-from server.jobs import Job
-from vireid.arrays import Int64Array
-from vireid.errors import EvaluationError
-from vireid.evaluation import metrics
+from index.gallery import Gallery
+from server import labelled, ranking
+from server.jobs import FINAL, Job, JobBoard
+from server.labelled import Side
+from server.service import RetrievalService
+from vireid.errors import Cancelled, EvaluationError, FailedPrecondition, JobNotFound
+from vireid.evaluation import metrics, report
+from vireid.evaluation.measure import Measured, measure
+from vireid.evaluation.protocol import Protocol, Rerank
 from vireid.types import Modality
 
-RANKS = (1, 5, 10, 20)
-MAX_PAIRS = 50_000_000
+KIND = "evaluation"
+JSON, CSV = "report.json", "report.csv"
+MAX_PAIRS = 1_000_000_000
+MAX_NUMBERS = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +32,13 @@ class EvaluationRequest:
     """What is measured.
 
     Attributes:
-        gallery: gallery name.
+        gallery: whose labelled items are found.
         query_modality: which items ask.
         gallery_modality: which items are found.
         rule: ``none``, ``market`` (same person and camera are left out) or ``sysu``.
         cmc: ``identity`` or ``image``.
+        rerank: how answers are re-ranked; None leaves them as they are.
+        query_gallery: whose labelled items ask; empty for the gallery's own.
     """
 
     gallery: str
@@ -38,73 +46,180 @@ class EvaluationRequest:
     gallery_modality: Modality = Modality.VISIBLE
     rule: metrics.Rule = "none"
     cmc: metrics.CmcLevel = "identity"
+    rerank: Rerank | None = None
+    query_gallery: str = ""
+
+    @property
+    def asking(self) -> str:
+        """Whose items ask."""
+        return self.query_gallery or self.gallery
 
 
-async def run(gallery: Gallery, request: EvaluationRequest, job: Job) -> Mapping[str, Any]:
-    """Measure a gallery.
+def start(service: RetrievalService, board: JobBoard, request: EvaluationRequest) -> Job:
+    """Begin an evaluation.
 
     Raises:
-        EvaluationError: no labelled items of a modality, or no query has a match.
+        InvalidRequest: too many candidates to re-rank.
+        GalleryNotFound: there is no such gallery.
+        Overloaded: too many jobs are at work.
+        Unavailable: the server drains.
     """
-    job.total = 1
-    report = await asyncio.to_thread(_report, gallery, request)
-    job.done = 1
-    return report
+    ranking.check_candidates(request.rerank)
+    finds, asks = service.gallery(request.gallery), service.gallery(request.asking)
+    return board.start(KIND, partial(run, asks, finds, request), _nothing_held)
 
 
-def _report(gallery: Gallery, request: EvaluationRequest) -> dict[str, Any]:
-    labelled = gallery.labelled()
-    ask = np.flatnonzero(labelled.modalities == int(request.query_modality))
-    found = np.flatnonzero(labelled.modalities == int(request.gallery_modality))
-    if not len(ask) or not len(found):
-        raise EvaluationError(
-            f"gallery {request.gallery!r} has {len(ask)} labelled {request.query_modality.word} and {len(found)} "
-            f"labelled {request.gallery_modality.word} items; expected some of both: enrol items with a person"
+async def run(asks: Gallery, finds: Gallery, request: EvaluationRequest, job: Job) -> Mapping[str, Any]:
+    """Measure; the report goes to the job's documents.
+
+    A cancelled job ends within a block of queries, and not before its work has ended.
+
+    Args:
+        asks: the gallery whose items ask.
+        finds: the gallery whose items are found; may be the same.
+        request: what is measured.
+        job: told the queries that are done.
+
+    Raises:
+        EvaluationError: nothing can be measured, or more than a server should.
+    """
+    left = threading.Event()
+
+    def advance(queries: int) -> None:
+        if left.is_set():
+            raise Cancelled("the evaluation was asked to stop")
+        job.done += queries
+
+    work = asyncio.create_task(asyncio.to_thread(_run, asks, finds, request, job, advance))
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        left.set()
+        await asyncio.wait({work})
+        work.exception()  # what ended it is known
+        raise
+
+
+def get(board: JobBoard, job_id: str) -> Job:
+    """Return an evaluation's job.
+
+    Raises:
+        JobNotFound: no such job, or it is no evaluation.
+    """
+    job = board.get(job_id)
+    if job.kind != KIND:
+        raise JobNotFound(f"job {job_id!r} is no evaluation; ask /v1/jobs/{job_id}")
+    return job
+
+
+def document(job: Job, name: str) -> bytes:
+    """Return a report of an evaluation that has succeeded.
+
+    Raises:
+        FailedPrecondition: it has not ended, or ended otherwise.
+    """
+    if job.state not in FINAL:
+        raise FailedPrecondition(
+            f"evaluation {job.job_id} is {job.state}: {job.done} of {job.total or 'an unknown number of'} queries are "
+            "done; ask for its report once it has succeeded",
+            reason="EVALUATION_NOT_DONE",
         )
-    if len(ask) * len(found) > MAX_PAIRS:
-        raise EvaluationError(
-            f"{len(ask):,} x {len(found):,} comparisons; at most {MAX_PAIRS:,} are made inside a server: "
-            "evaluate so large a set with vireid evaluate"
+    if name not in job.documents:
+        why = f": {job.error.message}" if job.error else ""
+        raise FailedPrecondition(
+            f"evaluation {job.job_id} has no report, it {'was' if job.state == 'cancelled' else 'has'} {job.state}{why}",
+            reason="EVALUATION_CANCELLED" if job.state == "cancelled" else "EVALUATION_FAILED",
         )
-    persons, cameras = _numbers(labelled.persons), _numbers(labelled.cameras, own=True)
-    similarity = labelled.vectors[ask] @ labelled.vectors[found].T
-    scores = metrics.scores(
-        similarity,
-        query=metrics.Labels(persons[ask], cameras[ask]),
-        gallery=metrics.Labels(persons[found], cameras[found]),
+    return job.documents[name]
+
+
+def _run(
+    asks: Gallery, finds: Gallery, request: EvaluationRequest, job: Job, advance: Callable[[int], None]
+) -> Mapping[str, Any]:
+    found = finds.labelled()
+    asked = found if asks is finds else asks.labelled()
+    query = labelled.side(asked, request.query_modality)
+    gallery = labelled.side(found, request.gallery_modality)
+    _check(query, gallery, request)
+    job.total = len(query.item_ids)
+    case = labelled.test_set(query, gallery, finds.space_id)
+    measured = measure(_protocol(request), lambda _: case, advance=advance)
+    versions = {
+        "query": {"name": request.asking, "version": asked.version},
+        "gallery": {"name": request.gallery, "version": found.version},
+    }
+    told = {**report.document(measured), "galleries": versions}
+    job.documents[JSON] = report.to_json(told).encode()
+    job.documents[CSV] = report.to_csv(measured.result).encode()
+    return _summary(measured, finds.space_id, found.version)
+
+
+def _summary(measured: Measured, space_id: str, version: int) -> Mapping[str, Any]:
+    result, source = measured.result, measured.sources[0]
+    return {
+        "protocol": str(result.protocol),
+        "queries": source.query.images,
+        "gallery_items": source.gallery.images,
+        "persons": source.query.persons,
+        "n_valid": result.trials[0].scores.n_valid,
+        "rank": {str(rank): result.mean.rank(rank) for rank in result.ranks},
+        "mAP": float(result.mean.mean_ap),
+        "mINP": float(result.mean.mean_inp),
+        "space_id": space_id,
+        "gallery_version": version,
+    }
+
+
+def _protocol(request: EvaluationRequest) -> Protocol:
+    ask, found = request.query_modality.word, request.gallery_modality.word
+    return Protocol(
+        name=f"{labelled.DATASET}/{ask}-to-{found}",
+        dataset=labelled.DATASET,
+        mode=f"{ask}-to-{found}",
+        asks=f"all labelled {ask} items of gallery {request.asking}",
+        finds=f"all labelled {found} items of gallery {request.gallery}",
+        query_modality=request.query_modality,
+        gallery_modality=request.gallery_modality,
         rule=request.rule,
         cmc=request.cmc,
+        rerank=request.rerank,
     )
-    last = len(scores.cmc) - 1
-    return {
-        "protocol": _words(request, labelled),
-        "queries": len(ask),
-        "gallery_items": len(found),
-        "persons": len(set(persons[ask].tolist())),
-        "n_valid": int(scores.n_valid),
-        "rank": {str(rank): float(scores.cmc[min(rank - 1, last)]) for rank in RANKS},
-        "mAP": float(scores.mean_ap),
-        "mINP": float(scores.mean_inp),
-        "space_id": gallery.space_id,
-        "gallery_version": gallery.info().version,
-    }
 
 
-def _numbers(names: tuple[str, ...], own: bool = False) -> Int64Array:
-    """Number names; with ``own``, names that are all numbers keep theirs (the sysu rule knows cameras 2 and 3)."""
-    if own and all(name.isdecimal() for name in names):
-        return np.array([int(name) for name in names], np.int64)
-    places = {name: number for number, name in enumerate(sorted(set(names)))}
-    return np.array([places[name] for name in names], np.int64)
+def _check(query: Side, gallery: Side, request: EvaluationRequest) -> None:
+    """Refuse what cannot be measured, or would mislead."""
+    for items, name in ((query, request.asking), (gallery, request.gallery)):
+        if not items.item_ids:
+            raise EvaluationError(
+                f"gallery {name!r} has no labelled {items.modality.word} item; expected some: enrol items with a person"
+            )
+    itself = request.asking == request.gallery and request.query_modality == request.gallery_modality
+    if itself and request.rule != "market":
+        raise EvaluationError(
+            f"{query.modality.word} items would ask for themselves and each find itself first; name another "
+            "query_gallery, or use the rule market, which leaves out a query's own camera"
+        )
+    cameras = query.cameras + gallery.cameras
+    if request.rule == "sysu" and not labelled.are_numbers(cameras):
+        other = next(name for name in sorted(set(cameras)) if not labelled.are_numbers([name]))
+        raise EvaluationError(
+            f"the rule sysu is about cameras 2 and 3, and a camera is named {other!r}; expected numbers: name cameras "
+            "1, 2, 3 ..., or use the rule market"
+        )
+    if request.rule == "market" and "" in cameras:
+        raise EvaluationError(
+            f"the rule market needs every item's camera, and {cameras.count('')} labelled items have none: enrol them "
+            "with a camera, or use the rule none"
+        )
+    many, wide = len(query.item_ids) + len(gallery.item_ids), gallery.vectors.shape[1]
+    pairs = len(query.item_ids) * len(gallery.item_ids)
+    if pairs > MAX_PAIRS or many * wide > MAX_NUMBERS:
+        raise EvaluationError(
+            f"{len(query.item_ids):,} x {len(gallery.item_ids):,} items of {wide} numbers; at most {MAX_PAIRS:,} "
+            f"comparisons and {MAX_NUMBERS:,} numbers are taken inside a server: evaluate so large a set with "
+            "'vireid evaluate features'"
+        )
 
 
-def _words(request: EvaluationRequest, labelled: Labelled) -> str:
-    rules = {
-        "none": "nothing is left out",
-        "market": "gallery items of the query's own person and camera are left out",
-        "sysu": "camera 2 is left out for queries of camera 3",
-    }
-    return (
-        f"every labelled {request.query_modality.word} item asks, every labelled {request.gallery_modality.word} item is "
-        f"found ({len(labelled.item_ids)} labelled in all); {rules[request.rule]}; CMC by {request.cmc}; AP over all matches"
-    )
+def _nothing_held() -> None:
+    """An evaluation holds no files."""

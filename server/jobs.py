@@ -43,7 +43,9 @@ class Job:
         failed: items refused.
         errors: the first hundred refusals.
         error: why the whole job failed.
+        cause: the error that is told in ``error``, where one was raised.
         result: what it produced.
+        documents: larger things it produced, by file name.
     """
 
     job_id: str
@@ -55,7 +57,9 @@ class Job:
     failed: int = 0
     errors: list[ItemError] = field(default_factory=list)
     error: ItemError | None = None
+    cause: VireidError | None = None
     result: Mapping[str, Any] = field(default_factory=dict)
+    documents: dict[str, bytes] = field(default_factory=dict)
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     finished_at: datetime | None = None
 
@@ -181,6 +185,13 @@ class JobBoard:
             task.cancel()
         return job
 
+    async def ended(self, job_id: str, within_s: float) -> bool:
+        """Wait for a job to end, but no longer than said; whether it has."""
+        task = self._tasks.get(job_id)
+        if task is not None:
+            await asyncio.wait({task}, timeout=within_s)
+        return self.get(job_id).state in FINAL
+
     async def drain(self) -> None:
         """Take no more, cancel what is at work, and wait for it to end."""
         self._draining = True
@@ -197,7 +208,7 @@ class JobBoard:
         except asyncio.CancelledError:
             self._stopped(job)
         except VireidError as error:
-            job.state = "failed"
+            job.state, job.cause = "failed", error
             job.error = ItemError("", error.stable_reason, error.message)
         except Exception:
             log.exception("job %s (%s) failed", job.job_id, job.kind)
@@ -223,7 +234,9 @@ class JobBoard:
         why = "the server was shut down" if self._draining else "it was asked to stop"
         reason = "DRAINING" if self._draining else "CANCELLED"
         job.error = ItemError(
-            "", reason, f"{why} after {job.done} of {job.total or 'an unknown number of'} items; those stay"
+            "",
+            reason,
+            f"{why} after {job.done} of {job.total or 'an unknown number of'} items; what was stored stays",
         )
 
     def _forget_old(self) -> None:

@@ -39,7 +39,7 @@ def check(request: SearchRequest, calibration: Calibration | None) -> None:
         InvalidRequest: a probability or a number of candidates out of range.
         FailedPrecondition: a probability is asked for, and the bundle's scores are not calibrated.
     """
-    least, order = request.min_probability, request.rerank
+    least = request.min_probability
     if least is not None and not 0 <= least <= 1:  # NaN, too
         raise InvalidRequest(f"min_probability is 0 to 1, not {least}", field="min_probability")
     if least is not None and calibration is None:
@@ -48,6 +48,15 @@ def check(request: SearchRequest, calibration: Calibration | None) -> None:
             "bundle with 'vireid evaluate calibrate'",
             reason=NOT_CALIBRATED,
         )
+    check_candidates(request.rerank)
+
+
+def check_candidates(order: Rerank | None) -> None:
+    """Refuse to re-rank more than a server should.
+
+    Raises:
+        InvalidRequest: a number of candidates out of range.
+    """
     if order is not None and not 1 <= order.candidates <= MAX_CANDIDATES:
         raise InvalidRequest(
             f"re-ranking takes 1 to {MAX_CANDIDATES} candidates, not {order.candidates}",

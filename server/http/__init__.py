@@ -6,7 +6,18 @@ from fastapi import Depends, FastAPI, Request
 from starlette.types import ASGIApp
 
 from server.auth import Authenticator
-from server.http import documented, galleries, health, items, jobs, page, problem, schemas, search
+from server.http import (
+    documented,
+    evaluations,
+    galleries,
+    health,
+    items,
+    jobs,
+    page,
+    problem,
+    schemas,
+    search,
+)
 from server.http.asked import DeleteBody, EvaluationBody, GalleryBody, SearchBody, known_parameters
 from server.http.envelope import Envelope
 from server.jobs import JobBoard
@@ -59,6 +70,7 @@ def create_app(  # noqa: PLR0913 - the composition root hands over each part by 
     for router in (
         search.router(service),
         jobs.router(service, board, max_upload_bytes),
+        evaluations.router(service, board),
         items.router(service),
         galleries.router(service),
     ):

@@ -184,13 +184,15 @@ class DeleteBody(_Body):
 
 
 class EvaluationBody(_Body):
-    """An evaluation to run."""
+    """An evaluation to run; the labelled items of ``query_gallery`` ask, or where it is empty those of ``gallery``."""
 
     gallery: str
     query_modality: str = "infrared"
     gallery_modality: str = "visible"
     rule: str = "none"
     cmc: str = "identity"
+    rerank: RerankBody | None = None
+    query_gallery: str = ""
 
 
 def one_of(word: str, known: Iterable[str], field: str) -> str:

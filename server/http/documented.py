@@ -42,6 +42,13 @@ def pictures(*kinds: str) -> dict[int | str, dict[str, Any]]:
     return {200: {"description": "The picture", "content": dict.fromkeys(kinds, BINARY)}}
 
 
+def files(*kinds: str) -> dict[int | str, dict[str, Any]]:
+    """Describe an answer that is a file."""
+    return {
+        200: {"description": "The file", "content": {kind: {"schema": {"type": "string"}} for kind in kinds}}
+    }
+
+
 def install(app: FastAPI, models: Iterable[type[BaseModel]]) -> None:
     """Make the app's document hold the schemas of documents that handlers read themselves."""
     _, found = models_json_schema([(model, "validation") for model in models], ref_template=PLACE)

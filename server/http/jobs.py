@@ -1,4 +1,4 @@
-"""Routes of background work: uploads, evaluations, and the jobs they become."""
+"""Routes of background work: uploads, and the jobs they and evaluations become."""
 
 from functools import partial
 from typing import Annotated
@@ -6,14 +6,11 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Request, Response
 
 from index.gallery import Gallery
-from server import evaluations, uploads
-from server.evaluations import EvaluationRequest
-from server.http import asked, bodies, documented, schemas, words
-from server.http.asked import EvaluationBody
-from server.jobs import Job, JobBoard, Once, Work
+from server import uploads
+from server.http import bodies, documented, schemas, words
+from server.jobs import JobBoard, Once, Work
 from server.service import RetrievalService
-from vireid.errors import InvalidRequest, JobNotFound
-from vireid.evaluation.metrics import CmcLevel, Rule
+from vireid.errors import InvalidRequest
 
 ARCHIVES = (
     "application/zip",
@@ -25,8 +22,6 @@ ARCHIVES = (
 )
 NDJSON = ("application/x-ndjson", "application/jsonl")
 FORM = "multipart/form-data"
-RULES: dict[str, Rule] = {"none": "none", "market": "market", "sysu": "sysu"}
-CMC: dict[str, CmcLevel] = {"identity": "identity", "image": "image"}
 
 
 def router(service: RetrievalService, board: JobBoard, max_upload_bytes: int) -> APIRouter:
@@ -59,37 +54,7 @@ def router(service: RetrievalService, board: JobBoard, max_upload_bytes: int) ->
         read = bodies.spool_form if kind == FORM else bodies.spool
         body = await read(request, max_upload_bytes)
         once = Once(idempotency_key, f"{gallery} {kind} {body.fingerprint}") if idempotency_key else None
-        return _started(board.start("upload", _enrolment(kind, service, target, body), body.close, once))
-
-    @routes.post(
-        "/v1/evaluations",
-        status_code=202,
-        response_model=schemas.Job,
-        summary="Evaluate a labelled gallery; answers with a job",
-        openapi_extra=documented.json_body(EvaluationBody),
-    )
-    async def evaluate(request: Request) -> Response:
-        body = await bodies.document(request, EvaluationBody)
-        wanted = EvaluationRequest(
-            gallery=body.gallery,
-            query_modality=asked.certain_modality(body.query_modality, "query_modality"),
-            gallery_modality=asked.certain_modality(body.gallery_modality, "gallery_modality"),
-            rule=RULES[asked.one_of(body.rule, RULES, "rule")],
-            cmc=CMC[asked.one_of(body.cmc, CMC, "cmc")],
-        )
-        target = service.gallery(body.gallery)
-        return _started(board.start("evaluation", partial(evaluations.run, target, wanted), _nothing_held))
-
-    @routes.get(
-        "/v1/evaluations/{job_id}",
-        response_model=schemas.Job,
-        summary="The state and report of an evaluation",
-    )
-    async def evaluation(job_id: str) -> Response:
-        job = board.get(job_id)
-        if job.kind != "evaluation":
-            raise JobNotFound(f"job {job_id!r} is no evaluation; ask /v1/jobs/{job_id}")
-        return words.answer(words.job(job))
+        return words.started(board.start("upload", _enrolment(kind, service, target, body), body.close, once))
 
     @routes.get("/v1/jobs", response_model=schemas.Jobs, summary="List the jobs, the newest first")
     async def listing() -> Response:
@@ -115,11 +80,3 @@ def _enrolment(kind: str, service: RetrievalService, target: Gallery, body: bodi
         return partial(uploads.run_files, service, target, body.files)
     run = uploads.run_ndjson if kind in NDJSON else uploads.run_archive
     return partial(run, service, target, body.files[0][1])
-
-
-def _started(job: Job) -> Response:
-    return words.answer(words.job(job), 202, headers={"location": f"/v1/jobs/{job.job_id}"})
-
-
-def _nothing_held() -> None:
-    """An evaluation holds no files."""

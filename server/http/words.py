@@ -133,6 +133,11 @@ def job(found: Job) -> dict[str, Any]:
     }
 
 
+def started(found: Job) -> Response:
+    """Answer with a job that has begun, and where to ask for it."""
+    return answer(job(found), 202, headers={"location": f"/v1/jobs/{found.job_id}"})
+
+
 def timing(found: Timing) -> dict[str, Any]:
     """Write the milliseconds of each stage."""
     return {

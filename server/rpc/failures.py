@@ -5,7 +5,8 @@ Knows the errors and the status table; knows no method.
 
 import logging
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, NoReturn
 
 import grpc
@@ -30,6 +31,7 @@ from vireid.errors import (
 )
 
 DOMAIN = "vireid"
+OURS = "vireid."
 DETAILS_KEY = "grpc-status-details-bin"
 # many proxies drop trailers beyond 8 kB
 LONGEST_MESSAGE = 1024
@@ -127,48 +129,53 @@ class Failures(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has no
     async def intercept_service(
         self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any
     ) -> Any:
-        """Wrap the method that was called; streams (health watching, reflection) raise nothing of ours."""
+        """Wrap the method that was called; others' streams (health watching, reflection) raise nothing of ours."""
         handler = await continuation(handler_call_details)
-        if handler is None or handler.unary_unary is None:
+        if handler is None or handler.request_streaming:
             return handler
-        name = handler_call_details.method.rpartition("/")[2]
-        reported = _reported(handler.unary_unary, handler.request_deserializer)
+        _, service, name = handler_call_details.method.split("/")
+        parse = handler.request_deserializer or bytes
+        if not handler.response_streaming:
+            unary = handler.unary_unary
 
-        async def counted(data: bytes, context: Any) -> Any:
-            code = "CANCELLED"
-            try:
-                answer = await reported(data, context)
-                code = "OK"
-            except grpc.aio.AbortError:
-                code = context.code().name
-                raise
-            else:
-                return answer
-            finally:
-                self._metrics.requests.labels(name, code).inc()
+            async def answer(data: bytes, context: Any) -> Any:
+                async with self._reported(name, context):
+                    return await unary(parse(data), context)
 
-        return grpc.unary_unary_rpc_method_handler(counted, response_serializer=handler.response_serializer)
-
-
-def _reported(
-    behaviour: Callable[[Any, Any], Awaitable[Any]], parse: Callable[[bytes], Any] | None
-) -> Callable[[bytes, Any], Awaitable[Any]]:
-    async def answer(data: bytes, context: Any) -> Any:
-        try:
-            return await behaviour(data if parse is None else parse(data), context)
-        except VireidError as error:
-            await abort(context, error)
-        except DecodeError:
-            await abort(
-                context,
-                InvalidRequest(
-                    "the request is no message of this method; was it made from another contract?"
-                ),
+            return grpc.unary_unary_rpc_method_handler(
+                answer, response_serializer=handler.response_serializer
             )
-        except grpc.aio.AbortError:
-            raise
-        except Exception as error:
-            log.exception("a method raised what is no error of ours")
-            await abort(context, VireidError(str(error)))
+        if not service.startswith(OURS):
+            return handler
+        stream = handler.unary_stream
 
-    return answer
+        async def answers(data: bytes, context: Any) -> AsyncIterator[Any]:
+            async with self._reported(name, context), aclosing(stream(parse(data), context)) as parts:
+                async for part in parts:
+                    yield part
+
+        return grpc.unary_stream_rpc_method_handler(answers, response_serializer=handler.response_serializer)
+
+    @asynccontextmanager
+    async def _reported(self, name: str, context: Any) -> AsyncIterator[None]:
+        """Count how a call ends, and end it with a status where it raises."""
+        code = "CANCELLED"
+        try:
+            try:
+                yield
+                code = "OK"
+            except VireidError as error:
+                await abort(context, error)
+            except DecodeError:
+                said = "the request is no message of this method; was it made from another contract?"
+                await abort(context, InvalidRequest(said))
+            except grpc.aio.AbortError:
+                raise
+            except Exception as error:
+                log.exception("a method raised what is no error of ours")
+                await abort(context, VireidError(str(error)))
+        except grpc.aio.AbortError:
+            code = context.code().name
+            raise
+        finally:
+            self._metrics.requests.labels(name, code).inc()

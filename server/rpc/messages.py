@@ -4,7 +4,8 @@ The words shared with the clients are converted in ``vireid.proto.convert``; her
 included. Knows no channel and no service.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 import numpy as np
 
@@ -28,6 +29,8 @@ from vireid.proto import convert
 from vireid.proto import retrieval_pb2 as pb
 
 DEFAULT_TOP_K = 10
+
+Word = TypeVar("Word")
 
 _OUTCOMES = {
     "created": pb.PutItemResponse.OUTCOME_CREATED,
@@ -88,7 +91,7 @@ def search_request_of(message: pb.SearchRequest, timeout_s: float | None) -> Sea
         top_k=message.top_k if message.HasField("top_k") else DEFAULT_TOP_K,
         min_score=message.min_score if message.HasField("min_score") else None,
         min_probability=message.min_probability if message.HasField("min_probability") else None,
-        rerank=_rerank_of(message.rerank) if message.HasField("rerank") else None,
+        rerank=rerank_of(message.rerank) if message.HasField("rerank") else None,
         filter=convert.filter_of(message.filter),
         timeout_s=timeout_s,
     )
@@ -156,8 +159,29 @@ def slowest(timings: Iterable[Timing], total_s: float) -> Timing:
     )
 
 
-def _rerank_of(message: pb.Rerank) -> Rerank:
+def one_of(number: int, known: Mapping[int, Word], field: str) -> Word:
+    """Read a word that is a number on the wire.
+
+    Raises:
+        InvalidRequest: a number this version does not know.
+    """
+    if number not in known:
+        raise InvalidRequest(
+            f"{field} is {number}; expected one of {', '.join(f'{n} ({word})' for n, word in known.items())}",
+            field=field,
+        )
+    return known[number]
+
+
+def rerank_of(message: pb.Rerank) -> Rerank:
+    """Read how answers are re-ranked.
+
+    Raises:
+        InvalidRequest: the numbers do not fit together.
+    """
     given = {name: getattr(message, name) for name in ("k1", "k2", "weight") if message.HasField(name)}
+    if "weight" in given:
+        given["weight"] = float(str(np.float32(given["weight"])))  # 0.3 as it was meant, not its nearest float32
     return ranking.parameters(message.candidates, **given)
 
 

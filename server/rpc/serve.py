@@ -10,8 +10,10 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from server.auth import Authenticator, is_loopback
+from server.jobs import JobBoard
 from server.metrics import Metrics
 from server.rpc.credentials import Credentials
+from server.rpc.evaluations import EvaluationServicer
 from server.rpc.failures import Failures
 from server.rpc.galleries import GalleryServicer
 from server.rpc.retrieval import RetrievalServicer
@@ -66,12 +68,17 @@ class RpcServer:
 
 
 def serve_rpc(
-    service: RetrievalService, settings: ServerSettings, authenticator: Authenticator, metrics: Metrics
+    service: RetrievalService,
+    board: JobBoard,
+    settings: ServerSettings,
+    authenticator: Authenticator,
+    metrics: Metrics,
 ) -> RpcServer:
     """Put the gRPC server together and bind its port; it answers once started.
 
     Args:
         service: does the work.
+        board: background jobs.
         settings: host and port.
         authenticator: says which keys are good.
         metrics: told each answer.
@@ -86,6 +93,7 @@ def serve_rpc(
     )
     stubs.add_RetrievalServiceServicer_to_server(RetrievalServicer(service), server)
     stubs.add_GalleryServiceServicer_to_server(GalleryServicer(service), server)
+    stubs.add_EvaluationServiceServicer_to_server(EvaluationServicer(service, board), server)
     probes = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(probes, server)
     if is_loopback(settings.host):

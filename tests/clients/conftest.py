@@ -90,7 +90,7 @@ class Caller:
 def running(
     folder: Path, *, key: str | None = None, queue_limit: int = 64, workers: int = 2
 ) -> Iterator[Live]:
-    engine, metrics = SlowEngine(), Metrics()
+    engine, metrics, board = SlowEngine(), Metrics(), JobBoard(8)
     settings = ServerSettings(bundle="fake", data=folder, http_port=0, grpc_port=0)
     keys = Authenticator([] if key is None else [digest(key)])
     service = RetrievalService(
@@ -112,7 +112,7 @@ def running(
     async def serve() -> None:
         app = create_app(
             service=service,
-            board=JobBoard(8),
+            board=board,
             metrics=metrics,
             authenticator=keys,
             max_upload_bytes=2**24,
@@ -120,7 +120,7 @@ def running(
             version="test",
         )
         http = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off"))
-        rpc: RpcServer = serve_rpc(service, settings, keys, metrics)
+        rpc: RpcServer = serve_rpc(service, board, settings, keys, metrics)
         ports.append(rpc.port)
         end, loop = asyncio.Event(), asyncio.get_running_loop()
         stop.append(lambda: loop.call_soon_threadsafe(end.set))

@@ -1,4 +1,4 @@
-"""What only HTTP offers: archives, jobs, evaluations."""
+"""What only HTTP offers: archives, jobs, evaluations as jobs."""
 
 import asyncio
 import io
@@ -82,18 +82,21 @@ def test_an_unknown_job(caller: Any) -> None:
         caller("job", "nothing")
 
 
-def test_an_evaluation(caller: Any, gallery: str, draw: Callable[..., bytes]) -> None:
+def test_an_evaluation_as_a_job(caller: Any, gallery: str, draw: Callable[..., bytes]) -> None:
     for person in range(4):
         meta = ItemMeta(person=f"p{person}", camera="c1")
         caller("put_item", gallery, f"v{person}", draw(person), modality=Modality.VISIBLE, meta=meta)
         meta = ItemMeta(person=f"p{person}", camera="c3")
         caller("put_item", gallery, f"i{person}", draw(person), modality=Modality.INFRARED, meta=meta)
-    done = caller("wait", caller("evaluate", gallery).job_id)
-    assert done.state == "succeeded"
+    started = caller("start_evaluation", gallery)
+    done = caller("wait", started.job_id)
+    assert (done.state, done.done, done.total) == ("succeeded", 4, 4)
     assert done.result["n_valid"] == 4
     assert done.result["mAP"] == pytest.approx(1.0)
-    with pytest.raises(errors.InvalidRequest):
-        caller("evaluate", gallery, rule="whim")
+    assert caller("cancel", started.job_id) == done
+    assert caller("report", started.job_id, "csv").startswith("protocol,trial")
+    with pytest.raises(errors.JobNotFound):
+        caller("report", "nothing")
 
 
 def test_a_large_archive_is_streamed(live: Any, gallery: str, caller: Any, tmp_path: Path, draw: Any) -> None:

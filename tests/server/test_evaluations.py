@@ -1,6 +1,11 @@
 """Evaluation of a gallery in the server, against measures worked by hand in the test."""
 
-from collections.abc import Callable, Iterator
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +17,16 @@ from index.records import Enrolment
 from index.store import GalleryStore
 from server import evaluations
 from server.evaluations import EvaluationRequest
-from server.jobs import Job
-from vireid.errors import EvaluationError
+from server.jobs import Job, JobBoard
+from vireid.errors import EvaluationError, FailedPrecondition
+from vireid.evaluation import evaluate, npz_case, report
+from vireid.evaluation.measure import measure
+from vireid.evaluation.protocol import Rerank
+from vireid.evaluation.protocols import preset
 from vireid.types import ItemMeta, Modality
 
 DIM = 6
+WAIT_S = 20.0
 SEEN = [(Modality.VISIBLE, "2"), (Modality.VISIBLE, "3"), (Modality.INFRARED, "3"), (Modality.INFRARED, "6")]
 
 
@@ -24,6 +34,13 @@ SEEN = [(Modality.VISIBLE, "2"), (Modality.VISIBLE, "3"), (Modality.INFRARED, "3
 def gallery(tmp_path: Path) -> Iterator[Gallery]:
     store = GalleryStore(tmp_path, "ab" * 32, DIM, "exact")
     yield store.create("yard")
+    store.close()
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Iterator[Gallery]:
+    store = GalleryStore(tmp_path / "other", "ab" * 32, DIM, "exact")
+    yield store.create("asks")
     store.close()
 
 
@@ -85,8 +102,7 @@ RULES: list[tuple[Any, Callable[[str, str, bool], bool]]] = [
 
 @pytest.mark.parametrize(("rule", "keep"), RULES, ids=[rule for rule, _ in RULES])
 async def test_as_worked_by_hand(filled: Gallery, rule: Any, keep: Any) -> None:
-    job = Job("x", "evaluation")
-    found = await evaluations.run(filled, EvaluationRequest("yard", rule=rule, cmc="image"), job)
+    found, job = await evaluated(filled, EvaluationRequest("yard", rule=rule, cmc="image"))
     expected = by_hand(filled, keep)
     assert found["mAP"] == pytest.approx(expected["mAP"])
     assert found["mINP"] == pytest.approx(expected["mINP"])
@@ -95,23 +111,248 @@ async def test_as_worked_by_hand(filled: Gallery, rule: Any, keep: Any) -> None:
     assert (found["queries"], found["gallery_items"], found["persons"]) == (20, 20, 10)
     assert 0.1 < found["mAP"] < 0.99  # neither trivial
     assert set(found["rank"]) == {"1", "5", "10", "20"}
-    assert (job.done, job.total) == (1, 1)
+    assert (job.done, job.total) == (20, 20)
+
+
+CHOICES: list[tuple[Any, Any, Rerank | None]] = [
+    ("none", "identity", None),
+    ("market", "image", None),
+    ("sysu", "identity", None),
+    ("none", "image", Rerank(k1=4, k2=2, candidates=8)),
+]
+
+
+@pytest.mark.parametrize(("rule", "cmc", "rerank"), CHOICES)
+async def test_the_scores_are_those_of_vireid_evaluate(
+    filled: Gallery, tmp_path: Path, rule: Any, cmc: Any, rerank: Rerank | None
+) -> None:
+    """The same vectors in two files, through what the command runs: the same bytes of scores."""
+    files = [written(filled, modality, tmp_path) for modality in (Modality.INFRARED, Modality.VISIBLE)]
+    protocol = replace(preset("folder", rule=rule, cmc=cmc), rerank=rerank)
+    offline = measure(protocol, lambda p: npz_case.of_files(*files, p))
+    _, job = await evaluated(filled, EvaluationRequest("yard", rule=rule, cmc=cmc, rerank=rerank))
+    served, own = json.loads(job.documents["report.json"]), report.document(offline)
+    for part in ("mean", "std", "cmc", "trials", "code"):
+        assert report.to_json({part: served[part]}) == report.to_json({part: own[part]})
+    sides = [one["sources"][0]["features_sha256"] for one in (served, own)]
+    assert sides[0] == sides[1]
+    rows = [
+        text.splitlines()[1].split(",", 1)[1]
+        for text in (job.documents["report.csv"].decode(), report.to_csv(offline.result))
+    ]
+    assert rows[0] == rows[1]
+
+
+def written(gallery: Gallery, modality: Modality, folder: Path) -> Path:
+    """Write a gallery's items of a modality as a file of features."""
+    labelled = gallery.labelled()
+    rows = sorted(np.flatnonzero(labelled.modalities == modality), key=lambda row: labelled.item_ids[row])
+    people = sorted(set(labelled.persons))
+    path = folder / f"{modality.word}.npz"
+    np.savez(
+        path,
+        features=labelled.vectors[rows],
+        person=np.array([people.index(labelled.persons[row]) for row in rows]),
+        camera=np.array([int(labelled.cameras[row]) for row in rows]),
+        modality=np.full(len(rows), int(modality)),
+        path=np.array([labelled.item_ids[row] for row in rows]),
+    )
+    return path
+
+
+async def test_a_second_run_gives_the_same_bytes(filled: Gallery) -> None:
+    request = EvaluationRequest("yard", rule="market", rerank=Rerank(candidates=5))
+    first, second = [(await evaluated(filled, request))[1].documents for _ in range(2)]
+    assert first == second
+    told = json.loads(first["report.json"])
+    assert told["galleries"]["gallery"] == {"name": "yard", "version": filled.info().version}
+    (source,) = told["sources"]
+    assert source["space_id"] == filled.space_id
+    assert len({source["query"]["sha256"], source["gallery"]["sha256"], told["code"]["sources_sha256"]}) == 3
+    filled.remove(["0-visible-2"])
+    (_, changed) = await evaluated(filled, request)
+    after = json.loads(changed.documents["report.json"])
+    assert after["galleries"]["gallery"]["version"] == filled.info().version
+    assert after["sources"][0]["gallery"]["sha256"] != source["gallery"]["sha256"]
+    assert after["sources"][0]["query"]["sha256"] == source["query"]["sha256"]
+
+
+async def test_another_gallery_asks(filled: Gallery, other: Gallery) -> None:
+    labelled = filled.labelled()
+    rows = np.flatnonzero(labelled.modalities == Modality.INFRARED)
+    other.enroll(
+        [
+            enrolment(
+                f"q{n}",
+                Modality.VISIBLE,
+                ItemMeta(person=labelled.persons[row], camera="9"),
+                labelled.vectors[row],
+            )
+            for n, row in enumerate(rows)
+        ]
+    )
+    request = EvaluationRequest("yard", Modality.VISIBLE, query_gallery="asks")
+    job = Job("x", "evaluation")
+    found = await evaluations.run(other, filled, request, job)
+    own, _ = await evaluated(filled, EvaluationRequest("yard"))
+    for name in ("mAP", "mINP", "rank", "queries", "gallery_items"):
+        assert found[name] == own[name]
+    assert json.loads(job.documents["report.json"])["galleries"]["query"]["name"] == "asks"
+    assert "of gallery asks ask" in found["protocol"]
 
 
 async def test_the_choices_are_told_in_words(filled: Gallery) -> None:
-    request = EvaluationRequest("yard", Modality.VISIBLE, Modality.INFRARED, rule="sysu", cmc="identity")
-    found = await evaluations.run(filled, request, Job("x", "evaluation"))
-    for words in ("visible item asks", "camera 2 is left out", "CMC by identity"):
+    request = EvaluationRequest(
+        "yard", Modality.VISIBLE, Modality.INFRARED, rule="sysu", rerank=Rerank(candidates=7)
+    )
+    found, _ = await evaluated(filled, request)
+    for words in (
+        "visible items of gallery yard ask",
+        "camera 2",
+        "ranks count persons",
+        "the first 7 candidates",
+    ):
         assert words in found["protocol"]
     assert found["gallery_version"] == filled.info().version
 
 
+# ---- a job that is stopped -----------------------------------------------------
+@dataclass
+class Held:
+    """The real work, which waits after each block until it is let go."""
+
+    began: threading.Event = field(default_factory=threading.Event)
+    go: threading.Event = field(default_factory=threading.Event)
+    blocks: int = 0
+
+    def measure(self, protocol: Any, make: Any, advance: Callable[[int], None]) -> Any:
+        def slowly(queries: int) -> None:
+            self.blocks += 1
+            advance(queries)
+            self.began.set()
+            assert self.go.wait(WAIT_S)
+
+        return measure(protocol, make, advance=slowly)
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Held:
+    held = Held()
+    monkeypatch.setattr(evaluations, "measure", held.measure)
+    monkeypatch.setattr(evaluate, "_BLOCK", 5 * 20)  # five queries
+    return held
+
+
+async def test_a_cancelled_job_stops_within_a_block(filled: Gallery, held: Held) -> None:
+    board = JobBoard(1)
+    work = partial(evaluations.run, filled, filled, EvaluationRequest("yard"))
+    job = board.start("evaluation", work, lambda: None)
+    assert await asyncio.to_thread(held.began.wait, WAIT_S)
+    assert (job.state, job.done, job.total) == ("running", 5, 20)
+    with pytest.raises(FailedPrecondition, match="5 of 20 queries") as early:
+        evaluations.document(job, "report.json")
+    assert early.value.stable_reason == "EVALUATION_NOT_DONE"
+    board.cancel(job.job_id)
+    assert not await board.ended(job.job_id, 0.05)  # not over before its work is
+    held.go.set()
+    assert await board.ended(job.job_id, WAIT_S)
+    assert (job.state, job.done, held.blocks) == ("cancelled", 5, 2)
+    assert job.documents == {}
+    assert job.error is not None
+    assert "after 5 of 20 items" in job.error.message
+    with pytest.raises(FailedPrecondition, match="asked to stop") as gone:
+        evaluations.document(job, "report.json")
+    assert gone.value.stable_reason == "EVALUATION_CANCELLED"
+
+
+async def test_a_second_cancel_changes_nothing(filled: Gallery, held: Held) -> None:
+    board = JobBoard(1)
+    work = partial(evaluations.run, filled, filled, EvaluationRequest("yard"))
+    job = board.start("evaluation", work, lambda: None)
+    assert await asyncio.to_thread(held.began.wait, WAIT_S)
+    board.cancel(job.job_id)
+    await asyncio.sleep(0)
+    held.go.set()
+    await board.drain()
+    assert job.state == "cancelled"
+
+
+# ---- what is refused -------------------------------------------------------------
 async def test_nothing_to_evaluate(gallery: Gallery) -> None:
     with pytest.raises(EvaluationError, match="enrol items with a person"):
-        await evaluations.run(gallery, EvaluationRequest("yard"), Job("x", "evaluation"))
+        await evaluated(gallery, EvaluationRequest("yard"))
 
 
-async def test_more_than_a_server_should_hold(filled: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluations, "MAX_PAIRS", 399)
-    with pytest.raises(EvaluationError, match="vireid evaluate"):
-        await evaluations.run(filled, EvaluationRequest("yard"), Job("x", "evaluation"))
+async def test_one_side_only(gallery: Gallery) -> None:
+    vector = np.eye(DIM, dtype=np.float32)[0]
+    gallery.enroll([enrolment("a", Modality.INFRARED, ItemMeta(person="p"), vector)])
+    with pytest.raises(EvaluationError, match="no labelled visible item"):
+        await evaluated(gallery, EvaluationRequest("yard"))
+
+
+async def test_no_query_has_a_match(gallery: Gallery) -> None:
+    vectors = np.eye(DIM, dtype=np.float32)
+    gallery.enroll(
+        [
+            enrolment("a", Modality.INFRARED, ItemMeta(person="p"), vectors[0]),
+            enrolment("b", Modality.VISIBLE, ItemMeta(person="q"), vectors[1]),
+        ]
+    )
+    with pytest.raises(EvaluationError, match="no person is in both"):
+        await evaluated(gallery, EvaluationRequest("yard"))
+
+
+@pytest.mark.parametrize("rule", ["none", "sysu"])
+async def test_items_do_not_ask_for_themselves(filled: Gallery, rule: Any) -> None:
+    request = EvaluationRequest("yard", Modality.VISIBLE, Modality.VISIBLE, rule=rule)
+    with pytest.raises(EvaluationError, match="find itself"):
+        await evaluated(filled, request)
+    with pytest.raises(EvaluationError, match="find itself"):
+        await evaluated(filled, replace(request, query_gallery="yard"))
+
+
+async def test_one_modality_across_cameras(filled: Gallery) -> None:
+    found, _ = await evaluated(
+        filled, EvaluationRequest("yard", Modality.VISIBLE, Modality.VISIBLE, rule="market")
+    )
+    assert (found["n_valid"], found["gallery_items"]) == (20, 20)
+    assert found["mAP"] < 1.0
+
+
+async def test_rules_need_cameras(filled: Gallery) -> None:
+    vector = np.eye(DIM, dtype=np.float32)[0]
+    filled.enroll([enrolment("odd", Modality.VISIBLE, ItemMeta(person="p1"), vector)])
+    with pytest.raises(EvaluationError, match="1 labelled items have none"):
+        await evaluated(filled, EvaluationRequest("yard", rule="market"))
+    filled.enroll([enrolment("odd", Modality.VISIBLE, ItemMeta(person="p1", camera="gate"), vector)])
+    with pytest.raises(EvaluationError, match="'gate'"):
+        await evaluated(filled, EvaluationRequest("yard", rule="sysu"))
+    found, _ = await evaluated(filled, EvaluationRequest("yard", rule="market"))
+    assert found["gallery_items"] == 21
+
+
+@pytest.mark.parametrize(("cap", "value"), [("MAX_PAIRS", 399), ("MAX_NUMBERS", 40 * DIM - 1)])
+async def test_more_than_a_server_should_hold(
+    filled: Gallery, monkeypatch: pytest.MonkeyPatch, cap: str, value: int
+) -> None:
+    monkeypatch.setattr(evaluations, cap, value)
+    with pytest.raises(EvaluationError, match="vireid evaluate features"):
+        await evaluated(filled, EvaluationRequest("yard"))
+    monkeypatch.setattr(evaluations, cap, value + 1)
+    await evaluated(filled, EvaluationRequest("yard"))
+
+
+async def test_a_failed_job_has_no_report(gallery: Gallery) -> None:
+    board = JobBoard(1)
+    work = partial(evaluations.run, gallery, gallery, EvaluationRequest("yard"))
+    job = board.start("evaluation", work, lambda: None)
+    assert await board.ended(job.job_id, WAIT_S)
+    assert isinstance(job.cause, EvaluationError)
+    with pytest.raises(FailedPrecondition, match="enrol items") as caught:
+        evaluations.document(job, "report.csv")
+    assert caught.value.stable_reason == "EVALUATION_FAILED"
+
+
+async def evaluated(gallery: Gallery, request: EvaluationRequest) -> tuple[Mapping[str, Any], Job]:
+    job = Job("x", "evaluation")
+    return await evaluations.run(gallery, gallery, request, job), job

@@ -375,3 +375,59 @@ class DeletionReceipt(_message.Message):
     at: _timestamp_pb2.Timestamp
     dry_run: bool
     def __init__(self, items: _Optional[int] = ..., images: _Optional[int] = ..., vectors: _Optional[int] = ..., gallery_version: _Optional[int] = ..., at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., dry_run: _Optional[bool] = ...) -> None: ...
+
+class EvaluateRequest(_message.Message):
+    __slots__ = ("gallery", "query_gallery", "query_modality", "gallery_modality", "rule", "cmc", "rerank")
+    class Rule(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        RULE_UNSPECIFIED: _ClassVar[EvaluateRequest.Rule]
+        RULE_NONE: _ClassVar[EvaluateRequest.Rule]
+        RULE_MARKET: _ClassVar[EvaluateRequest.Rule]
+        RULE_SYSU: _ClassVar[EvaluateRequest.Rule]
+    RULE_UNSPECIFIED: EvaluateRequest.Rule
+    RULE_NONE: EvaluateRequest.Rule
+    RULE_MARKET: EvaluateRequest.Rule
+    RULE_SYSU: EvaluateRequest.Rule
+    class CmcLevel(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        CMC_LEVEL_UNSPECIFIED: _ClassVar[EvaluateRequest.CmcLevel]
+        CMC_LEVEL_IDENTITY: _ClassVar[EvaluateRequest.CmcLevel]
+        CMC_LEVEL_IMAGE: _ClassVar[EvaluateRequest.CmcLevel]
+    CMC_LEVEL_UNSPECIFIED: EvaluateRequest.CmcLevel
+    CMC_LEVEL_IDENTITY: EvaluateRequest.CmcLevel
+    CMC_LEVEL_IMAGE: EvaluateRequest.CmcLevel
+    GALLERY_FIELD_NUMBER: _ClassVar[int]
+    QUERY_GALLERY_FIELD_NUMBER: _ClassVar[int]
+    QUERY_MODALITY_FIELD_NUMBER: _ClassVar[int]
+    GALLERY_MODALITY_FIELD_NUMBER: _ClassVar[int]
+    RULE_FIELD_NUMBER: _ClassVar[int]
+    CMC_FIELD_NUMBER: _ClassVar[int]
+    RERANK_FIELD_NUMBER: _ClassVar[int]
+    gallery: str
+    query_gallery: str
+    query_modality: Modality
+    gallery_modality: Modality
+    rule: EvaluateRequest.Rule
+    cmc: EvaluateRequest.CmcLevel
+    rerank: Rerank
+    def __init__(self, gallery: _Optional[str] = ..., query_gallery: _Optional[str] = ..., query_modality: _Optional[_Union[Modality, str]] = ..., gallery_modality: _Optional[_Union[Modality, str]] = ..., rule: _Optional[_Union[EvaluateRequest.Rule, str]] = ..., cmc: _Optional[_Union[EvaluateRequest.CmcLevel, str]] = ..., rerank: _Optional[_Union[Rerank, _Mapping]] = ...) -> None: ...
+
+class EvaluateProgress(_message.Message):
+    __slots__ = ("job_id", "done", "total", "report")
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    REPORT_FIELD_NUMBER: _ClassVar[int]
+    job_id: str
+    done: int
+    total: int
+    report: EvaluationReport
+    def __init__(self, job_id: _Optional[str] = ..., done: _Optional[int] = ..., total: _Optional[int] = ..., report: _Optional[_Union[EvaluationReport, _Mapping]] = ...) -> None: ...
+
+class EvaluationReport(_message.Message):
+    __slots__ = ("json", "csv")
+    JSON_FIELD_NUMBER: _ClassVar[int]
+    CSV_FIELD_NUMBER: _ClassVar[int]
+    json: str
+    csv: str
+    def __init__(self, json: _Optional[str] = ..., csv: _Optional[str] = ...) -> None: ...

@@ -511,3 +511,79 @@ class GalleryService:
             timeout,
             metadata,
             _registered_method=True)
+
+
+class EvaluationServiceStub:
+    """Measures galleries whose items have a person, by the same code as `vireid evaluate`.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.Evaluate = channel.unary_stream(
+                '/vireid.v1.EvaluationService/Evaluate',
+                request_serializer=vireid_dot_proto_dot_retrieval__pb2.EvaluateRequest.SerializeToString,
+                response_deserializer=vireid_dot_proto_dot_retrieval__pb2.EvaluateProgress.FromString,
+                _registered_method=True)
+
+
+class EvaluationServiceServicer:
+    """Measures galleries whose items have a person, by the same code as `vireid evaluate`.
+    """
+
+    def Evaluate(self, request, context):
+        """Progress, and with the last message the report. A caller who leaves ends the work.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_EvaluationServiceServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'Evaluate': grpc.unary_stream_rpc_method_handler(
+                    servicer.Evaluate,
+                    request_deserializer=vireid_dot_proto_dot_retrieval__pb2.EvaluateRequest.FromString,
+                    response_serializer=vireid_dot_proto_dot_retrieval__pb2.EvaluateProgress.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'vireid.v1.EvaluationService', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('vireid.v1.EvaluationService', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class EvaluationService:
+    """Measures galleries whose items have a person, by the same code as `vireid evaluate`.
+    """
+
+    @staticmethod
+    def Evaluate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/vireid.v1.EvaluationService/Evaluate',
+            vireid_dot_proto_dot_retrieval__pb2.EvaluateRequest.SerializeToString,
+            vireid_dot_proto_dot_retrieval__pb2.EvaluateProgress.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)

@@ -14,6 +14,7 @@ import pytest
 
 from server.answers import Embedded, ImageQuery, PutAnswer, SearchAnswer, SearchRequest, Timing
 from server.auth import Authenticator
+from server.jobs import JobBoard
 from server.metrics import Metrics
 from server.rpc import RpcServer, serve_rpc
 from vireid.errors import NotAnImage, Unauthenticated
@@ -152,7 +153,7 @@ def serving() -> Callable[..., Any]:
         settings: Any = SimpleNamespace(host=host, grpc_port=0)
         server: Any = service
         metrics = Metrics()
-        rpc = serve_rpc(server, settings, OneKey(key), metrics)
+        rpc = serve_rpc(server, JobBoard(4), settings, OneKey(key), metrics)
         await rpc.start()
         options = (("grpc.max_send_message_length", -1),)
         async with grpc.aio.insecure_channel(f"127.0.0.1:{rpc.port}", options=options) as channel:

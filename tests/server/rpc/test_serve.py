@@ -10,6 +10,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from clients.rpc_failures import error_of
+from server.jobs import JobBoard
 from server.metrics import Metrics
 from server.rpc import serve_rpc
 from vireid.errors import SettingsError
@@ -20,7 +21,9 @@ SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
-@pytest.mark.parametrize("name", ["", "vireid.v1.RetrievalService", "vireid.v1.GalleryService"])
+@pytest.mark.parametrize(
+    "name", ["", "vireid.v1.RetrievalService", "vireid.v1.GalleryService", "vireid.v1.EvaluationService"]
+)
 async def test_health_of_each_service(serving: Any, name: str) -> None:
     async with serving() as running:
         reply = await health_pb2_grpc.HealthStub(running.channel).Check(
@@ -62,7 +65,8 @@ async def test_stopping_lets_calls_in_flight_end(serving: Any) -> None:
 async def test_reflection_names_the_services(serving: Any) -> None:
     async with serving() as running:
         assert await _reflected(running.channel) >= {
-            "vireid.v1.RetrievalService", "vireid.v1.GalleryService", "grpc.health.v1.Health",
+            "vireid.v1.RetrievalService", "vireid.v1.GalleryService", "vireid.v1.EvaluationService",
+            "grpc.health.v1.Health",
         }  # fmt: skip
 
 
@@ -114,7 +118,7 @@ async def test_a_taken_port_is_an_error(serving: Any) -> None:
         service: Any = running.service
         open_door: Any = SimpleNamespace(check=lambda key: None)
         with pytest.raises(SettingsError, match=str(running.rpc.port)) as caught:
-            serve_rpc(service, settings, open_door, Metrics())
+            serve_rpc(service, JobBoard(4), settings, open_door, Metrics())
     assert caught.value.stable_reason == "PORT_TAKEN"
 
 
