@@ -4,7 +4,7 @@ Knows no model and no image. Similarity is the inner product in float64: the cos
 computed once and shared by trials and by protocols of one direction.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from vireid.errors import EvaluationError
 from vireid.evaluation import draws, refusals, rerank
 from vireid.evaluation.features import Features
 from vireid.evaluation.metrics import Labels, QueryScores, score_queries, summarise
-from vireid.evaluation.protocol import Protocol
+from vireid.evaluation.protocol import Protocol, Rerank
 from vireid.evaluation.result import CURVE, REPORTED_RANKS, Result, Trial
 
 _BLOCK = 4_000_000  # similarities held at once, 32 MB
@@ -153,6 +153,42 @@ def labels(split: Split) -> Labels:
     return Labels(split.persons, split.cameras)
 
 
+def similarity_blocks(
+    query: Float64Array, gallery: Float64Array, asked: Int64Array, found: Int64Array
+) -> Iterator[tuple[Int64Array, Float64Array]]:
+    """Compare some rows with some rows, a block at a time.
+
+    Args:
+        query: vectors that ask.
+        gallery: vectors that are found.
+        asked: rows of ``query``.
+        found: rows of ``gallery``.
+
+    Yields:
+        Some of ``asked``, and their similarities to all of ``found``.
+    """
+    wanted = np.ascontiguousarray(gallery[found].T)
+    step = max(1, _BLOCK // max(1, len(found)))
+    for begin in range(0, len(asked), step):
+        rows = asked[begin : begin + step]
+        yield rows, query[rows] @ wanted
+
+
+def reranked_blocks(
+    query: Float64Array, gallery: Float64Array, plan: Plan, parameters: Rerank
+) -> Iterator[tuple[Int64Array, Float64Array]]:
+    """Re-rank a trial, a block at a time; the published algorithm, where all queries see each other, is one block.
+
+    Yields:
+        Some of the trial's query rows, and numbers that rank its gallery for them.
+    """
+    wanted = gallery[plan.gallery]
+    step = _RERANKED if parameters.candidates else max(1, len(plan.query))
+    for begin in range(0, len(plan.query), step):
+        rows = plan.query[begin : begin + step]
+        yield rows, rerank.similarities(query[rows], wanted, parameters)
+
+
 Scored = list[tuple[Plan, QueryScores]]
 
 
@@ -195,11 +231,8 @@ def _score_reranked(
     query, gallery = (labels(split) for split in sides(dataset, protocol))
     q, g = vectors(features, protocol)
     for p, scores in scored:
-        found, wanted = gallery.take(p.gallery), g[p.gallery]
-        step = _RERANKED if protocol.rerank.candidates else max(1, len(p.query))
-        for begin in range(0, len(p.query), step):
-            rows = p.query[begin : begin + step]
-            similarity = rerank.similarities(q[rows], wanted, protocol.rerank)
+        found = gallery.take(p.gallery)
+        for rows, similarity in reranked_blocks(q, g, p, protocol.rerank):
             scores.put(rows, score_queries(similarity, query.take(rows), found, protocol.rule, protocol.cmc))
             advance(len(rows))
 
@@ -212,11 +245,7 @@ def _score(
     q, g = vectors(features, work[0][0])
     asked = np.unique(np.concatenate([p.query for _, scored in work for p, _ in scored]))
     found = np.unique(np.concatenate([p.gallery for _, scored in work for p, _ in scored]))
-    wanted = np.ascontiguousarray(g[found].T)
-    step = max(1, _BLOCK // max(1, len(found)))
-    for begin in range(0, len(asked), step):
-        rows = asked[begin : begin + step]
-        similarity = q[rows] @ wanted
+    for rows, similarity in similarity_blocks(q, g, asked, found):
         for protocol, scored in work:
             for p, scores in scored:
                 mine = np.flatnonzero(np.isin(rows, p.query))
