@@ -3,7 +3,7 @@
 Knows metadata; which keys are good is ``server.auth``'s.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import grpc
@@ -50,11 +50,14 @@ class Credentials(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has
 
 
 def _refusal(handler: Any, error: VireidError) -> Any:
-    async def refuse(_request: Any, context: Any) -> None:
+    async def refuse(_request: Any, context: Any) -> Any:
         await abort(context, error)
 
+    async def refuse_stream(_request: Any, context: Any) -> AsyncIterator[Any]:
+        yield await refuse(_request, context)
+
     if handler.request_streaming and handler.response_streaming:
-        return grpc.stream_stream_rpc_method_handler(refuse)
+        return grpc.stream_stream_rpc_method_handler(refuse_stream)
     if handler.response_streaming:
-        return grpc.unary_stream_rpc_method_handler(refuse)
+        return grpc.unary_stream_rpc_method_handler(refuse_stream)
     return grpc.unary_unary_rpc_method_handler(refuse)
