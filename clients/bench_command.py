@@ -1,27 +1,27 @@
-"""``vireid bench``: measure a running server's accuracy and speed over a labelled folder."""
+"""``vireid bench``: measure a server's accuracy and speed with a labelled dataset."""
 
-import hashlib
 import json
-from collections import Counter
-from dataclasses import asdict
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from clients import benchmark, folder
-from clients.base import DEFAULT_TIMEOUT_S, Client
-from clients.benchmark import Asked, Load
-from clients.connect import connect
+from clients import accuracy, bench_data, bench_table, benchmark, machine
+from clients.base import DEFAULT_TIMEOUT_S
+from clients.bench_data import BenchData
+from clients.bench_target import GRPC, HTTP, Target, addresses_of, wires_of
+from clients.benchmark import Plan
 from clients.grpc_client import DEFAULT_ADDRESS
+from clients.local_server import Started, local_server
 from clients.options import key_of
-from clients.retry import NEVER
-from clients.upload import UploadReport, upload
-from vireid import progress
-from vireid.errors import GalleryExists
-from vireid.image_folder import Entry
+from clients.stretch import Load
+from vireid.errors import SettingsError, VireidError
 
-SYNTHETIC_MARKER = "synthetic.json"
+FORMAT = 1
+DEFAULT_CLIENTS = (1, 8)
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -29,122 +29,129 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 @app.command()
 def bench(
     root: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="A labelled folder: see vireid data --help.")
+        Path, typer.Argument(metavar="DATA", help="A labelled folder, or a dataset in its published layout.")
     ],
-    server: Annotated[str, typer.Option(help="host:port (gRPC) or http://host:port.")] = DEFAULT_ADDRESS,
-    gallery: Annotated[str, typer.Option("--gallery", "-g", help="Gallery to fill; its own if empty.")] = "",
-    concurrency: Annotated[int, typer.Option("--concurrency", "-c", min=1, help="Callers at once.")] = 1,
-    rounds: Annotated[int, typer.Option(min=1, help="How often each query is asked.")] = 1,
+    server: Annotated[
+        list[str] | None,
+        typer.Option(help=f"host:port (gRPC) or http://host:port; give both for both; {DEFAULT_ADDRESS}."),
+    ] = None,
+    local: Annotated[bool, typer.Option("--local", help="Start a server, measure it, end it.")] = False,
+    bundle: Annotated[str, typer.Option(help="Of --local: 'default', 'fake', or a path.")] = "default",
+    assign: Annotated[
+        list[str] | None, typer.Option("--set", help="Of --local: key=value, any setting.")
+    ] = None,
+    wire: Annotated[str, typer.Option(help="grpc, http or both; those of --server, or grpc.")] = "",
+    clients: Annotated[
+        list[int] | None, typer.Option(min=1, max=256, help="Callers at once; repeatable; 1 and 8.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=0.05, help="How long calls of each kind are counted.")] = 5.0,
+    warm_up_s: Annotated[float, typer.Option("--warm-up", min=0, help="Seconds before, uncounted.")] = 1.0,
     rate: Annotated[
-        float | None,
-        typer.Option(min=0.001, help="Queries a second, open loop; without: as fast as answered."),
+        float | None, typer.Option(min=0.001, help="Calls a second, open loop; without: as fast as answered.")
     ] = None,
     top_k: Annotated[
-        int | None, typer.Option("--top-k", "-k", help="Hits asked for; all, at most 1000.")
-    ] = None,
-    keep: Annotated[bool, typer.Option("--keep", help="Leave the gallery there afterwards.")] = False,
+        int, typer.Option("--top-k", "-k", min=1, max=1000, help="Hits of a timed search.")
+    ] = 10,
+    rule: Annotated[str, typer.Option(help="sysu, market or none; what the layout's papers use.")] = "",
+    cmc: Annotated[str, typer.Option(help="identity or image; what the layout's papers use.")] = "",
+    manifest: Annotated[Path | None, typer.Option(help="CSV with path,person,camera,modality,split.")] = None,
+    gallery: Annotated[str, typer.Option("--gallery", "-g", help="Name of the gallery made for it.")] = "",
     timeout_s: Annotated[float, typer.Option("--timeout", help="Seconds per call.")] = DEFAULT_TIMEOUT_S,
     api_key: Annotated[str, typer.Option(help="API key, if the server has one.")] = "",
     api_key_file: Annotated[Path | None, typer.Option(help="File whose first line is the API key.")] = None,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
 ) -> None:
-    """Enrol the gallery part of a labelled folder, ask with its queries, report Rank-k, mAP and latency."""
-    queries, found = folder.read_labelled(root)
-    name = gallery or gallery_name(root)
-    load = Load(concurrency=concurrency, rounds=rounds, rate=rate)
-    depth = min(top_k or len(found), benchmark.MOST_HITS)
-    key = key_of(api_key, api_key_file)
-    with connect(server, api_key=key, timeout_s=timeout_s) as client:
-        made = make_gallery(client, name)
-        try:
-            with progress.bar("enrolling", total=len(found)) as advance:
-                enrolled = upload(client, name, found, advance=advance)
-            # while measuring, an error is an outcome and not a reason to wait
-            with (
-                connect(server, api_key=key, timeout_s=timeout_s, retry=NEVER) as asking,
-                progress.bar("asking", total=len(queries) * rounds) as advance,
-            ):
-                asked, took_s = benchmark.ask(asking, name, queries, depth, load, advance)
-        finally:
-            if made and not keep:
-                client.delete_gallery(name)
-    figures = figures_of(queries, found, enrolled, asked, took_s, load, depth)
-    figures |= {"folder": root.name, "server": server, "synthetic": (root / SYNTHETIC_MARKER).is_file()}
-    typer.echo(as_text(figures))
-    if json_path is not None:
-        json_path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    raise typer.Exit(1 if figures["errors"] or enrolled.failures else 0)
-
-
-def gallery_name(root: Path) -> str:
-    """Name a gallery after the folder's place, so that two benchmarks do not share one."""
-    return f"bench-{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:12]}"
-
-
-def make_gallery(client: Client, name: str) -> bool:
-    """Make the gallery; whether it was not there before."""
+    """Measure Rank-k, mAP, mINP, latency and throughput of a server, running or started here."""
+    load = Load(seconds, warm_up_s, rate)
+    callers = tuple(dict.fromkeys(clients or DEFAULT_CLIENTS))
     try:
-        client.create_gallery(name, store_images=False)
-    except GalleryExists:
-        return False
-    return True
+        if local and server:
+            raise SettingsError("both --local and --server were given; give one")
+        if not local and (assign or bundle != "default"):
+            raise SettingsError("--bundle and --set are for the server that --local starts; add --local")
+        key = None if local else key_of(api_key, api_key_file)
+        with _ended_in_order(), ExitStack() as held:
+            data = held.enter_context(bench_data.opened(root, manifest))
+            plan = Plan(
+                clients=callers,
+                load=load,
+                top_k=top_k,
+                rule=accuracy.rule_of(rule, data.rule),
+                cmc=accuracy.level_of(cmc, data.cmc),
+                gallery=gallery,
+            )
+            started: Started | None = None
+            if local:
+                wires = wires_of(wire or GRPC, {GRPC: "", HTTP: ""})
+                started = held.enter_context(local_server(bundle, assign or ()))
+                target = Target({GRPC: started.grpc, HTTP: started.http}, wires, None, timeout_s, local=True)
+            else:
+                addresses = addresses_of(server or [DEFAULT_ADDRESS])
+                target = Target(addresses, wires_of(wire, addresses), key, timeout_s)
+            figures = _figures(target, data, plan, started)
+        if json_path is not None:
+            _write(json_path, figures)
+    except VireidError as error:
+        typer.echo(f"vireid: {error.message} [{error.stable_reason}]", err=True)
+        raise typer.Exit(1) from None
+    typer.echo(bench_table.as_text(figures))
+    raise typer.Exit(1 if _failed(figures) else 0)
 
 
-def figures_of(
-    queries: tuple[Entry, ...],
-    found: tuple[Entry, ...],
-    enrolled: UploadReport,
-    asked: list[Asked],
-    took_s: float,
-    load: Load,
-    depth: int,
-) -> dict[str, Any]:
-    """Gather what was measured."""
-    answered = sum(outcome.reply is not None for outcome in asked)
+def _figures(target: Target, data: BenchData, plan: Plan, started: Started | None) -> dict[str, Any]:
+    """Measure, and say what was measured; the keys are told in docs/serving.md."""
+    measured = benchmark.measure(target, data, plan, lambda words: typer.echo(f"vireid: {words}", err=True))
+    answered_at = measured.pop("first_answer_at")
+    server = {
+        "local": target.local,
+        "addresses": dict(target.addresses),
+        "space_id": measured.pop("space_id"),
+        "info": target.info(),
+    }
+    cold = {"ready_s": started.ready_s, "first_answer_s": answered_at - started.began} if started else None
     return {
-        "queries": len(queries),
-        "gallery": len(found),
-        "enrolled": {
-            "created": enrolled.created,
-            "replaced": enrolled.replaced,
-            "unchanged": enrolled.unchanged,
-            "refused": [asdict(failure) for failure in enrolled.failures],
+        "format": FORMAT,
+        "data": {
+            "name": data.name,
+            "layout": data.layout,
+            "synthetic": data.synthetic,
+            "queries": len(data.queries),
+            "gallery": len(data.gallery),
+            "persons": data.persons,
+            "converted": data.converted,
         },
-        "load": asdict(load) | {"mode": "closed" if load.rate is None else "open"},
-        "answered": answered,
-        "seconds": took_s,
-        "queries_per_s": answered / took_s,
-        "latency_ms": benchmark.latency_ms(asked),
-        "server_stages_ms": benchmark.stages_ms(asked),
-        "errors": dict(Counter(outcome.reason for outcome in asked if outcome.reply is None)),
-        "accuracy": asdict(benchmark.accuracy(queries, found, asked[: len(queries)], depth)),
+        "server": server,
+        "machine": machine.describe(),
+        "cold_start": cold,
+        **measured,
     }
 
 
-def as_text(figures: dict[str, Any]) -> str:
-    """Write the figures for people."""
-    scored, load = figures["accuracy"], figures["load"]
-    drawn = " (drawn people, not real ones)" if figures["synthetic"] else ""
-    pace = "closed loop" if load["rate"] is None else f"open loop at {load['rate']:g}/s"
-    exact = (
-        ""
-        if scored["complete"]
-        else f" (a lower bound: {scored['depth']} hits of {figures['gallery']} items)"
+def _failed(figures: dict[str, Any]) -> bool:
+    return bool(
+        figures["enrol"]["refused"]
+        or figures["accuracy"]["errors"]
+        or any(each["errors"] for each in figures["speed"])
     )
-    ranks = "  ".join(f"Rank-{k} {share:.1%}" for k, share in scored["rank"].items())
-    lines = [
-        f"{figures['folder']}{drawn}: {scored['queries']} queries scored against {figures['gallery']} images",
-        f"accuracy    {ranks}  mAP {scored['mean_ap']:.1%}{exact}",
-        f"throughput  {figures['queries_per_s']:.1f} queries/s with {load['concurrency']} callers, {pace}",
-    ]
-    if figures["latency_ms"]:
-        times = figures["latency_ms"]
-        lines.append(
-            "latency     " + "  ".join(f"{k} {times[k]:.1f} ms" for k in ("p50", "p95", "p99", "max"))
-        )
-        stages = figures["server_stages_ms"]
-        lines.append("server      " + "  ".join(f"{name} {ms:.1f} ms" for name, ms in stages.items()))
-    lines += [f"failed      {count} queries: {reason}" for reason, count in figures["errors"].items()]
-    refused = figures["enrolled"]["refused"]
-    lines += [f"refused     {each['item_id']}: {each['message']} [{each['reason']}]" for each in refused[:20]]
-    return "\n".join(lines)
+
+
+def _write(path: Path, figures: dict[str, Any]) -> None:
+    try:
+        path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be written: {error.strerror}; choose another --json") from error
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end what runs as Ctrl-C does: with the gallery removed and the server gone."""
+
+    def end(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -9,11 +9,15 @@ from vireid.image_folder import Entry
 from vireid.types import Modality
 
 
-def read_labelled(root: Path) -> tuple[tuple[Entry, ...], tuple[Entry, ...]]:
+def read_labelled(root: Path, manifest: Path | None = None) -> tuple[tuple[Entry, ...], tuple[Entry, ...]]:
     """Divide a labelled folder.
 
     ``split`` decides where it is given; of the other images the infrared ones ask and the visible ones are
     found, and where only one modality exists every image does both.
+
+    Args:
+        root: the folder.
+        manifest: a manifest elsewhere; its paths are relative to ``root``.
 
     Returns:
         The queries and the gallery.
@@ -21,7 +25,7 @@ def read_labelled(root: Path) -> tuple[tuple[Entry, ...], tuple[Entry, ...]]:
     Raises:
         DatasetError: an image has no person, camera or modality, or nothing asks or can be found.
     """
-    entries = tuple(entry for entry in image_folder.read(root) if entry.split != "train")
+    entries = tuple(entry for entry in image_folder.read(root, manifest) if entry.split != "train")
     for entry in entries:
         if not (entry.meta.person and entry.meta.camera) or entry.modality is None:
             raise DatasetError(

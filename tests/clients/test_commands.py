@@ -1,4 +1,4 @@
-"""The three commands, from their options to what they print, against a running server."""
+"""Upload and query, from their options to what they print, against a running server."""
 
 import json
 import shutil
@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from clients.bench_command import app as bench
 from clients.query_command import app as query
 from clients.upload_command import app as upload
 from vireid.errors import GalleryNotFound, SettingsError
@@ -86,43 +85,6 @@ def test_upload_with_a_manifest_elsewhere(live: Any, people: Path, name: str, tm
     assert "1 created" in result.output
     caller = live.connect("grpc")
     assert caller("get_item", name, "front-door").meta.person == "Ann"
-    caller.close()
-
-
-@pytest.mark.parametrize("wire", ["grpc", "http"])
-def test_bench(live: Any, people: Path, tmp_path: Path, wire: str) -> None:
-    out = tmp_path / "figures.json"
-    result = _invoke(
-        bench, people, "--server", getattr(live, wire), "--concurrency", 4, "--rounds", 3, "--json", out
-    )
-    assert result.exit_code == 0, result.output
-    figures = json.loads(out.read_text())
-    assert (figures["queries"], figures["gallery"], figures["answered"]) == (4, 8, 12)
-    assert figures["accuracy"]["rank"]["1"] == 1.0
-    assert figures["accuracy"]["mean_ap"] == pytest.approx(1.0)
-    assert figures["accuracy"]["complete"]
-    assert figures["load"]["mode"] == "closed"
-    assert 0 < figures["latency_ms"]["p50"] <= figures["latency_ms"]["p95"] <= figures["latency_ms"]["p99"]
-    assert figures["server_stages_ms"]["total"] > 0
-    assert figures["errors"] == {}
-    assert "Rank-1 100.0%" in result.output
-    caller = live.connect("grpc")
-    assert not [info for info in caller("list_galleries") if info.name.startswith("bench-")]
-    caller.close()
-
-
-def test_bench_in_an_open_loop_keeps_the_pace(live: Any, people: Path, tmp_path: Path) -> None:
-    out = tmp_path / "figures.json"
-    result = _invoke(
-        bench, people, "--server", live.grpc, "-c", 4, "--rounds", 10, "--rate", 40, "--json", out, "--keep"
-    )
-    assert result.exit_code == 0, result.output
-    figures = json.loads(out.read_text())
-    assert figures["load"]["mode"] == "open"
-    assert figures["seconds"] >= 39 / 40
-    caller = live.connect("grpc")
-    (kept,) = [info for info in caller("list_galleries") if info.name.startswith("bench-")]
-    caller("delete_gallery", kept.name)
     caller.close()
 
 

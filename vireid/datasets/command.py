@@ -1,9 +1,10 @@
-"""``vireid data``: verify, describe and draw datasets.
+"""``vireid data``: verify, describe, list and draw datasets.
 
 ``synth`` is imported only when it is called: verifying and describing need no numba.
 """
 
 import importlib
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,9 +12,10 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command as typer_command
 
-from vireid.datasets import READERS, open_dataset
+from vireid.datasets import READERS, listing, open_dataset
 from vireid.datasets import verify as verification
 from vireid.datasets.split import Split
+from vireid.described import MANIFEST
 
 SYNTH = ("synth", "vireid.datasets.synthetic.command", "Draw a synthetic dataset in a published layout.")
 NAMES = ", ".join(READERS)
@@ -96,6 +98,26 @@ def info(
     typer.echo(f"{dataset.name} at {dataset.root}{' (synthetic)' if dataset.synthetic else ''}")
     for split in (dataset.train, dataset.query, dataset.gallery):
         typer.echo(f"  {split.name:8} {_describe(split)}")
+
+
+@app.command()
+def manifest(
+    root: Root,
+    name: Name = None,
+    trial: Annotated[int, typer.Option(help="RegDB's identity split, 1 to 10.")] = 1,
+    to: Annotated[Path | None, typer.Option(help="The file to write; DIR/manifest.csv if left out.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Tell what was written as JSON.")] = False,
+) -> None:
+    """List a dataset's images as manifest.csv: path, person, camera, modality, split."""
+    dataset = open_dataset(name or verification.detect(root), root, trial)
+    target = to or root / MANIFEST
+    written = listing.write(dataset, target)
+    if as_json:
+        told = {"dataset": dataset.name, "synthetic": dataset.synthetic, "manifest": str(target), **written}
+        typer.echo(json.dumps(told))
+        return
+    counts = ", ".join(f"{count} {part}" for part, count in written.items())
+    typer.echo(f"{dataset.name}: {counts} images listed in {target}")
 
 
 def _describe(split: Split) -> str:
