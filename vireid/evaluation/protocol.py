@@ -123,12 +123,14 @@ class Protocol:
 
     def __str__(self) -> str:
         """Tell the protocol in words."""
-        return f"{self.name}: " + "; ".join(part for part in self._words() if part)
+        return f"{self.name}: " + "; ".join(self.words)
 
-    def _words(self) -> tuple[str, ...]:
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Every choice in words, one by one."""
         cameras = f" of cameras {', '.join(map(str, self.cameras))}" if self.cameras else ""
         changed = f", but {', '.join(self.changed)}" if self.changed else ""
-        return (
+        every = (
             f"{self.asks} ask, {self.finds}{cameras} are found",
             self._drawn(),
             RULES[self.rule],
@@ -137,6 +139,7 @@ class Protocol:
             str(self.rerank) if self.rerank else "nothing is re-ranked",
             f"preset {self.preset}{changed}" if self.preset else "",
         )
+        return tuple(part for part in every if part)
 
     def _drawn(self) -> str:
         first, last = self.trials[0], self.trials[-1]

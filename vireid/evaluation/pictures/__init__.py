@@ -1,0 +1,1 @@
+"""Pictures of an evaluation: data in, a matplotlib Figure out. Needs the extra ``evaluation``."""
