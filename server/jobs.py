@@ -7,6 +7,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -105,6 +106,7 @@ class JobBoard:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._once: dict[str, tuple[Once, Job]] = {}
         self._draining = False
+        self._alone = asyncio.Lock()
 
     def check_room(self) -> None:
         """Refuse a further job, before its upload is read.
@@ -122,7 +124,15 @@ class JobBoard:
                 reason="JOBS_FULL",
             )
 
-    def start(self, kind: str, work: Work, release: Callable[[], None], once: Once | None = None) -> Job:
+    def start(
+        self,
+        kind: str,
+        work: Work,
+        release: Callable[[], None],
+        once: Once | None = None,
+        *,
+        alone: bool = False,
+    ) -> Job:
         """Begin a job.
 
         Args:
@@ -130,6 +140,7 @@ class JobBoard:
             work: the coroutine; it gets the job to write progress to and returns its result.
             release: called when the job ended, or was refused, whether it ever began or not.
             once: known for as long as the job is; the very same request again gets the job it began.
+            alone: stays queued while another such job runs, for work that takes much memory or a whole core.
 
         Raises:
             IdempotencyConflict: the key came with another request.
@@ -151,7 +162,7 @@ class JobBoard:
         self._jobs[job.job_id] = job
         if once is not None:
             self._once[once.key] = (once, job)
-        task = asyncio.create_task(self._run(job, work))
+        task = asyncio.create_task(self._run(job, work, self._alone if alone else nullcontext()))
         self._tasks[job.job_id] = task
 
         def ended(_: object) -> None:
@@ -200,10 +211,11 @@ class JobBoard:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _run(self, job: Job, work: Work) -> None:
-        job.state = "running"
+    async def _run(self, job: Job, work: Work, turn: AbstractAsyncContextManager[None]) -> None:
         try:
-            job.result = await work(job)
+            async with turn:
+                job.state = "running"
+                job.result = await work(job)
             job.state = "partial" if job.failed else "succeeded"
         except asyncio.CancelledError:
             self._stopped(job)

@@ -181,7 +181,7 @@ def rerank_of(message: pb.Rerank) -> Rerank:
     """
     given = {name: getattr(message, name) for name in ("k1", "k2", "weight") if message.HasField(name)}
     if "weight" in given:
-        given["weight"] = float(str(np.float32(given["weight"])))  # 0.3 as it was meant, not its nearest float32
+        given["weight"] = float(str(np.float32(given["weight"])))  # as it was meant, 0.3 and not 0.30000001
     return ranking.parameters(message.candidates, **given)
 
 

@@ -147,6 +147,37 @@ async def test_a_full_board_refuses_and_lets_go() -> None:
     board.check_room()
 
 
+async def test_jobs_that_run_alone_wait_for_their_turn() -> None:
+    board, first, second, third, other = JobBoard(9), Held(), Held(), Held(), Held()
+    heavy = [board.start("evaluation", held, held.release, alone=True) for held in (first, second, third)]
+    light = board.start("upload", other, other.release)
+    await first.began.wait()
+    await other.began.wait()
+    assert [job.state for job in (*heavy, light)] == ["running", "queued", "queued", "running"]
+    board.cancel(heavy[1].job_id)
+    await ended(board, heavy[1])
+    assert (heavy[1].state, second.released, second.began.is_set()) == ("cancelled", 1, False)
+    assert heavy[2].state == "queued"
+    first.go.set()
+    await third.began.wait()
+    assert [job.state for job in heavy] == ["succeeded", "cancelled", "running"]
+    third.go.set()
+    other.go.set()
+    assert (await ended(board, heavy[2])).state == "succeeded"
+
+
+async def test_waiting_for_a_job_no_longer_than_said() -> None:
+    board, held = JobBoard(4), Held()
+    job = board.start("upload", held, held.release)
+    assert not await board.ended(job.job_id, 0.01)
+    held.go.set()
+    assert await board.ended(job.job_id, 10)
+    assert (job.state, held.released) == ("succeeded", 1)
+    assert await board.ended(job.job_id, 0)
+    with pytest.raises(JobNotFound):
+        await board.ended("nothing", 0)
+
+
 async def test_the_same_request_again_is_the_same_job() -> None:
     board, held, again = JobBoard(1), Held(), Held()
     first = board.start("upload", held, held.release, Once("k", "abc"))

@@ -21,7 +21,7 @@ from vireid.evaluation.protocol import Protocol, Rerank
 from vireid.evaluation.result import CURVE, REPORTED_RANKS, Result, Trial
 
 _BLOCK = 4_000_000  # similarities held at once, 32 MB
-_RERANKED = 32  # queries re-ranked at once, where each re-ranks by itself
+_RERANKED = 8  # queries re-ranked at once, where each re-ranks by itself
 
 Advance = Callable[[int], None]
 
