@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from vireid.arrays import UInt8Array
 from vireid.datasets import pixels
@@ -33,6 +34,11 @@ class Album:
 
     image: Callable[[Sample], UInt8Array | None] = from_file
     camera: Callable[[Sample], str] = camera_number
+
+
+def of_folder(folder: Path) -> Album:
+    """Return an album of files whose paths count from a folder."""
+    return Album(image=lambda sample: pixels.read(folder / sample.path))
 
 
 FILES = Album()

@@ -10,6 +10,7 @@ from vireid.datasets.verify import detect
 from vireid.evaluation import calibrate_command, extract_command, features_command, npz_case, options, report
 from vireid.evaluation.evaluate import plan
 from vireid.evaluation.extract import extract
+from vireid.evaluation.illustration import Illustration
 from vireid.evaluation.measure import Case, measure, splits
 from vireid.evaluation.model import open_model
 from vireid.evaluation.protocol import Protocol
@@ -62,6 +63,8 @@ def run(
     threads: Annotated[int, typer.Option(min=1, help="Threads of one embedding call.")] = 1,
     json_file: options.JsonFile = None,
     csv_file: options.CsvFile = None,
+    html: options.HtmlFile = None,
+    pictures: options.Pictures = None,
 ) -> None:
     """Report CMC, mAP and mINP of a bundle on a dataset, by a protocol of the literature."""
     if context.invoked_subcommand is not None:
@@ -91,6 +94,8 @@ def run(
     for part, dataset in datasets.items():
         plan(dataset, part, permutations)  # what cannot be drawn is told before anything is embedded
 
+    shown = Illustration(html, pictures, permutations)
+
     def make(part: Protocol) -> Case:
         place = None if (features or bundle) is None else str(features or bundle)
         place = place and place.replace(options.SPLIT, str(part.trials[0]))
@@ -107,6 +112,7 @@ def run(
             model.engine.space_id,
         )
 
-    measured = measure(chosen, make, options.ranks(ranks), permutations)
+    measured = measure(chosen, make, options.ranks(ranks), permutations, shown.watch)
     typer.echo(report.table(measured.result))
     report.save(measured, json_file, csv_file)
+    shown.save(measured)

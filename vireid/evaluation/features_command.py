@@ -7,6 +7,8 @@ import typer
 
 from vireid.errors import EvaluationError
 from vireid.evaluation import npz_case, options, report
+from vireid.evaluation.album import of_folder
+from vireid.evaluation.illustration import Illustration
 from vireid.evaluation.measure import Case, measure
 from vireid.evaluation.protocol import Protocol
 
@@ -36,6 +38,14 @@ def run(
     permutations: options.Permutations = None,
     json_file: options.JsonFile = None,
     csv_file: options.CsvFile = None,
+    html: options.HtmlFile = None,
+    pictures: options.Pictures = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="The folder the files' paths count from, for pictures of ranked lists."
+        ),
+    ] = None,
 ) -> None:
     """Report CMC, mAP and mINP of features in .npz files.
 
@@ -62,10 +72,14 @@ def run(
             "evaluation/data_split of the SYSU-MM01 authors' repository; or use --draw python"
         )
 
+    album = None if images is None else of_folder(images)
+    shown = Illustration(html, pictures, permutations, album)
+
     def make(part: Protocol) -> Case:
         paths = [Path(p.replace(options.SPLIT, str(part.trials[0]))) for p in (query, gallery)]
         return npz_case.of_files(paths[0], paths[1], part)
 
-    measured = measure(chosen, make, options.ranks(ranks), permutations)
+    measured = measure(chosen, make, options.ranks(ranks), permutations, shown.watch)
     typer.echo(report.table(measured.result))
     report.save(measured, json_file, csv_file)
+    shown.save(measured)

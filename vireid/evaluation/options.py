@@ -54,6 +54,13 @@ CsvFile = Annotated[
     Path | None, typer.Option("--csv", metavar="FILE", help="Write one line per trial there.")
 ]
 
+HtmlFile = Annotated[
+    Path | None, typer.Option("--html", metavar="FILE", help="Write a report to read there, in one file.")
+]
+Pictures = Annotated[
+    Path | None, typer.Option("--pictures", metavar="DIR", help="Write the pictures there, as SVG and PNG.")
+]
+
 
 def rerank(name: str | None, **numbers: float | None) -> Rerank | None:
     """Return what ``--rerank`` and its numbers mean.

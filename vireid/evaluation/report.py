@@ -43,6 +43,12 @@ def document(measured: Measured) -> dict[str, Any]:
     }
 
 
+def made_from(measured: Measured) -> dict[str, object]:
+    """Return what a report tells of its origin, for those who read it: code and sources, nothing that is empty."""
+    sources = [{k: v for k, v in asdict(source).items() if v} for source in measured.sources]
+    return {"code": provenance.code(), **(sources[0] if len(sources) == 1 else {"split": sources})}
+
+
 def to_json(found: dict[str, Any]) -> str:
     """Return a document as text: sorted keys, the shortest exact numbers, one line end."""
     return json.dumps(found, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"

@@ -109,7 +109,7 @@ def facts(result: Result) -> tuple[tuple[str, str], ...]:
     return (
         ("Identity splits" if result.protocol.splits else "Trials", str(len(scores))),
         ("Queries", _span([s.n_query for s in scores])),
-        ("of them valid", _span([s.n_valid for s in scores])),
+        ("Valid queries", _span([s.n_valid for s in scores])),
         ("Gallery images", _span([t.n_gallery for t in result.trials])),
     )
 
