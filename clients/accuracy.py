@@ -5,6 +5,7 @@ with no match it may see takes no part. Knows no wire and no time.
 """
 
 import math
+import re
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,7 @@ RULES: Mapping[Rule, str] = {
     "none": "nothing is ignored",
 }
 LEVELS: Mapping[CmcLevel, str] = {"identity": "ranks count persons", "image": "ranks count images"}
+_NUMBERED = re.compile(r"(?:cam(?:era)?|c)?[-_ ]?(\d{1,9})", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ class Accuracy:
 def hidden(rule: Rule, query: ItemMeta, found: ItemMeta) -> bool:
     """Whether a query does not see an image."""
     if rule == "sysu":
-        return query.camera == "3" and found.camera == "2"
+        return _number(query.camera) == 3 and _number(found.camera) == 2
     return rule == "market" and (query.person, query.camera) == (found.person, found.camera)
 
 
@@ -155,6 +157,12 @@ def level_of(word: str, otherwise: CmcLevel) -> CmcLevel:
     if word:
         raise SettingsError(f"--cmc is {word!r}; expected one of {', '.join(LEVELS)}")
     return otherwise
+
+
+def _number(camera: str) -> int | None:
+    """Read the number of a camera that is called by one: ``3``, ``cam3``, ``c03``."""
+    named = _NUMBERED.fullmatch(camera)
+    return int(named.group(1)) if named else None
 
 
 def _first(persons: Sequence[str], ranks: Sequence[int], cmc: CmcLevel) -> float:

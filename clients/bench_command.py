@@ -89,12 +89,12 @@ def bench(
                 addresses = addresses_of(server or [DEFAULT_ADDRESS])
                 target = Target(addresses, wires_of(wire, addresses), key, timeout_s)
             figures = _figures(target, data, plan, started)
+        typer.echo(bench_table.as_text(figures))
         if json_path is not None:
             _write(json_path, figures)
     except VireidError as error:
         typer.echo(f"vireid: {error.message} [{error.stable_reason}]", err=True)
         raise typer.Exit(1) from None
-    typer.echo(bench_table.as_text(figures))
     raise typer.Exit(1 if _failed(figures) else 0)
 
 

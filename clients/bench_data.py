@@ -6,6 +6,7 @@ A folder that says itself who is on its images is read here; the published layou
 
 import json
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 from clients import folder
 from clients.accuracy import CmcLevel, Rule
-from clients.local_server import VIREID
+from clients.local_server import RUN
 from vireid import image_folder
 from vireid.errors import DatasetError
 from vireid.image_folder import Entry
@@ -105,7 +106,7 @@ def opened(root: Path, manifest: Path | None = None) -> Iterator[BenchData]:
 
 def _list(root: Path, manifest: Path) -> str:
     """Have a manifest written; the layout it found."""
-    command = [*VIREID, "data", "manifest", str(root), "--to", str(manifest), "--json"]
+    command = [sys.executable, "-c", RUN, "data", "manifest", str(root), "--to", str(manifest), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own command
     if done.returncode:
         said = (done.stderr.strip().splitlines() or ["vireid data manifest said nothing"])[-1]

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from clients.accuracy import LEVELS, RULES
+from clients.bench_data import FOLDER
 from clients.benchmark import CALLS
 
 SHOWN_REFUSALS = 20
@@ -13,7 +14,8 @@ Figures = Mapping[str, Any]
 
 def as_text(figures: Figures) -> str:
     """Write the figures."""
-    return "\n".join((*_about(figures), *_accuracy(figures["accuracy"]), "", *_speed(figures["speed"])))
+    scored = (*_accuracy(figures["accuracy"]), *_protocol(figures["data"]["layout"]))
+    return "\n".join((*_about(figures), *scored, "", *_speed(figures["speed"])))
 
 
 def _about(figures: Figures) -> Iterator[str]:
@@ -74,6 +76,11 @@ def _accuracy(scored: Figures) -> Iterator[str]:
         )
     for reason, count in scored["errors"].items():
         yield f"refused     {count} queries: {reason}"
+
+
+def _protocol(layout: str) -> Iterator[str]:
+    if layout != FOLDER:
+        yield "            every query against every gallery image; for the draws of the literature: vireid evaluate"
 
 
 def _speed(stretches: list[Figures]) -> Iterator[str]:

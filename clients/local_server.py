@@ -14,7 +14,11 @@ from tempfile import TemporaryDirectory
 
 from vireid.errors import ServerUnreachable
 
-VIREID = (sys.executable, "-c", "from vireid.command import main; main()")
+RUN = "from vireid.command import main; main()"
+# on Linux the kernel tells the server when this process is gone, however it went
+FOLLOW = (
+    "import ctypes, signal; ctypes.CDLL(None).prctl(1, signal.SIGTERM); " if sys.platform == "linux" else ""
+)
 START_WITHIN_S = 120.0
 END_WITHIN_S = 30.0
 LOOK_EVERY_S = 0.01
@@ -54,7 +58,7 @@ def local_server(bundle: str, settings: Sequence[str] = ()) -> Iterator[Started]
     with TemporaryDirectory(prefix="vireid-bench-") as name:
         folder = Path(name)
         command = [
-            *VIREID, "serve", "--bundle", bundle, "--data", str(folder / "data"),
+            sys.executable, "-c", FOLLOW + RUN, "serve", "--bundle", bundle, "--data", str(folder / "data"),
             "--host", "127.0.0.1", "--http-port", "0", "--grpc-port", "0", *OPEN,
             *(word for setting in settings for word in ("--set", setting)),
         ]  # fmt: skip
