@@ -73,6 +73,7 @@ class Choices:
         k2: neighbours a row is averaged over; None for the server's usual.
         weight: share of the original distance; None for the server's usual.
         query_gallery: whose labelled items ask; empty for the gallery's own.
+        html: whether the report is drawn, too; the server needs the extra ``evaluation``.
     """
 
     query_modality: Modality = Modality.INFRARED
@@ -84,6 +85,7 @@ class Choices:
     k2: int | None = None
     weight: float | None = None
     query_gallery: str = ""
+    html: bool = False
 
 
 USUAL = Choices()

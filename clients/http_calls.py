@@ -204,7 +204,7 @@ def start_evaluation(gallery: str, choices: Choices) -> Call[Job]:
 
 
 def report(job_id: str, kind: str) -> Call[str]:
-    """Ask for the report of an evaluation that has succeeded; ``json`` or ``csv``."""
+    """Ask for the report of an evaluation that has succeeded; ``json``, ``csv`` or ``html``."""
     request = Request("GET", f"/v1/evaluations/{quote(job_id, safe='')}/report.{kind}")
     return Call(request, lambda reply: reply.body.decode())
 

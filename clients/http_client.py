@@ -143,7 +143,7 @@ class HttpClient(Client):
         return self._run(http_calls.start_evaluation(gallery, choices))
 
     def report(self, job_id: str, kind: str = "json") -> str:
-        """Give the report of an evaluation that has succeeded, as ``json`` or ``csv``."""
+        """Give the report of an evaluation that has succeeded, as ``json``, ``csv`` or, where asked for, ``html``."""
         return self._run(http_calls.report(job_id, kind))
 
     def evaluate(
@@ -158,7 +158,8 @@ class HttpClient(Client):
                 self.cancel(job.job_id)
             raise
         _check_succeeded(done)
-        return Evaluation(self.report(job.job_id, "json"), self.report(job.job_id, "csv"))
+        kinds = ("json", "csv", "html") if choices.html else ("json", "csv")
+        return Evaluation(*[self.report(job.job_id, kind) for kind in kinds])
 
     def _send(self, request: Request) -> Reply:
         body = _chunks(request.body) if isinstance(request.body, Path) else request.body
@@ -222,7 +223,7 @@ class AsyncHttpClient(AsyncClient):
         return await self._run(http_calls.start_evaluation(gallery, choices))
 
     async def report(self, job_id: str, kind: str = "json") -> str:
-        """Give the report of an evaluation that has succeeded, as ``json`` or ``csv``."""
+        """Give the report of an evaluation that has succeeded, as ``json``, ``csv`` or, where asked for, ``html``."""
         return await self._run(http_calls.report(job_id, kind))
 
     async def evaluate(
@@ -237,7 +238,8 @@ class AsyncHttpClient(AsyncClient):
                 await self.cancel(job.job_id)
             raise
         _check_succeeded(done)
-        return Evaluation(await self.report(job.job_id, "json"), await self.report(job.job_id, "csv"))
+        kinds = ("json", "csv", "html") if choices.html else ("json", "csv")
+        return Evaluation(*[await self.report(job.job_id, kind) for kind in kinds])
 
     async def _send(self, request: Request) -> Reply:
         body = _async_chunks(request.body) if isinstance(request.body, Path) else request.body

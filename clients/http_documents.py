@@ -176,6 +176,7 @@ def choices_to(gallery: str, choices: Choices) -> dict[str, Any]:
         "cmc": choices.cmc,
         "rerank": {"candidates": choices.rerank, **given} if choices.rerank else None,
         "query_gallery": choices.query_gallery,
+        "html": choices.html,
     }
 
 

@@ -161,10 +161,12 @@ class Evaluation:
     Attributes:
         json: as ``vireid evaluate`` writes it.
         csv: one line for each trial.
+        html: with pictures, needs no network; empty where it was not asked for.
     """
 
     json: str
     csv: str
+    html: str = ""
 
     @property
     def report(self) -> Mapping[str, Any]:

@@ -198,6 +198,7 @@ def evaluate(gallery: str, choices: Choices, progress: Progress | None) -> Call[
     request = pb.EvaluateRequest(
         gallery=gallery,
         query_gallery=choices.query_gallery,
+        html=choices.html,
         query_modality=convert.modality_to(choices.query_modality),
         gallery_modality=convert.modality_to(choices.gallery_modality),
         rule=_number_of(choices.rule, _RULES, "rule"),
@@ -216,7 +217,7 @@ def evaluate(gallery: str, choices: Choices, progress: Progress | None) -> Call[
 def _evaluation(last: pb.EvaluateProgress | None) -> Evaluation:
     if last is None or not last.HasField("report"):
         raise ServerUnreachable("the server ended the evaluation without a report; is it of this version?")
-    return Evaluation(last.report.json, last.report.csv)
+    return Evaluation(last.report.json, last.report.csv, last.report.html)
 
 
 def _rerank(choices: Choices) -> pb.Rerank:

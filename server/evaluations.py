@@ -11,18 +11,20 @@ from functools import partial
 from typing import Any
 
 from index.gallery import Gallery
-from server import labelled, ranking
+from server import illustrated, labelled, ranking
+from server.illustrated import GalleryAlbum
 from server.jobs import FINAL, Job, JobBoard
 from server.labelled import Side
 from server.service import RetrievalService
 from vireid.errors import Cancelled, EvaluationError, FailedPrecondition, JobNotFound
 from vireid.evaluation import metrics, report
+from vireid.evaluation.evidence import gather
 from vireid.evaluation.measure import Measured, measure
 from vireid.evaluation.protocol import Protocol, Rerank
 from vireid.types import Modality
 
 KIND = "evaluation"
-JSON, CSV = "report.json", "report.csv"
+JSON, CSV, HTML = "report.json", "report.csv", "report.html"
 # One evaluation runs at a time, in blocks: 1e9 comparisons are one to two minutes of a core at 384 to 2048 numbers each,
 # and 1e8 numbers take 1.6 GB beside the gallery, twice as float64.
 MAX_PAIRS = 1_000_000_000
@@ -41,6 +43,7 @@ class EvaluationRequest:
         cmc: ``identity`` or ``image``.
         rerank: how answers are re-ranked; None leaves them as they are.
         query_gallery: whose labelled items ask; empty for the gallery's own.
+        html: whether the report is drawn, too; takes a second look at every comparison.
     """
 
     gallery: str
@@ -50,6 +53,7 @@ class EvaluationRequest:
     cmc: metrics.CmcLevel = "identity"
     rerank: Rerank | None = None
     query_gallery: str = ""
+    html: bool = False
 
     @property
     def asking(self) -> str:
@@ -62,11 +66,14 @@ def start(service: RetrievalService, board: JobBoard, request: EvaluationRequest
 
     Raises:
         InvalidRequest: too many candidates to re-rank.
+        FailedPrecondition: an HTML report is asked for that cannot be drawn here.
         GalleryNotFound: there is no such gallery.
         Overloaded: too many jobs are at work.
         Unavailable: the server drains.
     """
     ranking.check_candidates(request.rerank)
+    if request.html:
+        illustrated.check_installed()
     finds, asks = service.gallery(request.gallery), service.gallery(request.asking)
     return board.start(KIND, partial(run, asks, finds, request), _nothing_held, alone=True)
 
@@ -118,13 +125,18 @@ def document(job: Job, name: str) -> bytes:
     """Return a report of an evaluation that has succeeded.
 
     Raises:
-        FailedPrecondition: it has not ended, or ended otherwise.
+        FailedPrecondition: it has not ended, or ended otherwise, or this one was not asked for.
     """
     if job.state not in FINAL:
         raise FailedPrecondition(
             f"evaluation {job.job_id} is {job.state}: {job.done} of {job.total or 'an unknown number of'} queries are "
             "done; ask for its report once it has succeeded",
             reason="EVALUATION_NOT_DONE",
+        )
+    if name not in job.documents and job.documents:
+        raise FailedPrecondition(
+            f"evaluation {job.job_id} has {', '.join(job.documents)}, but no {name}; ask for it with html when it begins",
+            reason="REPORT_NOT_ASKED_FOR",
         )
     if name not in job.documents:
         why = f": {job.error.message}" if job.error else ""
@@ -143,14 +155,23 @@ def _run(
     query = labelled.side(asked, request.query_modality)
     gallery = labelled.side(found, request.gallery_modality)
     _check(query, gallery, request)
-    job.total = len(query.item_ids)
+    job.total = len(query.item_ids) * (2 if request.html else 1)
     case = labelled.test_set(query, gallery, finds.space_id)
-    measured = measure(_protocol(request), lambda _: case, advance=advance)
+    protocol = _protocol(request)
+    measured = measure(protocol, lambda _: case, advance=advance)
     versions = {
         "query": {"name": request.asking, "version": asked.version},
         "gallery": {"name": request.gallery, "version": found.version},
     }
     told = {**report.document(measured), "galleries": versions}
+    if request.html:
+        album = GalleryAlbum(
+            (case.dataset.query, asks, query.item_ids, query.cameras),
+            (case.dataset.gallery, finds, gallery.item_ids, gallery.cameras),
+        )
+        made_from = {name: told[name] for name in ("galleries", "sources", "code")}
+        seen = gather(case, measured.result.protocol, advance=advance)
+        job.documents[HTML] = illustrated.html(measured.result, seen, made_from, album)
     job.documents[JSON] = report.to_json(told).encode()
     job.documents[CSV] = report.to_csv(measured.result).encode()
     return _summary(measured, finds.space_id, found.version)

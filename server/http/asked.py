@@ -193,6 +193,7 @@ class EvaluationBody(_Body):
     cmc: str = "identity"
     rerank: RerankBody | None = None
     query_gallery: str = ""
+    html: bool = False
 
 
 def one_of(word: str, known: Iterable[str], field: str) -> str:

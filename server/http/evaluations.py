@@ -1,5 +1,7 @@
 """Routes of evaluations: begin one, follow it, take its report."""
 
+from collections.abc import Mapping
+
 from fastapi import APIRouter, Request, Response
 
 from server import evaluations
@@ -11,6 +13,8 @@ from server.service import RetrievalService
 from vireid.evaluation.metrics import CmcLevel, Rule
 
 RULES: dict[str, Rule] = {"none": "none", "market": "market", "sysu": "sysu"}
+# the report holds names that callers chose: it loads nothing, runs nothing, and is of no origin
+_ONLY_ITSELF = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; sandbox"
 CMC: dict[str, CmcLevel] = {"identity": "identity", "image": "image"}
 
 
@@ -35,6 +39,7 @@ def router(service: RetrievalService, board: JobBoard) -> APIRouter:
             cmc=CMC[asked.one_of(body.cmc, CMC, "cmc")],
             rerank=body.rerank.value() if body.rerank else None,
             query_gallery=body.query_gallery,
+            html=body.html,
         )
         return words.started(evaluations.start(service, board, wanted))
 
@@ -64,7 +69,19 @@ def router(service: RetrievalService, board: JobBoard) -> APIRouter:
     async def as_csv(job_id: str) -> Response:
         return _report(job_id, evaluations.CSV, "text/csv")
 
-    def _report(job_id: str, name: str, media_type: str) -> Response:
-        return Response(evaluations.document(evaluations.get(board, job_id), name), media_type=media_type)
+    @routes.get(
+        "/v1/evaluations/{job_id}/report.html",
+        summary="The report of an evaluation that was asked for with html, drawn, as one file",
+        response_class=Response,
+        responses=documented.files("text/html"),
+    )
+    async def as_html(job_id: str) -> Response:
+        return _report(job_id, evaluations.HTML, "text/html", {"content-security-policy": _ONLY_ITSELF})
+
+    def _report(
+        job_id: str, name: str, media_type: str, headers: Mapping[str, str] | None = None
+    ) -> Response:
+        content = evaluations.document(evaluations.get(board, job_id), name)
+        return Response(content, headers=headers, media_type=media_type)
 
     return routes

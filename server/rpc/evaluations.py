@@ -68,6 +68,7 @@ def _request_of(message: pb.EvaluateRequest) -> EvaluationRequest:
         cmc=messages.one_of(message.cmc, _CMC, "cmc"),
         rerank=messages.rerank_of(message.rerank) if message.HasField("rerank") else None,
         query_gallery=message.query_gallery,
+        html=message.html,
     )
 
 
@@ -80,8 +81,7 @@ def _progress_to(job: Job, *, with_report: bool = False) -> pb.EvaluateProgress:
     report = None
     if with_report:
         report = pb.EvaluationReport(
-            json=evaluations.document(job, evaluations.JSON).decode(),
-            csv=evaluations.document(job, evaluations.CSV).decode(),
+            **{name.removeprefix("report."): content.decode() for name, content in job.documents.items()}
         )
     return pb.EvaluateProgress(job_id=job.job_id, done=job.done, total=job.total, report=report)
 

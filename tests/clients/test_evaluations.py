@@ -62,6 +62,7 @@ CHOICES = {
     "across cameras": Choices(Modality.VISIBLE, Modality.VISIBLE, rule="market"),
     "another gallery asks": Choices(query_gallery="night"),
     "re-ranked": Choices(rerank=5),
+    "drawn": Choices(html=True),
     "re-ranked in every way": Choices(rerank=8, k1=5, k2=2, weight=0.35),
 }
 
@@ -73,6 +74,8 @@ def test_every_client_gets_the_same_bytes(case: str, everyone: list[Any], yard: 
     assert 0 < first.report["mean"]["mAP"] <= 1
     assert first.report["galleries"]["gallery"]["name"] == yard
     assert first.csv.count("\n") == 2
+    assert first.html.startswith("<!doctype html>" if CHOICES[case].html else "")
+    assert bool(first.html) == CHOICES[case].html
 
 
 def test_the_choices_arrive(client: Any, yard: str) -> None:

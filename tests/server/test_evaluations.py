@@ -1,6 +1,8 @@
 """Evaluation of a gallery in the server, against measures worked by hand in the test."""
 
 import asyncio
+import hashlib
+import io
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -11,12 +13,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from index.gallery import Gallery
 from index.records import Enrolment
 from index.store import GalleryStore
-from server import evaluations
+from server import evaluations, labelled
 from server.evaluations import EvaluationRequest
+from server.illustrated import GalleryAlbum
 from server.jobs import Job, JobBoard
 from vireid.errors import EvaluationError, FailedPrecondition
 from vireid.evaluation import evaluate, npz_case, report
@@ -145,17 +149,17 @@ async def test_the_scores_are_those_of_vireid_evaluate(
 
 def written(gallery: Gallery, modality: Modality, folder: Path) -> Path:
     """Write a gallery's items of a modality as a file of features."""
-    labelled = gallery.labelled()
-    rows = sorted(np.flatnonzero(labelled.modalities == modality), key=lambda row: labelled.item_ids[row])
-    people = sorted(set(labelled.persons))
+    all_of = gallery.labelled()
+    rows = sorted(np.flatnonzero(all_of.modalities == modality), key=lambda row: all_of.item_ids[row])
+    people = sorted(set(all_of.persons))
     path = folder / f"{modality.word}.npz"
     np.savez(
         path,
-        features=labelled.vectors[rows],
-        person=np.array([people.index(labelled.persons[row]) for row in rows]),
-        camera=np.array([int(labelled.cameras[row]) for row in rows]),
+        features=all_of.vectors[rows],
+        person=np.array([people.index(all_of.persons[row]) for row in rows]),
+        camera=np.array([int(all_of.cameras[row]) for row in rows]),
         modality=np.full(len(rows), int(modality)),
-        path=np.array([labelled.item_ids[row] for row in rows]),
+        path=np.array([all_of.item_ids[row] for row in rows]),
     )
     return path
 
@@ -178,15 +182,15 @@ async def test_a_second_run_gives_the_same_bytes(filled: Gallery) -> None:
 
 
 async def test_another_gallery_asks(filled: Gallery, other: Gallery) -> None:
-    labelled = filled.labelled()
-    rows = np.flatnonzero(labelled.modalities == Modality.INFRARED)
+    everyone = filled.labelled()
+    rows = np.flatnonzero(everyone.modalities == Modality.INFRARED)
     other.enroll(
         [
             enrolment(
                 f"q{n}",
                 Modality.VISIBLE,
-                ItemMeta(person=labelled.persons[row], camera="9"),
-                labelled.vectors[row],
+                ItemMeta(person=everyone.persons[row], camera="9"),
+                everyone.vectors[row],
             )
             for n, row in enumerate(rows)
         ]
@@ -214,6 +218,42 @@ async def test_the_choices_are_told_in_words(filled: Gallery) -> None:
     ):
         assert words in found["protocol"]
     assert found["gallery_version"] == filled.info().version
+
+
+# ---- pictures ------------------------------------------------------------------
+def shown(gallery: Gallery, item_id: str, shade: int) -> None:
+    """Give an item a picture of one shade."""
+    out = io.BytesIO()
+    Image.new("L", (16, 32), shade).save(out, "JPEG")
+    item, vector, data = gallery.item(item_id), gallery.vector(item_id), out.getvalue()
+    gallery.enroll(
+        [Enrolment(item_id, item.modality, item.meta, hashlib.sha256(data).hexdigest(), vector, data, data)]
+    )
+
+
+def test_the_album_tells_galleries_apart_whose_items_are_alike(filled: Gallery, other: Gallery) -> None:
+    item = filled.item("1-visible-2")
+    other.enroll([enrolment("1-visible-2", item.modality, item.meta, filled.vector("1-visible-2"))])
+    shown(filled, "1-visible-2", 50)
+    shown(other, "1-visible-2", 200)
+    query, gallery = (labelled.side(one.labelled(), Modality.VISIBLE) for one in (other, filled))
+    case = labelled.test_set(query, gallery, "")
+    album = GalleryAlbum(
+        (case.dataset.query, other, query.item_ids, query.cameras),
+        (case.dataset.gallery, filled, gallery.item_ids, gallery.cameras),
+    )
+    asks = case.dataset.query.samples[0]
+    place = gallery.item_ids.index("1-visible-2")
+    finds = case.dataset.gallery.samples[place]
+    assert asks == finds  # nothing that a sample says tells them apart
+    for sample, shade in ((asks, 200), (finds, 50)):
+        picture = album.image(sample)
+        assert picture is not None
+        assert abs(int(picture.mean()) - shade) < 3
+        assert album.camera(sample) == "2"
+    assert album.image(case.dataset.gallery.samples[place + 1]) is None  # none is kept
+    filled.remove(["1-visible-2"])
+    assert album.image(finds) is None
 
 
 # ---- a job that is stopped -----------------------------------------------------

@@ -97,7 +97,7 @@ def gather(
 ) -> Evidence:
     """Look at every similarity of a test set once.
 
-    Beyond the vectors it takes one block of similarities (32 MB) and some working memory of the same size.
+    Memory beyond the vectors is about 100 MB, however many images there are; published re-ranking holds a whole trial.
 
     Args:
         case: the test set and its features.
@@ -129,6 +129,8 @@ def gather(
     if protocol.rerank is not None:
         for tally, p in zip(tallies, plans, strict=True):
             for rows, similarity in reranked_blocks(q, g, p, protocol.rerank):
+                if advance is not None:
+                    advance(0)  # they are counted already; it may still end the pass
                 for part in _parts(len(rows), len(p.gallery)):
                     tally.rank(rows[part], similarity[part])
     trials = tuple(t.evidence() for t in tallies)

@@ -377,7 +377,7 @@ class DeletionReceipt(_message.Message):
     def __init__(self, items: _Optional[int] = ..., images: _Optional[int] = ..., vectors: _Optional[int] = ..., gallery_version: _Optional[int] = ..., at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., dry_run: _Optional[bool] = ...) -> None: ...
 
 class EvaluateRequest(_message.Message):
-    __slots__ = ("gallery", "query_gallery", "query_modality", "gallery_modality", "rule", "cmc", "rerank")
+    __slots__ = ("gallery", "query_gallery", "query_modality", "gallery_modality", "rule", "cmc", "rerank", "html")
     class Rule(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         RULE_UNSPECIFIED: _ClassVar[EvaluateRequest.Rule]
@@ -403,6 +403,7 @@ class EvaluateRequest(_message.Message):
     RULE_FIELD_NUMBER: _ClassVar[int]
     CMC_FIELD_NUMBER: _ClassVar[int]
     RERANK_FIELD_NUMBER: _ClassVar[int]
+    HTML_FIELD_NUMBER: _ClassVar[int]
     gallery: str
     query_gallery: str
     query_modality: Modality
@@ -410,7 +411,8 @@ class EvaluateRequest(_message.Message):
     rule: EvaluateRequest.Rule
     cmc: EvaluateRequest.CmcLevel
     rerank: Rerank
-    def __init__(self, gallery: _Optional[str] = ..., query_gallery: _Optional[str] = ..., query_modality: _Optional[_Union[Modality, str]] = ..., gallery_modality: _Optional[_Union[Modality, str]] = ..., rule: _Optional[_Union[EvaluateRequest.Rule, str]] = ..., cmc: _Optional[_Union[EvaluateRequest.CmcLevel, str]] = ..., rerank: _Optional[_Union[Rerank, _Mapping]] = ...) -> None: ...
+    html: bool
+    def __init__(self, gallery: _Optional[str] = ..., query_gallery: _Optional[str] = ..., query_modality: _Optional[_Union[Modality, str]] = ..., gallery_modality: _Optional[_Union[Modality, str]] = ..., rule: _Optional[_Union[EvaluateRequest.Rule, str]] = ..., cmc: _Optional[_Union[EvaluateRequest.CmcLevel, str]] = ..., rerank: _Optional[_Union[Rerank, _Mapping]] = ..., html: _Optional[bool] = ...) -> None: ...
 
 class EvaluateProgress(_message.Message):
     __slots__ = ("job_id", "done", "total", "report")
@@ -425,9 +427,11 @@ class EvaluateProgress(_message.Message):
     def __init__(self, job_id: _Optional[str] = ..., done: _Optional[int] = ..., total: _Optional[int] = ..., report: _Optional[_Union[EvaluationReport, _Mapping]] = ...) -> None: ...
 
 class EvaluationReport(_message.Message):
-    __slots__ = ("json", "csv")
+    __slots__ = ("json", "csv", "html")
     JSON_FIELD_NUMBER: _ClassVar[int]
     CSV_FIELD_NUMBER: _ClassVar[int]
+    HTML_FIELD_NUMBER: _ClassVar[int]
     json: str
     csv: str
-    def __init__(self, json: _Optional[str] = ..., csv: _Optional[str] = ...) -> None: ...
+    html: str
+    def __init__(self, json: _Optional[str] = ..., csv: _Optional[str] = ..., html: _Optional[str] = ...) -> None: ...

@@ -68,6 +68,7 @@ async def test_documented_calls_are_all_there_are(api: Any, document: dict[str, 
             /v1/galleries/{gallery}/items /v1/galleries/{gallery}/items/{item_id} /v1/galleries/{gallery}/facets
             /v1/galleries/{gallery}/items/{item_id}/image /v1/galleries/{gallery}/items/{item_id}/thumbnail
             /v1/evaluations/{job_id} /v1/evaluations/{job_id}/report.json /v1/evaluations/{job_id}/report.csv
+            /v1/evaluations/{job_id}/report.html
         post /v1/embed /v1/galleries /v1/galleries/{gallery}/search /v1/galleries/{gallery}/items:upload
             /v1/galleries/{gallery}/items:delete /v1/evaluations /v1/jobs/{job_id}:cancel
         put /v1/galleries/{gallery}/items/{item_id}

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from server import evaluations
+from server import evaluations, illustrated
 
 Draw = Callable[..., bytes]
 PLACE = "/v1/evaluations"
@@ -82,6 +82,54 @@ async def test_a_second_run_gives_the_same_bytes(api: Any, yard: str) -> None:
     assert json.loads(found[0][0])["protocol"]["rerank"]["candidates"] == 6
 
 
+async def test_the_report_that_is_drawn(api: Any, yard: str) -> None:
+    job, place = await evaluated(api, html=True)
+    assert (job["state"], job["done"], job["total"]) == ("succeeded", 10, 10), job  # looked at twice
+    found = await api("GET", f"{place}/report.html")
+    assert found.headers["content-type"] == "text/html; charset=utf-8"
+    policy = found.headers.get_list("content-security-policy")
+    assert len(policy) == 1
+    assert "default-src 'none'" in policy[0]
+    assert "sandbox" in policy[0]
+    text = found.text
+    assert text.count("data:image/jpeg") > 10  # the gallery's own thumbnails
+    assert "gallery g" in text
+    assert api.made.service.space_id in text
+    _, again = await evaluated(api, html=True)
+    assert (await api("GET", f"{again}/report.html")).content == found.content
+    _, plain = await evaluated(api)
+    status, reason, told = await api.refused("GET", f"{plain}/report.html")
+    assert (status, reason) == (409, "REPORT_NOT_ASKED_FOR")
+    assert "html" in told["detail"]
+    assert (await api("GET", f"{plain}/report.json")).content == (
+        await api("GET", f"{again}/report.json")
+    ).content
+
+
+async def test_names_are_words_and_never_markup(api: Any, draw: Draw) -> None:
+    bad = "<script>alert(1)</script>"
+    for n, modality in enumerate(("visible", "infrared", "visible")):
+        await api.put(
+            f"x{n}", draw(n), modality=modality, person=bad if n < 2 else "other", camera=f"{bad}{n}"
+        )
+    job, place = await evaluated(api, html=True)
+    assert job["state"] == "succeeded", job
+    text = (await api("GET", f"{place}/report.html")).text
+    assert "<script" not in text
+    assert "&lt;script&gt;" in text
+
+
+async def test_a_server_that_cannot_draw(api: Any, yard: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(illustrated, "NEEDED", ("no_such_module", "numpy"))
+    status, reason, told = await api.refused("POST", PLACE, json={"gallery": "g", "html": True})
+    assert (status, reason) == (409, "MISSING_EXTRA")
+    assert "vireid[evaluation]" in told["detail"]
+    assert "no_such_module" in told["detail"]
+    assert api.made.board.list() == []
+    job, _ = await evaluated(api)
+    assert job["state"] == "succeeded"
+
+
 async def test_another_gallery_asks(api: Any, yard: str, draw: Draw) -> None:
     await api.gallery("night")
     for person in range(5):
@@ -110,7 +158,7 @@ async def test_a_report_that_is_not_there(api: Any, yard: str, held: threading.E
 
 
 async def test_a_report_of_what_is_no_evaluation(api: Any) -> None:
-    for kind in ("json", "csv"):
+    for kind in ("json", "csv", "html"):
         assert (await api.refused("GET", f"{PLACE}/none/report.{kind}"))[:2] == (404, "JOB_NOT_FOUND")
     assert (await api.refused("GET", f"{PLACE}/none/report.exe"))[0] == 404
 
