@@ -1,4 +1,4 @@
-"""The golden vectors: problems whose answers several published evaluators agree on, and what makes them."""
+"""The golden vectors: problems whose answers several published evaluators agree on, and what makes them; sets of chance."""
 
 import importlib.util
 import json
@@ -7,7 +7,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
+
+from vireid.arrays import Float64Array
+from vireid.datasets.split import Dataset, Split
+from vireid.evaluation.features import Features
+from vireid.evaluation.measure import Case
+from vireid.types import Modality, Sample
 
 
 def load(path: Path) -> ModuleType:
@@ -53,3 +60,34 @@ def official_orders(request: pytest.FixtureRequest) -> Callable[[], Path]:
         return shared / "golden" / "lists" / "sysu_mm01" / "data_split" / "rand_perm_cam.mat"
 
     return find
+
+
+@pytest.fixture(scope="session")
+def random_case() -> Callable[..., Case]:
+    """Make small test sets of chance: some persons unknown, some queries without a match, both modalities."""
+
+    def make(
+        seed: int = 0, n_query: int = 30, n_gallery: int = 50, whole: bool = False, root: str = ""
+    ) -> Case:
+        random = np.random.default_rng(seed)
+
+        def split(name: str, count: int) -> tuple[Split, Float64Array]:
+            person = random.integers(-1, 9, count)
+            camera, modality = random.integers(1, 5, count), random.integers(0, 2, count)
+            rows = zip(person.tolist(), camera.tolist(), modality.tolist(), strict=True)
+            samples = (
+                Sample(Path(root) / f"{name}-{n}.png", p, c, Modality(m)) for n, (p, c, m) in enumerate(rows)
+            )
+            kept = random.standard_normal((count, 6)) + 0.8 * centres[person]
+            return Split(name, tuple(samples)), kept
+
+        centres = random.standard_normal((10, 6))
+        (query, q), (gallery, g) = split("query", n_query), split("gallery", n_gallery)
+        if whole:  # small whole numbers: many equal scores, each exact
+            q, g = np.rint(q), np.rint(g)
+        else:
+            q, g = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (q, g))
+        dataset = Dataset("folder", Path(root), Split("train", ()), query, gallery)
+        return Case(dataset, Features(q, g), given=True)
+
+    return make
