@@ -8,6 +8,7 @@ from clients.bench_data import FOLDER
 from clients.benchmark import CALLS
 
 SHOWN_REFUSALS = 20
+ENOUGH_FOR_P99 = 100
 
 Figures = Mapping[str, Any]
 
@@ -106,6 +107,8 @@ def _speed(stretches: list[Figures]) -> Iterator[str]:
             f"{each['call']:<14}{each['wire']:<6}{each['clients']:>8}{each['seconds']:>9.2f}{each['calls']:>8}"
             f"{each['calls'] - each['answered']:>8}{each['per_s']:>10.1f}{shown}{each['client_cores']:>14.2f}"
         )
+    if any(each["answered"] < ENOUGH_FOR_P99 for each in stretches):
+        yield f"            p99 of fewer than {ENOUGH_FOR_P99} calls is their maximum; more --seconds tell more"
     for each in stretches:
         for reason, count in each["errors"].items():
             yield f"failed      {count} calls of {each['call']}, {each['wire']}, {each['clients']} clients: {reason}"

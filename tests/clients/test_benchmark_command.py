@@ -240,11 +240,14 @@ def test_images_that_no_server_takes_are_converted(
     assert "12 images were made PNG" in result.output
 
 
-def test_more_images_than_a_search_answers_with_is_said(live: Any, people: Path, tmp_path: Path) -> None:
+def test_a_larger_gallery_than_a_search_answers_with_is_said(live: Any, people: Path, tmp_path: Path) -> None:
     out = tmp_path / "figures.json"
     _bench(people, "--server", live.http, *QUICK, "--json", out)
     figures = json.loads(out.read_text())
     assert "LOWER BOUND" not in bench_table.as_text(figures)
+    figures["speed"][0] |= {"answered": 99, "calls": 102, "errors": {"QUEUE_FULL": 3}}
+    assert "p99 of fewer than 100 calls is their maximum" in bench_table.as_text(figures)
+    assert "failed      3 calls of embed, http, 2 clients: QUEUE_FULL" in bench_table.as_text(figures)
     figures["accuracy"] |= {"complete": False, "depth": 1000, "gallery": 6775}
     assert "A LOWER BOUND: a ranking holds 1000 of 6775 images" in bench_table.as_text(figures)
 
