@@ -146,8 +146,10 @@ class Loop:
             json.dumps({"index": batch.index.tolist(), "losses": {k: str(v) for k, v in losses.items()}})
         )
         raise TrainingError(
-            f"the loss is {losses['total']} at step {self._progress.step + 1}; the batch is in {path}, the last good "
-            "checkpoint is kept: lower optimiser.rate, or switch amp off, and resume"
+            f"the loss is {losses['total']} at step {self._progress.step + 1}; the batch is in {path}, and what "
+            f"{self._progress.epoch} whole epochs made is kept; a run goes on with the recipe it began with, so start "
+            f"another with a lower rate{' or without amp' if self._settings.amp else ''}, for example "
+            f"--set optimiser.rate={self._settings.optimiser.rate / 10:g}{' --set amp=false' if self._settings.amp else ''}"
         )
 
     def _set_rate(self, at: float) -> None:

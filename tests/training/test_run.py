@@ -1,6 +1,7 @@
 """Runs: stopping and going on, what stops them, what is refused."""
 
 import json
+import math
 import os
 import random
 import shutil
@@ -10,6 +11,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from training import checkpoint, models, run
 from training.data.loaders import Batch
@@ -24,9 +27,10 @@ from training.method import Embed, Known
 from training.methods import METHODS, Entry
 from training.methods.supervised import Supervised
 from training.models.two_stream import TwoStream
-from training.settings import MethodSettings, RunSettings
+from training.settings import MethodSettings, RunSettings, ScheduleSettings, read
 from vireid.arrays import Int64Array
 from vireid.errors import DatasetError, TrainingError
+from vireid.settings import parse_assignments
 from vireid.types import Modality
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -177,11 +181,56 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(
         update={"optimiser": tiny.optimiser.model_copy(update={"rate": 1e30, "clip_norm": 0.0})}
     )
     (folder / checkpoint.RECIPE).write_text(wild.model_dump_json())
-    with pytest.raises(TrainingError, match=r"the loss is (nan|inf).*lower optimiser\.rate"):
+    with pytest.raises(TrainingError, match=r"the loss is (nan|inf).*1 whole epochs.*start another") as said:
         run.resume(folder, device="cpu").loop.train()
+    # the advice is a word that a new run takes
+    advice = said.value.message.rpartition("--set ")[2]
+    assert read("synthetic-supervised", parse_assignments([advice])).optimiser.rate == pytest.approx(1e29)
     assert (folder / checkpoint.FILE).read_bytes() == before
     saved = json.loads((folder / "not-finite.json").read_text())
     assert len(saved["index"]) == 2 * tiny.data.persons * tiny.data.images
+
+
+@pytest.mark.parametrize(
+    ("shape", "shares"),
+    [
+        (
+            {"name": "step", "warmup_epochs": 1, "at": (2,), "factor": 0.1},
+            [0.1, 0.4, 0.7, 1, 1, 1, 0.1, 0.1, 0.1],
+        ),
+        (
+            {"name": "cosine", "warmup_epochs": 1},
+            [0.1, 0.4, 0.7, *((1 + math.cos(math.pi * third / 6)) / 2 for third in range(6))],
+        ),
+    ],
+)
+@pytest.mark.parametrize("optimiser", ["adam", "sgd"])
+def test_every_step_is_made_at_the_rate_of_the_schedule(
+    blocks: Path,
+    tmp_path: Path,
+    tiny: RunSettings,
+    optimiser: str,
+    shape: dict[str, Any],
+    shares: list[float],
+) -> None:
+    """Read from the optimiser as it steps; a run that was stopped goes on where the schedule was."""
+    wanted = tiny.model_copy(
+        update={
+            "optimiser": tiny.optimiser.model_copy(update={"name": optimiser}),
+            "schedule": ScheduleSettings.model_validate(shape),
+        }
+    )
+    rates: list[list[float]] = []
+    hook = register_optimizer_step_pre_hook(
+        lambda stepping, _, __: rates.append([group["lr"] for group in stepping.param_groups])
+    )
+    try:
+        run.start(tmp_path / "run", wanted, blocks, None, "cpu").loop.train(until=2)
+        run.resume(tmp_path / "run", device="cpu").loop.train()
+    finally:
+        hook.remove()
+    assert [set(groups) for groups in rates] == [{rate} for rate in (groups[0] for groups in rates)]
+    assert [groups[0] for groups in rates] == pytest.approx([1e-3 * share for share in shares])
 
 
 def test_a_step_is_no_longer_than_its_clipped_gradient_allows(
