@@ -121,6 +121,29 @@ def test_a_model_that_leans_on_its_batch_is_refused_though_both_engines_do(
         prove(leaning, leaning, probes)
 
 
+def test_rows_that_depend_on_their_company_are_refused_though_each_is_near_the_model(
+    engine: TorchEngine, probes: Probes
+) -> None:
+    """Turned one way alone and the other way in company: never far from the model, but twice as far from itself."""
+    near, angle = 0.999, np.arccos(0.9993)
+    assert np.cos(angle) > near > np.cos(2 * angle)
+
+    def turned(embed, images, modality):
+        made = embed(images, modality)
+        aside = np.roll(made, 1, axis=1)
+        aside -= (aside * made).sum(axis=1, keepdims=True) * made
+        aside /= np.linalg.norm(aside, axis=1, keepdims=True)
+        way = angle if len(made) == 1 else -angle
+        return (np.cos(way) * made + np.sin(way) * aside).astype(np.float32)
+
+    candidate = Spoiled(engine, turned)
+    with pytest.raises(ExportError, match=r"row \d of a batch of 2 differs from itself alone"):
+        prove(engine, candidate, probes, Tolerance(cosine=near))
+    report = prove(engine, candidate, probes, Tolerance(cosine=0.995))
+    assert report.cosine_min == pytest.approx(np.cos(angle), abs=1e-5)
+    assert report.mixed_cosine_min == pytest.approx(np.cos(2 * angle), abs=1e-5)
+
+
 def test_a_collapsed_model_is_refused_though_both_engines_agree(engine: TorchEngine, probes: Probes) -> None:
     def collapsed(embed, images, modality):
         made = np.ones((len(images), 24), np.float32) + 0.001 * embed(images, modality)
