@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from vireid import bundle
 from vireid.engines import open_engine
-from vireid.engines.onnx import CPU, CUDA
+from vireid.engines.onnx import CPU, CUDA, OnnxEngine
 from vireid.errors import BundleCorrupt, EngineError, ProviderUnavailable
 
 Graph = Callable[..., onnx.ModelProto]
@@ -46,6 +46,14 @@ def test_the_provider_is_read_back(tiny: bundle.Bundle, device: str) -> None:
     assert engine.info.runtime == f"onnxruntime {onnxruntime.__version__}"
     assert engine.space_id == tiny.space_id
     assert engine.dim == tiny.manifest.model.dim
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_waiting_threads_sleep(tiny: bundle.Bundle, threads: int) -> None:
+    session = OnnxEngine(tiny, "cpu", threads)._session
+    options = session.get_session_options()
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+    assert (options.intra_op_num_threads, options.inter_op_num_threads) == (threads, 1)
 
 
 # ---- CUDA -------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from vireid.errors import FormatNotAllowed, ImageTooLarge, ImageTruncated, NotAnImage, TooManyPixels
+from vireid.images import header as headers
 from vireid.images.decode import BACKGROUND, Limits, decode
 
 
@@ -252,6 +253,15 @@ def test_metadata_does_not_reach_a_codec() -> None:
     assert peak < 10_000_000
 
 
+@pytest.mark.parametrize("marker", [*range(0xE1, 0xEE), 0xEF, 0xFE])
+def test_no_metadata_of_a_jpeg_is_handed_on(marker: int) -> None:
+    plain = encode(picture(), "JPEG")
+    said = b"where the camera stood"
+    noted = plain[:2] + bytes([0xFF, marker]) + struct.pack(">H", 2 + len(said)) + said + plain[2:]
+    assert headers.read(noted).picture == headers.read(plain).picture == plain
+    np.testing.assert_array_equal(decode(noted).rgb, by_pillow(plain))
+
+
 def test_bytes_after_the_end_are_ignored() -> None:
     for format_ in ("JPEG", "PNG"):
         data = encode(picture(), format_)
@@ -370,6 +380,18 @@ def test_codec_and_header_must_agree() -> None:
     with pytest.raises(ImageTruncated):
         decode(forged)
     assert decode(small).rgb.shape == (8, 8, 3)
+
+
+def test_a_second_header_cannot_slip_a_larger_picture_past_the_caps() -> None:
+    """Pillow believes the last IHDR of a PNG; the caps were held against the first."""
+    data = encode(picture(64, 64), "PNG")
+    head, small = data[8:33], encode(picture(8, 8), "PNG")[8:33]
+    assert head[4:8] == small[4:8] == b"IHDR"
+    forged = data[:8] + small + head + data[33:]
+    assert by_pillow(forged).shape == (64, 64, 3)
+    for limits in (Limits(), Limits(max_pixels=64)):
+        with pytest.raises(ImageTruncated, match=r"contradicts itself: 8 x 8 pixels .* 64 x 64 in another"):
+            decode(forged, limits)
 
 
 @pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP"])
