@@ -3,6 +3,7 @@
 import importlib.util
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -10,10 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vireid.arrays import Float64Array
+from vireid.arrays import Float64Array, UInt8Array
 from vireid.datasets.split import Dataset, Split
+from vireid.evaluation.album import Album
+from vireid.evaluation.evidence import Evidence, gather, merge
 from vireid.evaluation.features import Features
-from vireid.evaluation.measure import Case
+from vireid.evaluation.measure import Case, Measured, measure
+from vireid.evaluation.protocols import preset
 from vireid.types import Modality, Sample
 
 
@@ -91,3 +95,36 @@ def random_case() -> Callable[..., Case]:
         return Case(dataset, Features(q, g), given=True)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def run(random_case: Callable[..., Case]) -> Callable[..., tuple[Measured, Evidence]]:
+    """Measure a small test set of chance with several drawn galleries, and gather its evidence."""
+
+    def make(
+        seed: int = 0, trials: int = 3, synthetic: bool = False, **options: Any
+    ) -> tuple[Measured, Evidence]:
+        case = random_case(seed)
+        if synthetic:
+            case = replace(case, dataset=replace(case.dataset, synthetic=True))
+        protocol = preset("folder")
+        if trials > 1:
+            protocol = replace(protocol, draw="python", trials=tuple(range(trials)))
+        parts: list[Evidence] = []
+        measured = measure(
+            replace(protocol, **options), lambda _: case, watch=lambda c, p: parts.append(gather(c, p))
+        )
+        return measured, merge(parts)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def album() -> Album:
+    """Draw a flat colour for each sample, in shapes that fit no tile."""
+
+    def image(sample: Sample) -> UInt8Array:
+        height, width = 20 + sample.camera, 7 + sample.person
+        return np.full((height, width, 3), (20 * sample.person + 40, 60 * sample.camera, 128), dtype=np.uint8)
+
+    return Album(image, lambda sample: f"gate {sample.camera}")

@@ -1,13 +1,14 @@
 """``vireid evaluate`` from the outside."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
-from vireid.errors import BundleMissing, DatasetError, EvaluationError
+from vireid.errors import BundleMissing, DatasetError, EvaluationError, MissingExtra
 from vireid.evaluation.command import app
 
 Draw = Callable[..., Path]
@@ -93,3 +94,42 @@ def test_a_bundle_that_is_not_there(sysu_tree: Draw, tmp_path: Path) -> None:
     words = ["--data", str(sysu_tree()), "--bundle", str(tmp_path / "absent.zip")]
     result = CliRunner().invoke(app, words)
     assert isinstance(result.exception, BundleMissing)
+
+
+def test_a_report_and_pictures(sysu_tree: Draw, tmp_path: Path) -> None:
+    html, pictures = tmp_path / "deep/er/report.html", tmp_path / "pictures"
+    shown = invoke("--data", sysu_tree(), "--trials", 2, "--html", html, "--pictures", pictures)
+    content = html.read_text()
+    mean = shown.stdout.splitlines()[-2].split()
+    assert mean[0] == "mean"
+    for value in mean[1:]:
+        assert f'<td class="mean">{value}</td>' in content
+    assert content.count("data:image/jpeg;base64,") > 10
+    assert len(list(pictures.iterdir())) == 10
+    assert str(tmp_path) not in content
+
+
+def test_a_report_of_features_in_files(folder_tree: Draw, tmp_path: Path) -> None:
+    root = folder_tree()
+    invoke("extract", "--data", root, "--out", tmp_path)
+    files = [
+        f"--{side}={tmp_path / name}.npz" for side, name in (("query", "infrared"), ("gallery", "visible"))
+    ]
+    words = ["features", "--protocol", "folder", *files, "--html", str(tmp_path / "report.html")]
+    for images, expected in (([], False), (["--images", str(root)], True)):
+        result = CliRunner().invoke(app, [*words, *images])
+        assert result.exit_code == 0, result.output
+        assert ("data:image/jpeg;base64," in (tmp_path / "report.html").read_text()) is expected
+    missing = CliRunner().invoke(app, [*words, "--images", str(tmp_path)])
+    assert isinstance(missing.exception, DatasetError)
+
+
+def test_a_missing_extra_is_told_before_any_work(
+    sysu_tree: Draw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    monkeypatch.delitem(sys.modules, "vireid.evaluation.report_html", raising=False)
+    monkeypatch.delattr("vireid.evaluation.report_html", raising=False)
+    result = invoke("--data", sysu_tree(), "--html", tmp_path / "report.html", check=False)
+    assert isinstance(result.exception, MissingExtra)
+    assert "embedding" not in result.stderr

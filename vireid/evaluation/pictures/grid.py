@@ -13,8 +13,8 @@ from vireid.types import Sample
 
 RIGHT, WRONG = "\u2713", "\u2717"
 _TILE = (64, 128)  # pixels
-_ROW = 1.62  # inches
-_COLUMN = 0.86
+_COLUMN, _ROW = 0.86, 2.0  # inches, and those around an image
+_EDGE, _ABOVE, _BELOW, _TITLE = 0.08, 0.34, 0.22, 0.25
 
 
 @styled
@@ -30,8 +30,20 @@ def grid(evidence: Evidence, album: Album = FILES, title: str = "") -> Figure:
         DatasetError: an image is missing or cannot be read.
     """
     rows = len(evidence.lists)
-    made = style.figure(_COLUMN * (LENGTH + 1) + 0.5, _ROW * rows + 0.35, title=title)
-    cells = made.subplots(rows, LENGTH + 1, squeeze=False, gridspec_kw={"wspace": 0.06, "hspace": 0.05})
+    width, height = _COLUMN * (LENGTH + 1), _ROW * rows + (_TITLE if title else 0)
+    made = style.figure(width, height)
+    if title:
+        style.headline(made, title, y=1 - _EDGE / height)
+    made.set_layout_engine("none")  # all is of a known size, and finding it out takes seconds
+    room = {
+        "left": _EDGE / width,
+        "right": 1 - _EDGE / width,
+        "bottom": _BELOW / height,
+        "top": 1 - (_ABOVE + (_TITLE if title else 0)) / height,
+        "wspace": 0.16,
+        "hspace": (_ABOVE + _BELOW) / (_ROW - _ABOVE - _BELOW),
+    }
+    cells = made.subplots(rows, LENGTH + 1, squeeze=False, gridspec_kw=room)
     for row, shown in enumerate(evidence.lists):
         _query(cells[row, 0], shown, album)
         for place in range(LENGTH):

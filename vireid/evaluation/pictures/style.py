@@ -94,8 +94,13 @@ def figure(width: float = WIDTH, height: float = HEIGHT, title: str = "") -> Fig
     made = Figure(figsize=(width, height))
     FigureCanvasAgg(made)
     if title:
-        made.suptitle(title, x=0.01, ha="left", fontsize=9.5, fontweight="bold", parse_math=False)
+        headline(made, title)
     return made
+
+
+def headline(made: Figure, title: str, **place: float) -> None:
+    """Put a title above a figure, at its own place or where the layout puts it."""
+    made.suptitle(title, x=0.01, ha="left", fontsize=9.5, fontweight="bold", parse_math=False, **place)
 
 
 def percents(*axes: Axis) -> None:
