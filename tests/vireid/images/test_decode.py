@@ -385,13 +385,10 @@ def test_codec_and_header_must_agree() -> None:
 def test_a_second_header_cannot_slip_a_larger_picture_past_the_caps() -> None:
     """Pillow believes the last IHDR of a PNG; the caps were held against the first."""
     data = encode(picture(64, 64), "PNG")
-    head, small = data[8:33], encode(picture(8, 8), "PNG")[8:33]
-    assert head[4:8] == small[4:8] == b"IHDR"
-    forged = data[:8] + small + head + data[33:]
+    forged = encode(picture(8, 8), "PNG")[:33] + data[8:]  # the signature and IHDR are 33 bytes
     assert by_pillow(forged).shape == (64, 64, 3)
-    for limits in (Limits(), Limits(max_pixels=64)):
-        with pytest.raises(ImageTruncated, match=r"contradicts itself: 8 x 8 pixels .* 64 x 64 in another"):
-            decode(forged, limits)
+    with pytest.raises(ImageTruncated, match=r"contradicts itself: 8 x 8 pixels .* 64 x 64 in another"):
+        decode(forged, Limits(max_pixels=64))
 
 
 @pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP"])
