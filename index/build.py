@@ -5,14 +5,17 @@ not embedded again, so a build that was cut short goes on where it was. Knows no
 """
 
 import hashlib
+import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from PIL import Image
 
 from index.gallery import Gallery
 from index.rows import Enrolment
 from vireid.arrays import Float32Array, UInt8Array
+from vireid.datasets import pixels
 from vireid.engines import Engine
 from vireid.errors import DatasetError, VireidError
 from vireid.image_folder import Entry
@@ -48,11 +51,12 @@ class Picture:
 
     Attributes:
         source: where it is and what is known of it.
-        data: the file's bytes.
-        sha256: of the bytes.
+        data: the encoded image, as a gallery keeps it.
+        sha256: of the file's bytes.
         modality: as told, else as it looks.
         pixels: (H, W, 3), of the engine's input size.
         thumbnail: a small JPEG.
+        converted: ``data`` is not the file's bytes: a bitmap becomes a PNG, as no server shows a bitmap.
     """
 
     source: Entry
@@ -61,6 +65,7 @@ class Picture:
     modality: Modality
     pixels: UInt8Array
     thumbnail: bytes
+    converted: bool
 
 
 class Embedder:
@@ -80,10 +85,12 @@ class Embedder:
         Raises:
             ImageError: it cannot be used.
         """
-        rgb = decoding.decode(data).rgb
+        converted = pixels.is_bitmap(source.path)
+        rgb = pixels.bitmap(data) if converted else decoding.decode(data).rgb
         modality = detect(rgb)[0] if source.modality is None else source.modality
         sha256 = hashlib.sha256(data).hexdigest()
-        return Picture(source, data, sha256, modality, self._preprocess.apply(rgb), thumbnail(rgb))
+        kept = _png(rgb) if converted else data
+        return Picture(source, kept, sha256, modality, self._preprocess.apply(rgb), thumbnail(rgb), converted)
 
     def embed(self, pictures: Sequence[Picture]) -> Float32Array:
         """Embed prepared images: unit rows, (N, D).
@@ -91,8 +98,8 @@ class Embedder:
         Raises:
             EngineError: the model could not be run.
         """
-        pixels = np.stack([one.pixels for one in pictures])
-        return self._engine.embed(pixels, np.array([one.modality for one in pictures], np.int64))
+        images = np.stack([one.pixels for one in pictures])
+        return self._engine.embed(images, np.array([one.modality for one in pictures], np.int64))
 
 
 def build(
@@ -122,6 +129,7 @@ def build(
                 vector,
                 one.data,
                 one.thumbnail,
+                one.converted,
             )
             for one, vector in zip(batch, vectors, strict=True)
         ]
@@ -169,3 +177,9 @@ def _batches(
             batch = []
     if batch:
         yield batch
+
+
+def _png(rgb: UInt8Array) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(rgb).save(file, "PNG")
+    return file.getvalue()

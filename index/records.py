@@ -29,7 +29,7 @@ __all__ = ["FORMAT", "Enrolment", "Records"]
 log = logging.getLogger(__name__)
 
 APPLICATION = 0x56524549  # "VREI"
-FORMAT = 1
+FORMAT = 2
 PAGE_BYTES = 8192
 ROWS_AT_ONCE = 4096
 # SQLite's words for what the disk or the system did; everything else it reports means a damaged file
@@ -57,8 +57,10 @@ CREATE TABLE items (
     vector BLOB NOT NULL,
     checksum BLOB NOT NULL
 );
-CREATE TABLE pictures (key INTEGER PRIMARY KEY, thumbnail BLOB, thumbnail_checksum BLOB, image BLOB);
+CREATE TABLE pictures (key INTEGER PRIMARY KEY, thumbnail BLOB, thumbnail_checksum BLOB, image BLOB, image_sha256 TEXT);
 """
+# from format 1, which kept every image as it came
+CONVERTED = "ALTER TABLE pictures ADD COLUMN image_sha256 TEXT"
 HEAD = "name, space_id, dim, stores_images, version, next_key, items, total, checksum"
 ITEM = "key, item_id, modality, person, camera, captured_at, attributes, sha256, has_image, enrolled_at, vector, checksum"
 TEXT_CELLS = (1, 3, 4, 6, 7)
@@ -158,12 +160,14 @@ class Records:
         """
         if not item.has_image:
             raise ImageNotStored(f"item {item.item_id!r} was enrolled without keeping its image")
-        found = self._picture(key, "image")
+        found = self._picture(key, "image, image_sha256")
         if found is None:
             return None
-        if found[0] is None or hashlib.sha256(found[0]).hexdigest() != item.sha256:
+        image, converted = found
+        expected = converted or item.sha256.encode()  # its own only where it is not the file's
+        if image is None or hashlib.sha256(image).hexdigest().encode() != expected:
             raise self.damaged(f"the image of item {item.item_id!r} does not match its sha256")
-        return found[0]
+        return image
 
     def thumbnail(self, key: int, item: Item) -> bytes | None:
         """Read an item's thumbnail; None if the item is gone.
@@ -207,11 +211,8 @@ class Records:
                 [[_text(cell) if at in TEXT_CELLS else cell for at, cell in enumerate(row)] for row in cells],
             )
             db.executemany(
-                "INSERT INTO pictures (key, thumbnail, thumbnail_checksum, image) VALUES (?, ?, ?, ?)",
-                [
-                    (row.key, new.thumbnail, new.thumbnail and checksum((row.key, new.thumbnail)), new.image)
-                    for row, new in zip(rows, batch, strict=True)
-                ],
+                "INSERT INTO pictures (key, thumbnail, thumbnail_checksum, image, image_sha256) VALUES (?, ?, ?, ?, ?)",
+                [_pictures(row.key, new) for row, new in zip(rows, batch, strict=True)],
             )
             after = replace(
                 head,
@@ -274,7 +275,12 @@ class Records:
         if application != APPLICATION:
             raise self.damaged("this is no vireid gallery")
         found = self._writer.execute("PRAGMA user_version").fetchall()[0][0]
-        if found != FORMAT:
+        if found == 1:
+            self._writer.execute("BEGIN IMMEDIATE")
+            self._writer.execute(CONVERTED)
+            self._writer.execute(f"PRAGMA user_version={FORMAT}")
+            self._writer.execute("COMMIT")
+        elif found != FORMAT:
             raise DataLoss(
                 f"{self._path}: gallery format {found} found, {FORMAT} is supported; use the vireid that made it",
                 reason="GALLERY_FORMAT",
@@ -317,6 +323,11 @@ def _write_head(db: sqlite3.Connection, head: Head) -> None:
         f"INSERT OR REPLACE INTO head (only, {HEAD}) VALUES (1, {', '.join('?' * 9)})",  # noqa: S608 - constants
         (_text(name), _text(space_id), *rest),
     )
+
+
+def _pictures(key: int, new: Enrolment) -> tuple[int, bytes | None, bytes | None, bytes | None, str | None]:
+    own = hashlib.sha256(new.image).hexdigest() if new.image is not None and new.converted else None
+    return key, new.thumbnail, new.thumbnail and checksum((key, new.thumbnail)), new.image, own
 
 
 def _text(cell: Cell) -> str:

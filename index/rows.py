@@ -35,6 +35,7 @@ class Enrolment:
         vector: unit row, (D,).
         image: the encoded image, None if it is not to be kept.
         thumbnail: a small JPEG, or None.
+        converted: the image holds the same pixels in another format than the file that ``sha256`` is of.
     """
 
     item_id: str
@@ -44,6 +45,7 @@ class Enrolment:
     vector: Float32Array
     image: bytes | None = None
     thumbnail: bytes | None = None
+    converted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,6 +107,56 @@ def test_the_picture_tells_its_modality(gallery: Gallery, embedder: Embedder, tm
     assert gallery.item("colour.png").modality is Modality.VISIBLE
 
 
+def test_the_bitmaps_of_a_dataset_are_kept_as_png(
+    gallery: Gallery, embedder: Embedder, tmp_path: Path
+) -> None:
+    """As RegDB holds them: grey thermal bitmaps beside colour ones."""
+    root = tmp_path / "regdb"
+    known = {}
+    for person in (1, 2):
+        for folder, letter in (("Visible", "v"), ("Thermal", "t")):
+            for frame in (1, 2):
+                place = root / folder / str(person) / f"male_front_{letter}_{frame}_{person}.bmp"
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shape = (40, 20, 3) if letter == "v" else (40, 20)
+                drawn = np.random.default_rng([person, frame]).integers(0, 255, shape, dtype=np.uint8)
+                Image.fromarray(drawn).save(place)
+                known[place.relative_to(root).as_posix()] = (
+                    drawn if letter == "v" else np.stack([drawn] * 3, 2)
+                )
+    for letter, folder in (("visible", "Visible"), ("thermal", "Thermal")):
+        for half, person in (("train", 1), ("test", 2)):
+            listing = root / "idx" / f"{half}_{letter}_1.txt"
+            listing.parent.mkdir(exist_ok=True)
+            letters = folder[0].lower()
+            listing.write_text(
+                "".join(f"{folder}/{person}/male_front_{letters}_{n}_{person}.bmp 0\n" for n in (1, 2))
+            )
+    found = (*sources.read(root), *sources.read(root, "train"))
+    report = build(gallery, found, embedder, lambda _: None)
+    assert (report.outcomes, report.failures) == ({"created": 8}, [])
+    assert build(gallery, found, embedder, lambda _: None).outcomes == {"unchanged": 8}
+    for item_id, drawn in known.items():
+        item = gallery.item(item_id)
+        assert item.sha256 == hashlib.sha256((root / item_id).read_bytes()).hexdigest()
+        with Image.open(io.BytesIO(gallery.image(item_id))) as kept:
+            assert kept.format == "PNG"
+            np.testing.assert_array_equal(np.asarray(kept), drawn)
+
+
+def test_a_broken_bitmap_is_named(gallery: Gallery, embedder: Embedder, tmp_path: Path) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (30, 60)).save(file, "BMP")
+    entries = []
+    for name, data in (("none.bmp", b"text"), ("short.bmp", file.getvalue()[:300])):
+        (tmp_path / name).write_bytes(data)
+        entries.append(Entry(tmp_path / name, name, Modality.INFRARED, ItemMeta()))
+    report = build(gallery, entries, embedder, lambda _: None)
+    assert [Path(path).name for path, _ in report.failures] == ["none.bmp", "short.bmp"]
+    assert "[NOT_AN_IMAGE]" in report.failures[0][1]
+    assert "[IMAGE_TRUNCATED]" in report.failures[1][1]
+
+
 def test_a_failing_engine_keeps_what_was_enrolled(
     gallery: Gallery, embedder: Embedder, engine: FakeEngine, people: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

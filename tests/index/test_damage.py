@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -169,9 +170,38 @@ def test_other_files_are_refused_by_name(tmp_path: Path, path: Path) -> None:
     with pytest.raises(DataLoss, match="no vireid gallery"):
         Gallery(other)
     sqlite3.connect(path).execute(f"PRAGMA user_version = {FORMAT + 1}").connection.close()
-    with pytest.raises(DataLoss, match="format 2") as caught:
+    with pytest.raises(DataLoss, match=f"format {FORMAT + 1}") as caught:
         Gallery(path)
     assert caught.value.stable_reason == "GALLERY_FORMAT"
+
+
+def test_a_file_of_format_1_is_brought_on(path: Path, enrolment: Make) -> None:
+    gallery = Gallery(path)
+    gallery.enroll([enrolment("old")])
+    gallery.close()
+    file = sqlite3.connect(path)
+    file.execute("ALTER TABLE pictures DROP COLUMN image_sha256")
+    file.execute("PRAGMA user_version = 1")
+    file.close()
+    for _ in range(2):
+        gallery = Gallery(path)
+        assert gallery.image("old") == enrolment("old").image
+        gallery.enroll([enrolment("new")])
+        assert gallery.image("new") == enrolment("new").image
+        gallery.close()
+
+
+def test_damage_to_a_converted_image_is_named(path: Path, enrolment: Make) -> None:
+    """Its sha256 is the file's, so it has another for itself."""
+    gallery = Gallery(path)
+    gallery.enroll([replace(enrolment("a", sha256="0" * 64), converted=True)])
+    assert gallery.image("a") == enrolment("a").image
+    gallery.close()
+    with sqlite3.connect(path) as file:
+        file.execute("UPDATE pictures SET image = ?", (enrolment("b").image,))
+    file.close()
+    with pytest.raises(DataLoss, match="'a'"):
+        Gallery(path).image("a")
 
 
 def test_a_full_disk_stores_nothing_and_loses_nothing(path: Path, enrolment: Make) -> None:
