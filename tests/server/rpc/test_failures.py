@@ -1,5 +1,6 @@
 """Every error of ours reaches the caller whole, and nothing of our inside does."""
 
+import asyncio
 import logging
 from typing import Any
 
@@ -9,6 +10,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from clients.rpc_failures import error_of
 from server import status
+from server.rpc import serve
 from vireid.errors import (
     EngineError,
     GalleryExists,
@@ -105,6 +107,31 @@ async def test_trailers_stay_small(serving: Any) -> None:
         )
         failed = await _failed(running)
     assert sum(len(key) + len(value) for key, value in failed.trailing_metadata()) < 8000
+
+
+@pytest.mark.parametrize(("length", "told"), [(1023, 1023), (1024, 1024), (1025, 1024), (4000, 1024)])
+async def test_a_message_is_cut_where_it_is_too_long(serving: Any, length: int, told: int) -> None:
+    message = "".join(chr(97 + at % 26) for at in range(length))
+    async with serving() as running:
+        running.service.raises = InvalidRequest(message)
+        failed = await _failed(running)
+    assert failed.details() == message[:told]
+
+
+async def test_calls_beyond_the_most_are_refused_and_the_others_answered(
+    serving: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serve, "MOST_CALLS", 3)
+    async with serving() as running:
+        running.service.takes_s = 0.5
+        search = running.method(SEARCH, pb.SearchRequest, pb.SearchResponse)
+        inside = [asyncio.ensure_future(search(REQUEST, timeout=5)) for _ in range(3)]
+        await running.service.reached("begun", 3)
+        failed = await _failed(running)
+        assert failed.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert [len((await call).hits) for call in inside] == [1, 1, 1]
+        assert len(running.service.asked) == 3
+        assert (await search(REQUEST, timeout=5)).hits
 
 
 async def test_bytes_that_are_no_message(serving: Any) -> None:
