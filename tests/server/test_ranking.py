@@ -1,11 +1,14 @@
 """Hits on their way to the caller: re-ranked, with a probability, or left out as too unlikely."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import pytest
 
+from index.answers import Found
 from server import ranking
 from server.answers import ImageQuery, ItemQuery, SearchRequest
 from vireid.bundle import Manifest, ModelPart, PreprocessPart
@@ -13,7 +16,7 @@ from vireid.calibration import Calibration, PairCalibration
 from vireid.errors import FailedPrecondition, InvalidRequest
 from vireid.evaluation import rerank
 from vireid.evaluation.protocol import Rerank
-from vireid.types import Filter, ItemMeta, Modality
+from vireid.types import Filter, Hit, Item, ItemMeta, Modality
 
 CALIBRATION = Calibration(
     pairs=(
@@ -126,6 +129,43 @@ async def test_re_ranking_reorders_the_candidates_and_keeps_their_scores(make: M
     assert plain.timing.rerank_s == 0
     first = await made.service.search(SearchRequest("yard", ItemQuery("i0"), top_k=1, rerank=order))
     assert [hit.item.item_id for hit in first.hits] == [ids[expected[0]]]
+
+
+def test_the_likely_ones_are_chosen_before_the_first_ones() -> None:
+    """Re-ranking put an unlikely hit first; it takes nobody's place, and what is left is cut to the number asked for."""
+    scores = (0.2, 0.9, 0.1, 0.7, 0.95, 0.8)
+    item = Item("", Modality.VISIBLE, ItemMeta(), "0" * 64, True, datetime(2026, 3, 1, tzinfo=UTC))
+    hits = tuple(
+        Hit(rank, score, replace(item, item_id=f"i{rank}")) for rank, score in enumerate(scores, start=1)
+    )
+    found = Found(hits, 8, 8, 1, searched_by=np.array([8, 0]))
+
+    def kept(top_k: int, least: float | None) -> list[tuple[int, str]]:
+        request = SearchRequest("yard", ItemQuery("i1"), top_k=top_k, min_probability=least)
+        answered, doubts = ranking.likely(request, Modality.INFRARED, found, CALIBRATION)
+        assert not doubts
+        return [(hit.rank, hit.item.item_id) for hit in answered]
+
+    # probabilities are (score + 1) / 2
+    assert kept(3, 0.8) == [(1, "i2"), (2, "i4"), (3, "i5")]
+    assert kept(10, 0.8) == [(1, "i2"), (2, "i4"), (3, "i5"), (4, "i6")]
+    assert kept(1, 0.97) == [(1, "i5")]
+    assert kept(2, None) == [(1, "i1"), (2, "i2")]
+
+
+async def test_a_probability_and_a_number_are_kept_together(make: Make, draw: Draw) -> None:
+    made = await yard(make, draw)
+    asked = {
+        "query": night(draw),
+        "filter": Filter(modalities=(Modality.VISIBLE,)),
+        "rerank": Rerank(3, 2, candidates=8),
+    }
+    every = await made.service.search(SearchRequest("yard", top_k=8, **asked))
+    middle = sorted(hit.probability for hit in every.hits)[4]
+    some = await made.service.search(SearchRequest("yard", top_k=2, min_probability=middle, **asked))
+    likely = [hit.item.item_id for hit in every.hits if hit.probability >= middle]
+    assert len(likely) == 4
+    assert [(hit.rank, hit.item.item_id) for hit in some.hits] == list(enumerate(likely[:2], start=1))
 
 
 @pytest.mark.parametrize("least", [-0.1, 1.1, float("nan")])
