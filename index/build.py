@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
+from index import limits
 from index.gallery import Gallery
 from index.rows import Enrolment
 from vireid.arrays import Float32Array, UInt8Array
@@ -162,6 +163,8 @@ def _batches(
     batch: list[Picture] = []
     for source in sources:
         try:
+            limits.check_item_id(source.item_id)
+            limits.check_meta(source.item_id, source.meta)
             data = read_file(source)
             sha256 = hashlib.sha256(data).hexdigest()
             if gallery.holds(source.item_id, sha256, source.modality, source.meta):

@@ -17,14 +17,13 @@ from index.columns import Columns
 from index.exact import ExactBackend
 from index.faiss_cpu import FaissBackend
 from index.gate import Gate
-from index.limits import ITEM_ID
 from index.records import Records
 from index.rows import Enrolment, Row
 from vireid.arrays import Float32Array, Int64Array
 from vireid.errors import GalleryNotFound, InvalidRequest, ItemNotFound
 from vireid.types import Filter, GalleryInfo, Hit, Item, ItemMeta, Modality
 
-__all__ = ["BACKENDS", "ITEM_ID", "Enrolment", "Found", "Gallery", "Labelled", "Receipt"]
+__all__ = ["BACKENDS", "Enrolment", "Found", "Gallery", "Labelled", "Receipt"]
 
 BACKENDS: dict[str, Callable[[int], Backend]] = {"faiss": FaissBackend, "exact": ExactBackend}
 

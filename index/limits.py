@@ -16,6 +16,9 @@ from vireid.types import Filter, ItemMeta
 
 ITEM_ID = re.compile(r"[A-Za-z0-9._:/-]{1,200}")
 GALLERY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+# ids that a path of HTTP cannot name
+RESERVED_ENDS = ("/image", "/thumbnail")
+DOTS = {".", ".."}
 SHA256 = re.compile(r"[0-9a-f]{64}")
 MAX_TOP_K = 1000
 MAX_PAGE = 1000
@@ -52,6 +55,40 @@ def check_top_k(k: int) -> None:
             reason="TOP_K_OUT_OF_RANGE",
             metadata={"limit": str(MAX_TOP_K)},
         )
+
+
+def check_item_id(item_id: str) -> None:
+    """Refuse an id that could not be asked for again.
+
+    Raises:
+        InvalidRequest: malformed, or ending in a word that is a path of its own.
+    """
+    if not ITEM_ID.fullmatch(item_id) or item_id.endswith(RESERVED_ENDS) or DOTS & set(item_id.split("/")):
+        raise InvalidRequest(
+            f"found item id {item_id[:220]!r}; expected 1 to 200 of A-Z a-z 0-9 . _ : / - without . or .. as a part, "
+            f"that do not end in {' or '.join(RESERVED_ENDS)}",
+            field="item_id",
+            reason="ITEM_ID_INVALID",
+        )
+
+
+def check_meta(item_id: str, meta: ItemMeta) -> None:
+    """Refuse metadata that is too long, no text, or a time without a timezone.
+
+    Raises:
+        InvalidRequest: there is such.
+    """
+    _check_word(meta.person, "person", MAX_WORD)
+    _check_word(meta.camera, "camera", MAX_WORD)
+    _check_moment(meta.captured_at, "captured_at")
+    if len(meta.attributes) > MAX_ATTRIBUTES:
+        raise InvalidRequest(
+            f"item {item_id!r} has {len(meta.attributes)} attributes; expected at most {MAX_ATTRIBUTES}",
+            field="attributes",
+        )
+    for key, value in meta.attributes.items():
+        _check_word(key, "attributes", MAX_WORD)
+        _check_word(value, "attributes", MAX_VALUE)
 
 
 def check_page(limit: int, cursor: str) -> int:
@@ -154,12 +191,7 @@ def settle(batch: Iterable[Enrolment], dim: int, stores_images: bool) -> list[En
 
 
 def _check_item(new: Enrolment) -> None:
-    if not ITEM_ID.fullmatch(new.item_id):
-        raise InvalidRequest(
-            f"found item id {new.item_id[:220]!r}; expected 1 to 200 of A-Z a-z 0-9 . _ : / -",
-            field="item_id",
-            reason="ITEM_ID_INVALID",
-        )
+    check_item_id(new.item_id)
     if not SHA256.fullmatch(new.sha256):
         raise InvalidRequest(
             f"found sha256 {new.sha256[:80]!r} for item {new.item_id!r}; expected 64 lower-case hex digits",
@@ -170,18 +202,7 @@ def _check_item(new: Enrolment) -> None:
             f"the image of item {new.item_id!r} does not have the sha256 that came with it; send it again",
             field="sha256",
         )
-    meta = new.meta
-    _check_word(meta.person, "person", MAX_WORD)
-    _check_word(meta.camera, "camera", MAX_WORD)
-    _check_moment(meta.captured_at, "captured_at")
-    if len(meta.attributes) > MAX_ATTRIBUTES:
-        raise InvalidRequest(
-            f"item {new.item_id!r} has {len(meta.attributes)} attributes; expected at most {MAX_ATTRIBUTES}",
-            field="attributes",
-        )
-    for key, value in meta.attributes.items():
-        _check_word(key, "attributes", MAX_WORD)
-        _check_word(value, "attributes", MAX_VALUE)
+    check_meta(new.item_id, new.meta)
 
 
 def _check_word(word: str, field: str, longest: int) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from index.gallery import Found, Gallery, Receipt
+from index.limits import check_item_id
 from index.records import Enrolment
 from index.store import GalleryStore
 from server import ranking
@@ -29,7 +30,6 @@ from server.answers import (
     Warned,
 )
 from server.batcher import Batcher, Completed, Prepared
-from server.item_ids import check_item_id
 from server.metrics import Metrics
 from vireid.arrays import Float32Array
 from vireid.bundle import Manifest

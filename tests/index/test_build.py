@@ -1,6 +1,7 @@
 import hashlib
 import io
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +106,25 @@ def test_the_picture_tells_its_modality(gallery: Gallery, embedder: Embedder, tm
     build(gallery, sources.read(tmp_path), embedder, lambda _: None)
     assert gallery.item("grey.png").modality is Modality.INFRARED
     assert gallery.item("colour.png").modality is Modality.VISIBLE
+
+
+def test_what_no_gallery_takes_is_named_and_spoils_nothing(
+    gallery: Gallery, embedder: Embedder, people: Path
+) -> None:
+    found = list(sources.read(people))
+    found[1] = replace(found[1], meta=ItemMeta(person="x" * 201))
+    found[2] = replace(found[2], item_id="x/image")
+    found[3] = replace(found[3], item_id="a/../b")
+    steps: list[int] = []
+    report = build(gallery, found, embedder, steps.append)
+    assert (report.outcomes, sum(steps)) == ({"created": 69}, 72)
+    assert [path for path, _ in report.failures] == [str(one.path) for one in found[1:4]]
+    assert [why.rpartition("[")[2] for _, why in report.failures] == [
+        "INVALID_REQUEST]",
+        "ITEM_ID_INVALID]",
+        "ITEM_ID_INVALID]",
+    ]
+    assert gallery.info().items == 69
 
 
 def test_the_bitmaps_of_a_dataset_are_kept_as_png(
