@@ -54,6 +54,7 @@ class Gallery:
         except BaseException:
             self._records.close()
             raise
+        self._info = self._described()
 
     @property
     def space_id(self) -> str:
@@ -73,17 +74,9 @@ class Gallery:
             return Receipt(len(keys), self._columns.images(keys), len(keys), self._version)
 
     def info(self) -> GalleryInfo:
-        """Describe the gallery."""
-        with self._gate.reading():
-            head = self._records.head
-            return GalleryInfo(
-                name=head.name,
-                space_id=head.space_id,
-                dim=head.dim,
-                items=len(self._columns),
-                version=self._version,
-                stores_images=head.stores_images,
-            )
+        """Describe the gallery as the last change left it; waits for nobody."""
+        self._gate.check()
+        return self._info
 
     def enroll(self, batch: Sequence[Enrolment]) -> list[str]:
         """Store items, durable on return, all or none.
@@ -300,6 +293,17 @@ class Gallery:
             version,
         )
 
+    def _described(self) -> GalleryInfo:
+        head = self._records.head
+        return GalleryInfo(
+            name=head.name,
+            space_id=head.space_id,
+            dim=head.dim,
+            items=len(self._columns),
+            version=self._version,
+            stores_images=head.stores_images,
+        )
+
     def _gone(self) -> GalleryNotFound:
         name = self._records.head.name
         return GalleryNotFound(f"gallery {name!r} was closed or deleted", metadata={"gallery": name})
@@ -345,6 +349,7 @@ class Gallery:
                 self._backend.remove(np.array(dropped, np.int64))
                 self._take_in(rows, vectors)
                 self._version = self._records.head.version
+                self._info = self._described()
             except BaseException:
                 self._gate.shut()
                 raise

@@ -192,9 +192,11 @@ class RetrievalService:
         target = self._store.get(gallery)
         new, done = await self.prepare_item(target, item_id, query, meta, Lane.INTERACTIVE, timeout_s)
         if new is None:
-            return PutAnswer(target.item(item_id), "unchanged", self._timing(began, None))
+            item = await asyncio.to_thread(target.item, item_id)
+            return PutAnswer(item, "unchanged", self._timing(began, None))
         outcome = (await asyncio.to_thread(target.enroll, [new]))[0]
-        return PutAnswer(target.item(item_id), outcome, self._timing(began, done))
+        item = await asyncio.to_thread(target.item, item_id)
+        return PutAnswer(item, outcome, self._timing(began, done))
 
     async def prepare_item(
         self,
@@ -208,7 +210,8 @@ class RetrievalService:
         """Embed one item for enrolment; None if the gallery holds the very same already."""
         check_item_id(item_id)
         sha256 = await _digest(query.data)
-        if gallery.holds(item_id, sha256, query.modality, meta):
+        # whoever reads an item may have to wait for a writer, who waits for the searches before
+        if await asyncio.to_thread(gallery.holds, item_id, sha256, query.modality, meta):
             return None, None
         done = await self._run(query, lane, timeout_s, with_thumbnail=True)
         new = Enrolment(
@@ -228,7 +231,7 @@ class RetrievalService:
 
     async def get_item(self, gallery: str, item_id: str) -> Item:
         """Describe an item."""
-        return self._store.get(gallery).item(item_id)
+        return await asyncio.to_thread(self._store.get(gallery).item, item_id)
 
     async def image(self, gallery: str, item_id: str) -> bytes:
         """Return an item's encoded image."""
@@ -331,7 +334,7 @@ class RetrievalService:
     ) -> tuple[Float32Array, Modality, float, tuple[Warned, ...], Completed | None]:
         query = request.query
         if isinstance(query, ItemQuery):
-            item = gallery.item(query.item_id)
+            item = await asyncio.to_thread(gallery.item, query.item_id)
             return await asyncio.to_thread(gallery.vector, query.item_id), item.modality, 1.0, (), None
         if isinstance(query, VectorQuery):
             return self._own(query), query.modality, 1.0, (), None

@@ -2,6 +2,8 @@
 
 import asyncio
 import hashlib
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -208,6 +210,64 @@ async def test_stage_times_add_up(made: Any, draw: Draw) -> None:
     assert all(stage > 0 for stage in stages)
     assert sum(stages) <= timing.total_s
     assert (timing.batch_size, timing.device) == (1, "cpu/fake")
+
+
+def behind(made: Any) -> tuple[threading.Event, list[threading.Thread]]:
+    """A search that lasts until told, and a writer who waits for it: whoever reads now waits for both."""
+    gallery = made.service.gallery("yard")
+    inside, over = threading.Event(), threading.Event()
+
+    def long_search() -> None:
+        with gallery._gate.reading():
+            inside.set()
+            over.wait(5)
+
+    def change() -> None:
+        gallery.remove(["b"])
+
+    threads = [threading.Thread(target=work) for work in (long_search, change)]
+    threads[0].start()
+    assert inside.wait(5)
+    threads[1].start()
+    while not gallery._gate._writers_waiting:
+        time.sleep(0.001)
+    return over, threads
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda made, draw: made.service.get_item("yard", "a"),
+        lambda made, draw: put(made, "a", draw(1)),
+        lambda made, draw: search(made, ItemQuery("a")),
+        lambda made, draw: made.service.thumbnail("yard", "a"),
+    ],
+    ids=["get", "put", "search", "thumbnail"],
+)
+async def test_the_loop_waits_at_no_gate(made: Any, draw: Draw, ask: Any) -> None:
+    await put(made, "a", draw(1))
+    await put(made, "b", draw(2))
+    over, threads = behind(made)
+    asked = asyncio.create_task(ask(made, draw))
+    await asyncio.sleep(0.05)
+    free = [thread.is_alive() for thread in threads] == [True, True]
+    over.set()
+    await asked
+    assert free
+    await asyncio.to_thread(lambda: [thread.join(5) for thread in threads])
+
+
+async def test_descriptions_wait_for_nobody(made: Any, draw: Draw) -> None:
+    await put(made, "a", draw(1))
+    await put(made, "b", draw(2))
+    over, threads = behind(made)
+    described = [await made.service.get_gallery("yard"), *await made.service.list_galleries()]
+    free = [thread.is_alive() for thread in threads] == [True, True]
+    over.set()
+    await asyncio.to_thread(lambda: [thread.join(5) for thread in threads])
+    assert free
+    assert [info.items for info in described] == [2, 2]
+    assert (await made.service.get_gallery("yard")).items == 1
 
 
 # ---- health --------------------------------------------------------------------
