@@ -31,6 +31,7 @@ from server.answers import (
 )
 from server.batcher import Batcher, Completed, Prepared
 from server.metrics import Metrics
+from server.threads import Threads
 from vireid.arrays import Float32Array
 from vireid.bundle import Manifest
 from vireid.engines.base import EngineInfo
@@ -86,6 +87,7 @@ class RetrievalService:
         self._store = store
         self._metrics = metrics
         self._timeout_s = timeout_s
+        self._threads = Threads()
         self._last_embedded = -FRESH_S
         self._probing = asyncio.Lock()
         metrics.device.labels(engine_info.device, engine_info.provider, engine_info.precision).set(1)
@@ -152,13 +154,13 @@ class RetrievalService:
         ranking.check(request, self._calibration)
         vector, modality, confidence, warnings, done = await self._resolve(gallery, request)
         searched = time.monotonic()
-        found = await asyncio.to_thread(self._find, gallery, request, vector)
+        found = await self._threads.reading(self._find, gallery, request, vector)
         search_s, rerank_s = time.monotonic() - searched, 0.0
         if found.hits:
             self._metrics.top1_score.observe(found.hits[0].score)
         if request.rerank is not None:
             turned = time.monotonic()
-            found = await asyncio.to_thread(ranking.reordered, request, vector, found)
+            found = await self._threads.reading(ranking.reordered, request, vector, found)
             rerank_s = time.monotonic() - turned
         hits, doubts = ranking.likely(request, modality, found, self._calibration)
         return SearchAnswer(
@@ -192,10 +194,10 @@ class RetrievalService:
         target = self._store.get(gallery)
         new, done = await self.prepare_item(target, item_id, query, meta, Lane.INTERACTIVE, timeout_s)
         if new is None:
-            item = await asyncio.to_thread(target.item, item_id)
+            item = await self._threads.reading(target.item, item_id)
             return PutAnswer(item, "unchanged", self._timing(began, None))
-        outcome = (await asyncio.to_thread(target.enroll, [new]))[0]
-        item = await asyncio.to_thread(target.item, item_id)
+        outcome = (await self._threads.writing(target.enroll, [new]))[0]
+        item = await self._threads.reading(target.item, item_id)
         return PutAnswer(item, outcome, self._timing(began, done))
 
     async def prepare_item(
@@ -209,9 +211,9 @@ class RetrievalService:
     ) -> tuple[Enrolment | None, Completed | None]:
         """Embed one item for enrolment; None if the gallery holds the very same already."""
         check_item_id(item_id)
-        sha256 = await _digest(query.data)
+        sha256 = await self._digest(query.data)
         # whoever reads an item may have to wait for a writer, who waits for the searches before
-        if await asyncio.to_thread(gallery.holds, item_id, sha256, query.modality, meta):
+        if await self._threads.reading(gallery.holds, item_id, sha256, query.modality, meta):
             return None, None
         done = await self._run(query, lane, timeout_s, with_thumbnail=True)
         new = Enrolment(
@@ -231,35 +233,35 @@ class RetrievalService:
 
     async def get_item(self, gallery: str, item_id: str) -> Item:
         """Describe an item."""
-        return await asyncio.to_thread(self._store.get(gallery).item, item_id)
+        return await self._threads.reading(self._store.get(gallery).item, item_id)
 
     async def image(self, gallery: str, item_id: str) -> bytes:
         """Return an item's encoded image."""
-        return await asyncio.to_thread(self._store.get(gallery).image, item_id)
+        return await self._threads.reading(self._store.get(gallery).image, item_id)
 
     async def thumbnail(self, gallery: str, item_id: str) -> bytes:
         """Return an item's thumbnail, a JPEG."""
-        return await asyncio.to_thread(self._store.get(gallery).thumbnail, item_id)
+        return await self._threads.reading(self._store.get(gallery).thumbnail, item_id)
 
     async def list_items(
         self, gallery: str, where: Filter, limit: int, cursor: str
     ) -> tuple[list[Item], str]:
         """List a page of items."""
-        return await asyncio.to_thread(self._store.get(gallery).items, where, limit, cursor)
+        return await self._threads.reading(self._store.get(gallery).items, where, limit, cursor)
 
     async def facets(self, gallery: str) -> dict[str, dict[str, int]]:
         """Count items by camera and modality."""
-        return await asyncio.to_thread(self._store.get(gallery).facets)
+        return await self._threads.reading(self._store.get(gallery).facets)
 
     async def delete_items(
         self, gallery: str, ids: Sequence[str] | None, where: Filter | None, dry_run: bool
     ) -> Receipt:
         """Remove items by id or filter."""
-        return await asyncio.to_thread(self._store.get(gallery).remove, ids, where, dry_run)
+        return await self._threads.writing(self._store.get(gallery).remove, ids, where, dry_run)
 
     async def create_gallery(self, name: str, store_images: bool = True) -> GalleryInfo:
         """Make an empty gallery in the space of the bundle in use."""
-        gallery = await asyncio.to_thread(self._store.create, name, store_images)
+        gallery = await self._threads.writing(self._store.create, name, store_images)
         return gallery.info()
 
     async def get_gallery(self, name: str) -> GalleryInfo:
@@ -272,7 +274,7 @@ class RetrievalService:
 
     async def delete_gallery(self, name: str) -> Receipt:
         """Remove a gallery and all it holds."""
-        return await asyncio.to_thread(self._store.delete, name)
+        return await self._threads.writing(self._store.delete, name)
 
     async def check_ready(self) -> None:
         """Prove with a forward pass, unless one was made in the last seconds, that this server can embed.
@@ -296,6 +298,7 @@ class RetrievalService:
     def close(self) -> None:
         """End the workers and close the galleries."""
         self._batcher.close()
+        self._threads.close()
         self._store.close()
 
     async def _run(
@@ -334,8 +337,8 @@ class RetrievalService:
     ) -> tuple[Float32Array, Modality, float, tuple[Warned, ...], Completed | None]:
         query = request.query
         if isinstance(query, ItemQuery):
-            item = await asyncio.to_thread(gallery.item, query.item_id)
-            return await asyncio.to_thread(gallery.vector, query.item_id), item.modality, 1.0, (), None
+            item = await self._threads.reading(gallery.item, query.item_id)
+            return await self._threads.reading(gallery.vector, query.item_id), item.modality, 1.0, (), None
         if isinstance(query, VectorQuery):
             return self._own(query), query.modality, 1.0, (), None
         done = await self._run(query, Lane.INTERACTIVE, request.timeout_s)
@@ -388,8 +391,7 @@ class RetrievalService:
                 self._metrics.stage_seconds.labels(stage).observe(seconds)
         return timing
 
-
-async def _digest(data: bytes) -> str:
-    if len(data) <= HASHED_IN_PLACE:
-        return hashlib.sha256(data).hexdigest()
-    return (await asyncio.to_thread(hashlib.sha256, data)).hexdigest()
+    async def _digest(self, data: bytes) -> str:
+        if len(data) <= HASHED_IN_PLACE:
+            return hashlib.sha256(data).hexdigest()
+        return (await self._threads.reading(hashlib.sha256, data)).hexdigest()

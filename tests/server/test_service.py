@@ -257,6 +257,41 @@ async def test_the_loop_waits_at_no_gate(made: Any, draw: Draw, ask: Any) -> Non
     await asyncio.to_thread(lambda: [thread.join(5) for thread in threads])
 
 
+async def test_slow_writes_hold_up_no_search(made: Any, draw: Draw, monkeypatch: pytest.MonkeyPatch) -> None:
+    await made.service.create_gallery("slow")
+    await put(made, "a", draw(1))
+    slow, disk, begun = made.service.gallery("slow"), threading.Event(), threading.Event()
+    enroll = slow.enroll
+
+    def slowly(batch: Any) -> Any:
+        begun.set()
+        assert disk.wait(10)
+        return enroll(batch)
+
+    monkeypatch.setattr(slow, "enroll", slowly)
+    puts = [
+        asyncio.create_task(made.service.put_item("slow", f"i{n}", ImageQuery(draw(n)), ItemMeta()))
+        for n in range(40)  # more than there are threads in any pool
+    ]
+    await asyncio.to_thread(begun.wait, 10)
+    for _ in range(5):
+        found = await search(made, ItemQuery("a"))
+        assert not disk.is_set()
+        await made.service.get_item("yard", "a")
+    disk.set()
+    assert {(await one).outcome for one in puts} == {"created"}
+    assert [hit.item.item_id for hit in found.hits] == ["a"]
+
+
+async def test_closing_ends_the_threads(make: Callable[..., Any], draw: Draw) -> None:
+    made = make()
+    await made.service.create_gallery("yard")
+    await put(made, "a", draw(1))
+    assert {one.name[:7] for one in threading.enumerate()} >= {"reading", "writing"}
+    made.service.close()
+    assert not [one for one in threading.enumerate() if one.name.startswith(("reading", "writing"))]
+
+
 async def test_descriptions_wait_for_nobody(made: Any, draw: Draw) -> None:
     await put(made, "a", draw(1))
     await put(made, "b", draw(2))
