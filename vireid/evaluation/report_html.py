@@ -87,6 +87,7 @@ def html(
         "note": report_parts.splits_note(result),
         "alarms": report_parts.alarms(evidence),
         "groups": report_parts.groups(evidence, album),
+        "images": album is not None,
         "provenance": report_parts.flat(provenance),
     }
     return environment.get_template(TEMPLATE).render(parts)

@@ -229,7 +229,18 @@ def test_re_ranking_is_told(run: Run, album: Album) -> None:
 def test_without_images_there_are_still_lists(run: Run) -> None:
     root, content, _, evidence = rendered(run, None)
     assert not root.all("img")
-    assert content.count("<span>no image</span>") == sum(1 + len(shown.answers) for shown in evidence.lists)
+    assert "<span>no image</span>" not in content
+    assert "The images themselves were not at hand." in content
+    assert len(root.all("li", "tile")) == sum(1 + len(shown.answers) for shown in evidence.lists)
+
+
+def test_images_that_are_not_kept_have_their_place(run: Run, album: Album) -> None:
+    measured, evidence = run()
+    gone = evidence.lists[0].query
+    some = replace(album, image=lambda sample: None if sample == gone else album.image(sample))
+    root = Tree(report_html.html(measured.result, evidence, {}, some)).root
+    assert [li.text.count("no image") for li in root.all("li", "tile")][:2] == [1, 0]
+    assert "not at hand" not in root.text
 
 
 def test_identity_splits_are_called_splits(regdb_tree: Callable[[], Path], album: Album) -> None:
