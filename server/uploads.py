@@ -105,6 +105,12 @@ def _of_archive(archive: Archive) -> list[Source]:
     for entry in archive.entries:
         path = PurePosixPath(entry.name)
         if path.name in manifest.NAMES:
+            if entry.size > MANIFEST_BYTES:
+                raise ArchiveError(
+                    f"{entry.name!r} has {entry.size:,} bytes; at most {MANIFEST_BYTES:,} are taken: split the archive; "
+                    "nothing was stored",
+                    reason="MANIFEST_INVALID",
+                )
             found = manifest.from_manifest(path.name, archive.read(entry, MANIFEST_BYTES))
             for place, one in found.items():
                 whole = str(path.parent / place)

@@ -16,6 +16,7 @@ import pytest
 from server import uploads
 from server.jobs import Job
 from vireid import errors
+from vireid.images.decode import Limits
 from vireid.types import ItemMeta, Modality
 
 Draw = Callable[..., bytes]
@@ -156,6 +157,23 @@ async def test_what_is_unsafe_stores_nothing(made: Any, stored: Any, draw: Draw)
     assert await refused(made, uploads.run_archive, stored(b"no archive")) == "ARCHIVE_UNREADABLE"
 
 
+@pytest.mark.parametrize("name", ["manifest.csv", "manifest.json"])
+async def test_a_manifest_that_is_too_long_is_refused_and_never_read_in_part(
+    made: Any, stored: Any, draw: Draw, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    listed = [{"path": f"{n}.jpg", "person": f"p{n}"} for n in range(3)]
+    text = "path,person\n" + "".join(f"{one['path']},{one['person']}\n" for one in listed)
+    data = (text if name.endswith("csv") else json.dumps(listed)).encode()
+    upload = zipped({name: data, **{f"{n}.jpg": draw(n) for n in range(3)}})
+    # the last line of the CSV begins beyond it: what is left would read as a whole
+    for limit in (len(data) - 1, len(data) - len("2.jpg,p2\n") - 1):
+        monkeypatch.setattr(uploads, "MANIFEST_BYTES", limit)
+        assert await refused(made, uploads.run_archive, stored(upload)) == "MANIFEST_INVALID"
+    monkeypatch.setattr(uploads, "MANIFEST_BYTES", len(data))
+    assert (await run(made, uploads.run_archive, stored(upload))).counts == {"created": 3}
+    assert (await made.service.get_item("yard", "2.jpg")).meta.person == "p2"
+
+
 async def test_lines(made: Any, stored: Any, draw: Draw) -> None:
     lines = [
         {"item_id": f"n{n}", "image": base64.b64encode(draw(n)).decode(), "person": f"p{n}"}
@@ -175,9 +193,27 @@ async def test_lines(made: Any, stored: Any, draw: Draw) -> None:
     assert again.counts == {"unchanged": 40}
 
 
+async def test_a_line_may_be_as_long_as_the_limit(
+    made: Any, stored: Any, draw: Draw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = base64.b64encode(draw(1)).decode()
+    line = json.dumps({"item_id": "a", "image": image}).encode()
+    monkeypatch.setattr(uploads, "LONGEST_LINE", len(line))
+    assert (await run(made, uploads.run_ndjson, stored(line))).counts == {"created": 1}
+
+
+def test_a_line_has_room_for_the_largest_image() -> None:
+    encoded = 4 * -(-Limits().max_bytes // 3)
+    assert encoded + 2**20 <= uploads.LONGEST_LINE <= 2 * encoded
+
+
 async def test_a_line_without_an_end(made: Any, stored: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uploads, "LONGEST_LINE", 1000)
-    assert await refused(made, uploads.run_ndjson, stored(b"x" * 1001)) == "LINE_TOO_LONG"
+    file = stored(b"x" * 50_000)
+    asked: list[int] = []
+    monkeypatch.setattr(file, "readline", lambda most: (asked.append(most), b"x" * most)[1], raising=False)
+    assert await refused(made, uploads.run_ndjson, file) == "LINE_TOO_LONG"
+    assert asked == [1001]
 
 
 async def test_loose_files(made: Any, stored: Any, draw: Draw) -> None:
