@@ -197,6 +197,37 @@ def test_more_than_may_be_unfolded(monkeypatch: pytest.MonkeyPatch) -> None:
         assert refused(pack(files)) == "ARCHIVE_BOMB"
 
 
+def test_a_stream_is_stopped_while_it_unfolds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is in it is never looked at: it is no tar."""
+    data = gzip.compress(os.urandom(5 * 2**20))
+    assert refused(data) == "ARCHIVE_UNREADABLE"
+    monkeypatch.setattr(module, "MAX_UNFOLDED_BYTES", 2 * 2**20)
+    written: list[int] = []
+    write = module._write
+    monkeypatch.setattr(
+        module, "_write", lambda file, block: (written.append(len(block)), write(file, block))
+    )
+    assert refused(data) == "ARCHIVE_BOMB"
+    assert sum(written) <= 2 * 2**20 + module.MIB
+
+
+def test_entries_are_counted_before_an_object_is_made_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    few, many = (zipped([(f"{n}.jpg", b"") for n in range(count)]) for count in (50, 51))
+    made: list[object] = []
+
+    class Counted(zipfile.ZipInfo):
+        def __init__(self, *words: object) -> None:
+            made.append(words)
+            super().__init__(*words)
+
+    monkeypatch.setattr(zipfile, "ZipInfo", Counted)
+    monkeypatch.setattr(module, "MAX_ENTRIES", 50)
+    assert refused(many) == "ARCHIVE_TOO_MANY_ENTRIES"
+    assert made == []
+    with stored(few) as file:
+        assert len(Archive(file, len(few)).entries) == len(made) == 50
+
+
 def test_too_many_entries(
     monkeypatch: pytest.MonkeyPatch, pack: Callable[[Files], bytes], opened: Callable[[bytes], Archive]
 ) -> None:
