@@ -6,6 +6,7 @@ writer at a time, many readers, who see a whole state and never wait for the dis
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from index.gate import Gate
 from index.records import Records
 from index.rows import Enrolment, Row
 from vireid.arrays import Float32Array, Int64Array
-from vireid.errors import GalleryNotFound, InvalidRequest, ItemNotFound
+from vireid.errors import GalleryNotFound, InvalidRequest, ItemNotFound, StorageError, VireidError
 from vireid.types import Filter, GalleryInfo, Hit, Item, ItemMeta, Modality
 
 __all__ = ["BACKENDS", "Enrolment", "Found", "Gallery", "Labelled", "Receipt"]
@@ -47,10 +48,14 @@ class Gallery:
         self._backend: Backend = BACKENDS[backend](self._dim)
         self._columns = Columns()
         self._writer = threading.Lock()
-        self._gate = Gate(self._gone)
+        self._failure: StorageError | None = None
+        self._gate = Gate(self._refusal)
         try:
             for rows, vectors in self._records.chunks():
                 self._take_in(rows, vectors)
+        except MemoryError as error:
+            self._records.close()
+            raise self._broken(error) from error
         except BaseException:
             self._records.close()
             raise
@@ -68,14 +73,23 @@ class Gallery:
             All that it held.
         """
         with self._writer:
+            failed, self._failure = self._failure, None  # who comes later is told that it is closed
             self._gate.close()
-            self._records.close()
-            keys = self._columns.passing(Filter())
-            return Receipt(len(keys), self._columns.images(keys), len(keys), self._version)
+            try:  # of a failed gallery the file alone knows
+                images = (
+                    self._records.count()[1]
+                    if failed
+                    else self._columns.images(self._columns.passing(Filter()))
+                )
+            finally:
+                self._records.close()
+            head = self._records.head
+            return Receipt(head.items, images, head.items, head.version)
 
     def info(self) -> GalleryInfo:
-        """Describe the gallery as the last change left it; waits for nobody."""
-        self._gate.check()
+        """Describe the gallery as the last change left it, a failed one too; waits for nobody."""
+        if self._failure is None:
+            self._gate.check()
         return self._info
 
     def enroll(self, batch: Sequence[Enrolment]) -> list[str]:
@@ -299,12 +313,23 @@ class Gallery:
             name=head.name,
             space_id=head.space_id,
             dim=head.dim,
-            items=len(self._columns),
-            version=self._version,
+            items=head.items,
+            version=head.version,
             stores_images=head.stores_images,
         )
 
-    def _gone(self) -> GalleryNotFound:
+    def _broken(self, error: BaseException) -> StorageError:
+        name = self._records.head.name
+        return StorageError(
+            f"the index of gallery {name!r} failed ({error!r}); all that was stored is safe: give "
+            "the server more memory and start it again",
+            reason="INDEX_FAILED",
+            metadata={"gallery": name},
+        )
+
+    def _refusal(self) -> VireidError:
+        if (failed := self._failure) is not None:
+            return StorageError(failed.message, reason=failed.stable_reason, metadata=failed.metadata)
         name = self._records.head.name
         return GalleryNotFound(f"gallery {name!r} was closed or deleted", metadata={"gallery": name})
 
@@ -350,8 +375,12 @@ class Gallery:
                 self._take_in(rows, vectors)
                 self._version = self._records.head.version
                 self._info = self._described()
-            except BaseException:
+            except BaseException as error:
+                self._failure = self._broken(error)
+                self._info = replace(self._described(), state="failed", detail=self._failure.message)
                 self._gate.shut()
+                if isinstance(error, Exception):
+                    raise self._failure from error
                 raise
 
     def _take_in(self, rows: Sequence[Row], vectors: Float32Array) -> None:

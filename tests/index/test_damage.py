@@ -318,6 +318,46 @@ def test_a_deleted_gallery_leaves_no_file(store: GalleryStore, tmp_path: Path, e
     assert [one for one in tmp_path.rglob("*") if one.is_file() and one.name != "lock"] == []
 
 
+def test_a_failed_index_is_listed_and_told(
+    store: GalleryStore, gallery: Gallery, enrolment: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.create("other")
+    gallery.enroll([enrolment("a"), enrolment("bare", image=None)])
+
+    def out_of_memory(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(gallery._backend, "add", out_of_memory)
+    with pytest.raises(StorageError):
+        gallery.enroll([enrolment("b")])
+    assert [(one.name, one.state, one.items) for one in store.list()] == [
+        ("other", "ready", 0),
+        ("people", "failed", 3),
+    ]
+    told = store.describe("people")
+    assert (told.version, told.state) == (2, "failed")
+    assert "MemoryError" in told.detail
+    receipt = store.delete("people")
+    assert (receipt.items, receipt.images, receipt.version) == (3, 2, 2)
+    assert [one.name for one in store.list()] == ["other"]
+
+
+def test_too_little_memory_for_one_gallery_stops_no_other(
+    store: GalleryStore, gallery: Gallery, enrolment: Make, reopen: Callable[[], GalleryStore],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    gallery.enroll([enrolment("a")])
+    store.create("small")
+
+    def out_of_memory(*_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as short:
+        short.setattr("index.faiss_cpu.FaissBackend.add", out_of_memory)
+        states = {info.name: info.state for info in reopen().list()}
+    assert states == {"people": "failed", "small": "ready"}
+
+
 def test_an_error_after_the_commit_is_never_half_a_change(
     gallery: Gallery, enrolment: Make, reopen: Callable[[], GalleryStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -327,9 +367,14 @@ def test_an_error_after_the_commit_is_never_half_a_change(
         raise MemoryError
 
     monkeypatch.setattr(gallery._backend, "add", out_of_memory)
-    with pytest.raises(MemoryError):
-        gallery.enroll([enrolment("b")])
-    with pytest.raises(VireidError):
-        gallery.search(np.stack([enrolment("a").vector]), 5)
+    for work in (
+        lambda: gallery.enroll([enrolment("b")]),  # stored, and said to be
+        lambda: gallery.enroll([enrolment("c")]),
+        lambda: gallery.search(np.stack([enrolment("a").vector]), 5),
+        lambda: gallery.remove(["a"]),
+    ):
+        with pytest.raises(StorageError, match=r"'people' failed \(MemoryError.* start it again") as caught:
+            work()
+        assert caught.value.stable_reason == "INDEX_FAILED"
     opened = reopen().get("people")
     assert [item.item_id for item in opened.items(Filter())[0]] == ["a", "b"]

@@ -182,6 +182,20 @@ async def test_who_runs_and_how_it_is(http: Any, draw: Draw) -> None:
     assert "vireid_gallery_items{" not in (await http("GET", "/metrics")).text
 
 
+async def test_a_failed_index_is_told(http: Any, draw: Draw, monkeypatch: pytest.MonkeyPatch) -> None:
+    def out_of_memory(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(http.made.service.gallery("yard")._backend, "add", out_of_memory)
+    refused = await put(http, "a", draw(1))
+    assert (refused.status_code, refused.json()["reason"]) == (507, "INDEX_FAILED")
+    assert (await http("GET", "/readyz")).json()["galleries"] == {"failed": 1}
+    (listed,) = (await http("GET", "/v1/galleries")).json()["galleries"]
+    assert (listed["name"], listed["state"]) == ("yard", "failed")
+    assert (await http("GET", "/v1/galleries/yard")).status_code == 200
+    assert (await http("GET", f"{ITEMS}/a")).json()["reason"] == "INDEX_FAILED"
+
+
 async def test_not_ready_while_the_model_fails_or_the_server_drains(http: Any) -> None:
     http.made.engine.fault = EngineError("broken at /secret")
     answer = await http("GET", "/readyz")
