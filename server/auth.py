@@ -59,7 +59,8 @@ def authenticator(settings: ServerSettings) -> Authenticator:
     Raises:
         SettingsError: another address than loopback without a key, or a key too short to be one.
     """
-    for key in settings.api_keys:
+    given = [key.get_secret_value() for key in settings.api_keys]
+    for key in given:
         if len(key) < SHORTEST_KEY:
             raise SettingsError(
                 f"an API key has {len(key)} characters; expected {SHORTEST_KEY} or more: "
@@ -72,7 +73,7 @@ def authenticator(settings: ServerSettings) -> Authenticator:
                 f"an API key hash has {len(found)} characters; expected the 64 hex digits of a key's SHA-256",
                 reason="KEY_HASH_INVALID",
             )
-    keys = Authenticator([*settings.api_key_hashes, *(digest(key) for key in settings.api_keys)])
+    keys = Authenticator([*settings.api_key_hashes, *(digest(key) for key in given)])
     if keys.is_open and not is_loopback(settings.host) and not settings.insecure_no_auth:
         raise SettingsError(
             f"host {settings.host} can be reached from other machines, and no API key is set; set api_keys "

@@ -1,9 +1,12 @@
-"""The server's settings; TOML, ``VIREID_...`` variables and flags through ``vireid.settings``."""
+"""The server's settings; TOML, ``VIREID_...`` variables and flags through ``vireid.settings``.
+
+Keys and their hashes are never repeated: not by an error, not where settings are printed.
+"""
 
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 PREFIX = "VIREID_"
 MIB = 1024 * 1024
@@ -50,8 +53,8 @@ class ServerSettings(BaseModel):
     max_upload_bytes: int = Field(2048 * MIB, ge=MIB)
     max_jobs: int = Field(16, ge=1)
     drain_s: float = Field(10.0, ge=0)
-    api_keys: tuple[str, ...] = ()
-    api_key_hashes: tuple[str, ...] = ()
+    api_keys: tuple[SecretStr, ...] = ()
+    api_key_hashes: tuple[str, ...] = Field((), repr=False)
     insecure_no_auth: bool = False
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_json: bool = False

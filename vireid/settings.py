@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, SecretBytes, SecretStr, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 
 from vireid.errors import SettingsError
 
@@ -207,13 +207,13 @@ def _depth(values: Any, path: list[str]) -> int:
 
 
 def _is_secret(model: type[BaseModel] | None, path: list[str]) -> bool:
-    """Whether a field is a secret: of a Secret type, or declared with ``repr=False``."""
+    """Whether a field is a secret: of ``SecretStr``, or declared with ``repr=False``."""
     for part in path:
         if model is None or part not in model.model_fields:
             return False
         field = model.model_fields[part]
         kinds = (field.annotation, *get_args(field.annotation))
-        if not field.repr or SecretStr in kinds or SecretBytes in kinds:
+        if not field.repr or SecretStr in kinds:
             return True
         model = _inner(model, part)
     return False

@@ -20,7 +20,42 @@ def test_each_later_source_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_keys_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VIREID_API_KEYS", "one-key, another-key ,")
-    assert loader.load(ServerSettings, prefix=PREFIX).api_keys == ("one-key", "another-key")
+    found = loader.load(ServerSettings, prefix=PREFIX).api_keys
+    assert [key.get_secret_value() for key in found] == ["one-key", "another-key"]
+
+
+SECRET = "hunter2-hunter2-hunter2"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'api_keys = {{ first = "{SECRET}" }}',
+        f'api_keys = ["{SECRET}", ["{SECRET}"]]',
+        f'api_key_hashes = {{ first = "{SECRET}" }}',
+        f'api_key_hashes = [["{SECRET}"]]',
+        f'api_keys = ["{SECRET}"]\nhttp_port = 70000',
+        f'api_keys = ["{SECRET}"]\nhtp_port = 70',
+        f'api_keys = ["{SECRET}"\n',
+        f'api_keys = "{SECRET}" "{SECRET}"',
+        f'api_key = "{SECRET}"',
+    ],
+)
+def test_an_error_never_repeats_a_key(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "server.toml"
+    file.write_text(text)
+    with pytest.raises(SettingsError) as caught:
+        loader.load(ServerSettings, file=file)
+    assert "server.toml" in caught.value.message
+    assert "hunter2" not in f"{caught.value!r} {caught.value.message} {caught.value.metadata}"
+
+
+def test_printed_settings_do_not_tell_keys() -> None:
+    found = ServerSettings.model_validate({"api_keys": SECRET, "api_key_hashes": "ab" * 32})
+    assert [key.get_secret_value() for key in found.api_keys] == [SECRET]
+    for text in (repr(found), str(found), found.model_dump_json(exclude={"api_key_hashes"})):
+        assert "hunter2" not in text
+        assert "abab" not in text
 
 
 def test_an_unknown_key_names_the_nearest() -> None:
