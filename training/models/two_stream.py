@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.models.heads import Average, GeneralisedMean, Neck
-from training.models.resnet import Stem, Trunk, channels
+from training.models.resnet import Stem, Trunk
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
@@ -52,7 +52,6 @@ class TwoStream(nn.Module):
         self.neck = Neck(trunk.channels)
         self.input_size = input_size
         self.dim = trunk.channels
-        self._stem_channels = channels(64, width)
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1) * 255)
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1) * 255)
 
