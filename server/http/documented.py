@@ -39,7 +39,10 @@ def raw_body(
 
 def pictures(*kinds: str) -> dict[int | str, dict[str, Any]]:
     """Describe an answer that is a picture."""
-    return {200: {"description": "The picture", "content": dict.fromkeys(kinds, BINARY)}}
+    return {
+        200: {"description": "The picture", "content": dict.fromkeys(kinds, BINARY)},
+        304: {"description": "The picture of If-None-Match is still the one"},
+    }
 
 
 def files(*kinds: str) -> dict[int | str, dict[str, Any]]:

@@ -1,7 +1,9 @@
 """Routes of items and their pictures."""
 
+import asyncio
 import base64
 import binascii
+import hashlib
 from typing import Annotated
 
 import orjson
@@ -14,8 +16,10 @@ from vireid.described import from_fields
 from vireid.errors import InvalidRequest, ItemNotFound
 from vireid.types import Filter, ItemMeta
 
-# pictures are only ever shown as what they are, and never run
-_AS_PICTURE = {"content-disposition": "inline", "cache-control": "private, max-age=3600"}
+# pictures are only ever shown as what they are, and never run; a browser may keep one, but asks each time whether it
+# is still the one: what was replaced or deleted is not shown again
+_AS_PICTURE = {"content-disposition": "inline", "cache-control": "private, no-cache"}
+_NOT_MODIFIED = 304
 _KINDS = ((b"\xff\xd8", "image/jpeg"), (b"\x89PNG", "image/png"), (b"RIFF", "image/webp"))
 
 
@@ -49,9 +53,9 @@ def router(service: RetrievalService) -> APIRouter:
         responses=documented.pictures("image/jpeg", "image/png", "image/webp"),
         summary="The stored image of an item",
     )
-    async def image(gallery: str, item_id: str) -> Response:
+    async def image(gallery: str, item_id: str, if_none_match: Annotated[str, Header()] = "") -> Response:
         data = await service.image(gallery, item_id)
-        return Response(data, 200, dict(_AS_PICTURE), _kind(data))
+        return await _picture(data, if_none_match, weak=False)
 
     @routes.get(
         f"{base}/{{item_id:path}}/thumbnail",
@@ -59,8 +63,9 @@ def router(service: RetrievalService) -> APIRouter:
         responses=documented.pictures("image/jpeg"),
         summary="A small JPEG of an item",
     )
-    async def thumbnail(gallery: str, item_id: str) -> Response:
-        return Response(await service.thumbnail(gallery, item_id), 200, dict(_AS_PICTURE), "image/jpeg")
+    async def thumbnail(gallery: str, item_id: str, if_none_match: Annotated[str, Header()] = "") -> Response:
+        data = await service.thumbnail(gallery, item_id)
+        return await _picture(data, if_none_match, weak=True)
 
     @routes.get(f"{base}/{{item_id:path}}", response_model=schemas.Item, summary="Describe an item")
     async def describe(gallery: str, item_id: str) -> Response:
@@ -123,6 +128,16 @@ def _meta(header: str) -> dict[str, object]:
     if not isinstance(found, dict):
         raise InvalidRequest("X-Meta is no base64 of a JSON object", field="x-meta")
     return found
+
+
+async def _picture(data: bytes, known: str, weak: bool) -> Response:
+    """Answer a picture, or that the caller has it: the tag is the sha256 of these very bytes."""
+    tag = f'"{(await asyncio.to_thread(hashlib.sha256, data)).hexdigest()}"'
+    headers = {**_AS_PICTURE, "etag": f"W/{tag}" if weak else tag}
+    # compared weakly, as RFC 9110 has it for If-None-Match
+    if {one.strip().removeprefix("W/") for one in known.split(",")} & {tag, "*"}:
+        return Response(None, _NOT_MODIFIED, headers)
+    return Response(data, 200, headers, _kind(data))
 
 
 def _kind(data: bytes) -> str:

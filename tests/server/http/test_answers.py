@@ -1,6 +1,7 @@
 """What HTTP answers when all is well; every shape is the documented one."""
 
 import base64
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -70,6 +71,35 @@ async def test_an_item_from_its_first_day_to_its_last(http: Any, draw: Draw) -> 
     assert schemas.Receipt.model_validate(gone.json()).items == 1
     assert (await http("DELETE", f"{ITEMS}/night/p1:a.jpg")).status_code == 404
     assert (await http("GET", found.thumbnail)).json()["reason"] == "ITEM_NOT_FOUND"
+
+
+@pytest.mark.parametrize("which", ["image", "thumbnail"])
+async def test_a_picture_that_is_kept_is_asked_for_each_time(http: Any, draw: Draw, which: str) -> None:
+    """After a replacement or a deletion no browser may show the old one."""
+    await put(http, "a", draw(1))
+    path = f"{ITEMS}/a/{which}"
+    first = await http("GET", path)
+    assert first.headers["cache-control"] == "private, no-cache"
+    tag = f'"{hashlib.sha256(first.content).hexdigest()}"'
+    assert first.headers["etag"] == (tag if which == "image" else f"W/{tag}")
+    for known in (first.headers["etag"], tag, f"W/{tag}", f'"other", {tag}', "*"):
+        same = await http("GET", path, headers={"if-none-match": known})
+        assert (same.status_code, same.content) == (304, b""), known
+        assert (same.headers["etag"], same.headers["cache-control"]) == (
+            first.headers["etag"],
+            "private, no-cache",
+        )
+    for known in ("", '"other"', tag.strip('"'), tag.upper()):
+        assert (await http("GET", path, headers={"if-none-match": known})).content == first.content, known
+    await put(http, "a", draw(2))
+    after = await http("GET", path, headers={"if-none-match": first.headers["etag"]})
+    assert after.status_code == 200
+    assert after.content != first.content
+    assert after.headers["etag"] != first.headers["etag"]
+    await http("DELETE", f"{ITEMS}/a")
+    gone = await http("GET", path, headers={"if-none-match": after.headers["etag"]})
+    assert gone.status_code == 404
+    assert "etag" not in gone.headers
 
 
 @pytest.mark.parametrize(("kind", "media"), [("PNG", "image/png"), ("WEBP", "image/webp")])
