@@ -9,12 +9,13 @@ import pytest
 from PIL import Image
 
 from index import sources
-from index.build import AT_ONCE, Embedder, build
+from index.build import AT_ONCE, Embedder, build, read_file
 from index.gallery import Gallery
 from index.store import GalleryStore
 from vireid.engines.fake import FakeEngine
 from vireid.errors import EngineError
 from vireid.image_folder import Entry
+from vireid.images.decode import Limits
 from vireid.images.preprocess import Preprocess
 from vireid.types import ItemMeta, Modality
 
@@ -175,6 +176,13 @@ def test_a_broken_bitmap_is_named(gallery: Gallery, embedder: Embedder, tmp_path
     assert [Path(path).name for path, _ in report.failures] == ["none.bmp", "short.bmp"]
     assert "[NOT_AN_IMAGE]" in report.failures[0][1]
     assert "[IMAGE_TRUNCATED]" in report.failures[1][1]
+
+
+def test_no_more_of_a_file_is_read_than_is_refused(tmp_path: Path) -> None:
+    huge = tmp_path / "huge.jpg"
+    with huge.open("wb") as file:
+        file.truncate(64 * 2**20)
+    assert len(read_file(Entry(huge, "huge.jpg", None, ItemMeta()))) == Limits().max_bytes + 1
 
 
 def test_a_failing_engine_keeps_what_was_enrolled(

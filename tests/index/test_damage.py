@@ -175,6 +175,18 @@ def test_other_files_are_refused_by_name(tmp_path: Path, path: Path) -> None:
     assert caught.value.stable_reason == "GALLERY_FORMAT"
 
 
+def test_how_the_file_is_written(path: Path) -> None:
+    """What durability and deletion rest on, as SQLite itself says it is set."""
+    records = Records(path)
+    for connection in (records._writer, records._reader):
+        settings = {
+            name: connection.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("journal_mode", "synchronous", "secure_delete")
+        }
+        assert settings == {"journal_mode": b"wal", "synchronous": 2, "secure_delete": 1}  # 2: full
+    records.close()
+
+
 def test_a_file_of_format_1_is_brought_on(path: Path, enrolment: Make) -> None:
     gallery = Gallery(path)
     gallery.enroll([enrolment("old")])

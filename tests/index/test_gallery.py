@@ -1,12 +1,16 @@
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import numpy as np
 import pytest
 
+from index import limits
+from index.columns import COLUMNS, FIRST_CAPACITY, Columns
 from index.gallery import Gallery
 from index.records import Enrolment
+from index.rows import Row
 from index.store import GalleryStore
 from vireid.arrays import Float32Array
 from vireid.errors import (
@@ -16,7 +20,7 @@ from vireid.errors import (
     InvalidRequest,
     ItemNotFound,
 )
-from vireid.types import Filter, ItemMeta, Modality
+from vireid.types import Filter, Item, ItemMeta, Modality
 
 Make = Callable[..., Enrolment]
 Vector = Callable[..., Float32Array]
@@ -257,8 +261,35 @@ def test_metadata_cannot_be_changed_from_outside(gallery: Gallery, enrolment: Ma
     gallery.enroll([new])
     attributes["hat"] = "no"
     new.vector[:] = 0
+    assert len(gallery.search(row[None], 1)[0].hits) == 1
     assert gallery.item("a").meta.attributes == {"hat": "yes"}
     np.testing.assert_array_equal(gallery.vector("a"), row)
+
+
+def test_what_is_settled_is_nobody_elses(enrolment: Make) -> None:
+    """The vector is copied when it comes, not when the index takes it."""
+    attributes = {"hat": "yes"}
+    new = enrolment("a", attributes=attributes)
+    row = new.vector.copy()
+    (settled,) = limits.settle([new], 16, stores_images=True)
+    attributes["hat"] = "no"
+    new.vector[:] = 0
+    np.testing.assert_array_equal(settled.vector, row)
+    assert settled.meta.attributes == {"hat": "yes"}
+
+
+def test_rows_stay_few_however_often_items_are_replaced() -> None:
+    columns, alive = Columns(), 600
+    item = Item("", Modality.VISIBLE, ItemMeta(attributes={"n": "1"}), "0" * 64, False, NIGHT)
+    for key in range(alive + 5000):
+        if key >= alive:
+            columns.drop([key - alive])
+        columns.add(Row(key, replace(item, item_id=f"i{key % alive}")))
+    assert len(columns) == alive
+    assert columns.passing(Filter(attributes={"n": "1"})).tolist() == list(range(5000, 5000 + alive))
+    rows = {name: len(getattr(columns, name)) for name in (*COLUMNS, "_items")}
+    assert max(rows.values()) <= 4 * FIRST_CAPACITY, rows
+    assert len(columns._attributes["n", "1"]) <= 4 * FIRST_CAPACITY
 
 
 def test_facets(gallery: Gallery, enrolment: Make) -> None:

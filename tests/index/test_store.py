@@ -191,6 +191,47 @@ def test_creating_that_fails_leaves_nothing(
     assert isinstance(store.create("people"), Gallery)
 
 
+def test_a_gallery_is_on_disk_before_and_after_it_gets_its_name(
+    store: GalleryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "data" / "galleries"
+    synced: list[tuple[str, list[str]]] = []
+
+    def sync(handle: int) -> None:
+        place = Path(f"/proc/self/fd/{handle}").readlink()
+        synced.append((place.name, sorted(one.name for one in folder.iterdir())))
+
+    monkeypatch.setattr(os, "fsync", sync)
+    store.create("people")
+    (part, before), (whole, after) = synced
+    assert part.startswith(stores.MAKING)
+    assert before == [part]
+    assert (whole, after) == ("galleries", ["people"])
+    synced.clear()
+    store.delete("people")
+    ((whole, left),) = synced
+    assert whole == "galleries"
+    assert [name[: len(stores.DISCARDED)] for name in left] == [stores.DISCARDED]
+
+
+def test_a_gallery_that_cannot_be_deleted_still_answers(
+    store: GalleryStore, enrolment: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.create("people").enroll([enrolment("a")])
+
+    def refuses(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as held:
+        held.setattr(Path, "rename", refuses)
+        with pytest.raises(StorageError):
+            store.delete("people")
+    assert [(info.name, info.state, info.items) for info in store.list()] == [("people", "ready", 1)]
+    assert store.get("people").image("a") == enrolment("a").image
+    assert store.get("people").enroll([enrolment("b")]) == ["created"]
+    assert store.delete("people").items == 2
+
+
 def test_a_root_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError) as caught:
