@@ -221,9 +221,9 @@ class Unauthenticated(VireidError):
 
 
 class PermissionDenied(VireidError):
-    """A key without the needed scope."""
+    """What stands before a server does not let the caller through; our server itself knows no scopes."""
 
-    reason = "SCOPE_MISSING"
+    reason = "PERMISSION_DENIED"
 
 
 class _Retryable(VireidError):

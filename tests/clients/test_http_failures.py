@@ -10,6 +10,7 @@ from vireid.errors import (
     GalleryNotFound,
     InvalidRequest,
     Overloaded,
+    PermissionDenied,
     ServerUnreachable,
     Unavailable,
     VireidError,
@@ -52,6 +53,7 @@ def test_the_time_to_wait(headers: dict[str, str], body: dict[str, Any], wait_s:
 @pytest.mark.parametrize(
     ("status", "body", "kind"),
     [
+        (403, b"<html>not for you</html>", PermissionDenied),
         (413, b"<html>too large</html>", BodyTooLarge),
         (502, b"bad gateway", ServerUnreachable),
         (503, b"", Unavailable),
