@@ -95,30 +95,42 @@ def likely(
     Raises:
         FailedPrecondition: a least probability was asked for, and the scores of a hit's modality are not calibrated.
     """
-    hits = found.hits
-    if calibration is not None and found.searched_by is not None:
-        hits = tuple(
-            replace(hit, probability=_probability(hit, modality, found.searched_by, calibration))
-            for hit in hits
-        )
     least = request.min_probability
-    if least is None or not hits or calibration is None:
+    # where nothing is left out, the hits beyond those asked for need no probability
+    hits = found.hits if least is not None else found.hits[: request.top_k]
+    if calibration is None or found.searched_by is None or not hits:
         return hits[: request.top_k], ()
-    for kind in {hit.item.modality for hit in hits}:
-        calibration.pair(modality, kind)
-    best = max(hit.probability or 0.0 for hit in hits)
-    kept = [hit for hit in hits if (hit.probability or 0.0) >= least]
+    known = _probabilities(hits, modality, found.searched_by, calibration, demanded=least is not None)
+    if least is None:
+        return tuple(_told(hit, hit.rank, one) for hit, one in zip(hits, known, strict=True)), ()
+    kept = [(hit, one) for hit, one in zip(hits, known, strict=True) if one is not None and one >= least]
     if kept:
-        return _numbered(kept[: request.top_k]), ()
+        shown = kept[: request.top_k]
+        return tuple(_told(hit, rank, one) for rank, (hit, one) in enumerate(shown, start=1)), ()
+    best = max(one or 0.0 for one in known)
     said = f"nobody is found with a probability of {least:g} or more; the most likely of {found.items_searched} has {best:.2g}"
     return (), (Warned("NO_CONFIDENT_MATCH", said),)
 
 
-def _probability(hit: Hit, modality: Modality, searched: Int64Array, by: Calibration) -> float | None:
-    if not by.has(modality, hit.item.modality):
-        return None
-    images = int(searched[hit.item.modality])
-    return float(by.probability(np.array([hit.score]), modality, hit.item.modality, images)[0])
+def _probabilities(
+    hits: Sequence[Hit], modality: Modality, searched: Int64Array, by: Calibration, demanded: bool
+) -> list[float | None]:
+    """Ask the calibration once for each modality; None where it does not know, unless it has to."""
+    scores = np.array([hit.score for hit in hits])
+    kinds = np.array([int(hit.item.modality) for hit in hits])
+    known: list[float | None] = [None] * len(hits)
+    for kind in map(Modality, np.unique(kinds).tolist()):
+        if not demanded and not by.has(modality, kind):
+            continue
+        places = np.flatnonzero(kinds == kind)
+        found = by.probability(scores[places], modality, kind, int(searched[kind]))
+        for at, one in zip(places.tolist(), found.tolist(), strict=True):
+            known[at] = one
+    return known
+
+
+def _told(hit: Hit, rank: int, probability: float | None) -> Hit:
+    return Hit(rank, hit.score, hit.item, probability)
 
 
 def _numbered(hits: Sequence[Hit]) -> tuple[Hit, ...]:

@@ -196,3 +196,34 @@ async def test_an_empty_answer_is_no_doubt(make: Make, draw: Draw) -> None:
         SearchRequest("yard", night(draw), min_probability=0.5, rerank=Rerank(candidates=5), filter=nowhere)
     )
     assert (found.hits, found.warnings) == ((), ())
+
+
+@pytest.mark.parametrize(("least", "asked"), [(None, 50), (0.0, 750)])
+def test_the_calibration_is_asked_once_for_each_modality(
+    monkeypatch: pytest.MonkeyPatch, least: float | None, asked: int
+) -> None:
+    """And for no hit that is not shown, unless it decides what is shown."""
+    pair = CALIBRATION.pairs[0]
+    both = Calibration(pairs=(pair, pair.model_copy(update={"gallery": "infrared"})))
+    now = datetime.now(UTC)
+    hits = tuple(
+        Hit(n + 1, 1 - n / 500, Item(f"i{n}", Modality(n % 5 == 0), ItemMeta(), "0" * 64, False, now))
+        for n in range(750)
+    )
+    calls: list[int] = []
+    probability = PairCalibration.probability
+
+    def counted(self: PairCalibration, scores: Any, images: float | None = None) -> Any:
+        calls.append(len(scores))
+        return probability(self, scores, images)
+
+    monkeypatch.setattr(PairCalibration, "probability", counted)
+    found = Found(hits, 750, 750, 1, None, np.array([600, 150]))
+    request = SearchRequest("g", ItemQuery("q"), top_k=50, min_probability=least)
+    shown, _ = ranking.likely(request, Modality.INFRARED, found, both)
+    assert (len(calls), sum(calls)) == (2, asked)
+    assert [hit.item.item_id for hit in shown] == [f"i{n}" for n in range(50)]
+    for hit in shown:
+        images = 150 if hit.item.modality is Modality.INFRARED else 600
+        alone = both.probability(np.array([hit.score]), Modality.INFRARED, hit.item.modality, images)
+        assert hit.probability == pytest.approx(float(alone[0]), abs=1e-12)
