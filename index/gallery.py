@@ -93,13 +93,17 @@ class Gallery:
         return self._info
 
     def enroll(self, batch: Sequence[Enrolment]) -> list[str]:
-        """Store items, durable on return, all or none.
+        """Store items as ``enrolled`` does; return ``created``, ``replaced`` or ``unchanged`` for each."""
+        return [outcome for outcome, _ in self.enrolled(batch)]
+
+    def enrolled(self, batch: Sequence[Enrolment]) -> list[tuple[str, Item]]:
+        """Store items, durable on return, all or none, and describe them as they were stored.
 
         Args:
             batch: items; an id that comes twice keeps the last.
 
         Returns:
-            ``created``, ``replaced`` or ``unchanged`` for each.
+            ``created``, ``replaced`` or ``unchanged`` for each, and the item; of an id that comes twice, the last.
 
         Raises:
             InvalidRequest: a malformed id, word or vector; nothing was stored.
@@ -110,24 +114,28 @@ class Gallery:
         with self._writer:
             self._gate.check()
             # only the writer changes the columns, so the writer needs no gate to read them
-            outcomes = []
+            outcomes: list[tuple[str, str]] = []
+            items: dict[str, Item] = {}
             todo: dict[str, Enrolment] = {}
             for new in settled:
-                if new.item_id not in todo and self._same(new.item_id, new.sha256, new.modality, new.meta):
-                    outcomes.append("unchanged")
+                same = self._same(new.item_id, new.sha256, new.modality, new.meta)
+                if new.item_id not in todo and same is not None:
+                    items[new.item_id] = same
+                    outcomes.append(("unchanged", new.item_id))
                     continue
                 known = new.item_id in todo or self._columns.key(new.item_id) is not None
-                outcomes.append("replaced" if known else "created")
+                outcomes.append(("replaced" if known else "created", new.item_id))
                 todo[new.item_id] = new
             if todo:
                 held = (self._columns.key(item_id) for item_id in todo)
                 replaced = [key for key in held if key is not None]
                 rows = self._records.put(list(todo.values()), replaced)
                 self._change(replaced, rows, np.stack([new.vector for new in todo.values()]))
-            return outcomes
+                items |= {row.item.item_id: row.item for row in rows}
+            return [(outcome, items[item_id]) for outcome, item_id in outcomes]
 
-    def holds(self, item_id: str, sha256: str, modality: Modality | None, meta: ItemMeta) -> bool:
-        """Say whether the very same image and metadata are there already.
+    def holds(self, item_id: str, sha256: str, modality: Modality | None, meta: ItemMeta) -> Item | None:
+        """Return the item if the very same image and metadata are there already.
 
         Args:
             item_id: the operator's id.
@@ -178,15 +186,6 @@ class Gallery:
                 vectors = self._backend.vectors(found[: len(hits)]) if detailed else None
                 answers.append(Found(hits, total, searched, self._version, vectors, by))
             return answers
-
-    @staticmethod
-    def check_top_k(k: int) -> None:
-        """Refuse a number of hits that is out of range, before any work is done for it.
-
-        Raises:
-            InvalidRequest: ``k`` is not 1 to 1000.
-        """
-        limits.check_top_k(k)
 
     def item(self, item_id: str) -> Item:
         """Describe an item.
@@ -333,14 +332,15 @@ class Gallery:
         name = self._records.head.name
         return GalleryNotFound(f"gallery {name!r} was closed or deleted", metadata={"gallery": name})
 
-    def _same(self, item_id: str, sha256: str, modality: Modality | None, meta: ItemMeta) -> bool:
+    def _same(self, item_id: str, sha256: str, modality: Modality | None, meta: ItemMeta) -> Item | None:
         item = self._columns.find(item_id)
-        return (
-            item is not None
-            and item.sha256 == sha256
-            and item.meta == meta
-            and modality in (None, item.modality)
-        )
+        if (
+            item is None
+            or (item.sha256, item.meta) != (sha256, meta)
+            or modality not in (None, item.modality)
+        ):
+            return None
+        return item
 
     def _held(self, item_id: str) -> tuple[int, Item]:
         key, item = self._columns.key(item_id), self._columns.find(item_id)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from index.gallery import Found, Gallery, Receipt
-from index.limits import check_item_id
+from index.limits import check_item_id, check_top_k
 from index.records import Enrolment
 from index.store import GalleryStore
 from server import ranking
@@ -150,7 +150,7 @@ class RetrievalService:
         """
         began = time.monotonic()
         gallery = self._store.get(request.gallery)
-        gallery.check_top_k(request.top_k)
+        check_top_k(request.top_k)
         ranking.check(request, self._calibration)
         vector, modality, confidence, warnings, done = await self._resolve(gallery, request)
         searched = time.monotonic()
@@ -193,11 +193,10 @@ class RetrievalService:
         began = time.monotonic()
         target = self._store.get(gallery)
         new, done = await self.prepare_item(target, item_id, query, meta, Lane.INTERACTIVE, timeout_s)
-        if new is None:
-            item = await self._threads.reading(target.item, item_id)
-            return PutAnswer(item, "unchanged", self._timing(began, None))
-        outcome = (await self._threads.writing(target.enroll, [new]))[0]
-        item = await self._threads.reading(target.item, item_id)
+        if isinstance(new, Item):
+            return PutAnswer(new, "unchanged", self._timing(began, None))
+        # told as it was stored: somebody else may have removed it since
+        outcome, item = (await self._threads.writing(target.enrolled, [new]))[0]
         return PutAnswer(item, outcome, self._timing(began, done))
 
     async def prepare_item(
@@ -208,13 +207,14 @@ class RetrievalService:
         meta: ItemMeta,
         lane: Lane,
         timeout_s: float | None = None,
-    ) -> tuple[Enrolment | None, Completed | None]:
-        """Embed one item for enrolment; None if the gallery holds the very same already."""
+    ) -> tuple[Enrolment | Item, Completed | None]:
+        """Embed one item for enrolment, or return it if the gallery holds the very same already."""
         check_item_id(item_id)
         sha256 = await self._digest(query.data)
         # whoever reads an item may have to wait for a writer, who waits for the searches before
-        if await self._threads.reading(gallery.holds, item_id, sha256, query.modality, meta):
-            return None, None
+        same = await self._threads.reading(gallery.holds, item_id, sha256, query.modality, meta)
+        if same is not None:
+            return same, None
         done = await self._run(query, lane, timeout_s, with_thumbnail=True)
         new = Enrolment(
             item_id=item_id,

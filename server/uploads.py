@@ -21,6 +21,7 @@ from server.service import RetrievalService
 from vireid.described import Described, from_place
 from vireid.errors import ArchiveError, Overloaded, VireidError
 from vireid.images.decode import Limits
+from vireid.types import Item
 
 BATCH = 32
 IMAGES = (".jpg", ".jpeg", ".png", ".webp")
@@ -95,8 +96,9 @@ async def _embed(service: RetrievalService, gallery: Gallery, source: Source, jo
     except VireidError as error:
         job.refuse(name, error)
         return None
-    if new is None:
+    if isinstance(new, Item):
         job.count("unchanged")
+        return None
     return new
 
 

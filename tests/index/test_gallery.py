@@ -99,6 +99,15 @@ def test_an_id_twice_in_a_batch_keeps_the_last(gallery: Gallery, enrolment: Make
     assert gallery.image("b") == batch[3].image
 
 
+def test_items_are_told_as_they_were_stored(gallery: Gallery, enrolment: Make) -> None:
+    gallery.enroll([enrolment("a", person="old"), enrolment("same")])
+    same = gallery.item("same")
+    told = gallery.enrolled([enrolment("a", person="new"), enrolment("same"), enrolment("b", image=None)])
+    assert [outcome for outcome, _ in told] == ["replaced", "unchanged", "created"]
+    assert [item for _, item in told] == [gallery.item("a"), same, gallery.item("b")]
+    assert (told[0][1].meta.person, told[2][1].has_image) == ("new", False)
+
+
 @pytest.mark.parametrize(
     ("wrong", "field", "reason"),
     [

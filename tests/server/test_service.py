@@ -84,6 +84,33 @@ async def test_putting_twice_changes_nothing_and_embeds_once(made: Any, draw: Dr
     assert (await made.service.thumbnail("yard", "a")).startswith(b"\xff\xd8")
 
 
+async def test_what_was_stored_is_told_though_somebody_removed_it(
+    made: Any, draw: Draw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other comes between the change and its answer, however long it was waited for."""
+    target = made.service.gallery("yard")
+    first = await put(made, "a", draw(1), person="p")
+
+    def then_removed(work: Callable[..., Any]) -> Callable[..., Any]:
+        def change(*asked: Any) -> Any:
+            answer = work(*asked)
+            target.remove(["a"])
+            return answer
+
+        return change
+
+    with monkeypatch.context() as racing:
+        racing.setattr(target, "holds", then_removed(target.holds))
+        again = await put(made, "a", draw(1), person="p")
+    assert (again.outcome, again.item) == ("unchanged", first.item)
+    with monkeypatch.context() as racing:
+        racing.setattr(target, "enrolled", then_removed(target.enrolled))
+        stored = await put(made, "a", draw(2), person="q")
+    assert (stored.outcome, stored.item.item_id, stored.item.meta.person) == ("created", "a", "q")
+    assert stored.item.sha256 == hashlib.sha256(draw(2)).hexdigest()
+    assert (await made.service.get_gallery("yard")).items == 0
+
+
 @pytest.mark.parametrize(
     "item_id", ["", "a b", "x" * 201, "a\n", "käse", "a/image", "b/thumbnail", "..", "a/../b", "./a", "a/."]
 )
@@ -261,14 +288,14 @@ async def test_slow_writes_hold_up_no_search(made: Any, draw: Draw, monkeypatch:
     await made.service.create_gallery("slow")
     await put(made, "a", draw(1))
     slow, disk, begun = made.service.gallery("slow"), threading.Event(), threading.Event()
-    enroll = slow.enroll
+    enroll = slow.enrolled
 
     def slowly(batch: Any) -> Any:
         begun.set()
         assert disk.wait(10)
         return enroll(batch)
 
-    monkeypatch.setattr(slow, "enroll", slowly)
+    monkeypatch.setattr(slow, "enrolled", slowly)
     puts = [
         asyncio.create_task(made.service.put_item("slow", f"i{n}", ImageQuery(draw(n)), ItemMeta()))
         for n in range(40)  # more than there are threads in any pool
