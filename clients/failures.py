@@ -18,6 +18,7 @@ from vireid.errors import (
     Overloaded,
     PermissionDenied,
     ServerUnreachable,
+    StorageError,
     Unauthenticated,
     Unavailable,
     VireidError,
@@ -53,6 +54,15 @@ _BY_HTTP_STATUS: dict[int, type[VireidError]] = {
     502: ServerUnreachable,
     503: Unavailable,
     504: DeadlineExceeded,
+    507: StorageError,
+}
+# Finer reasons whose gRPC status, RESOURCE_EXHAUSTED, says no more than that something ran out.
+_FINER: dict[str, type[VireidError]] = {
+    "DISK_REFUSES": StorageError,
+    "GALLERY_BUSY": StorageError,
+    "DATA_FOLDER_UNUSABLE": StorageError,
+    "DATA_FOLDER_IN_USE": StorageError,
+    "INDEX_FAILED": StorageError,
 }
 
 
@@ -102,7 +112,7 @@ def rebuild(
     Returns:
         An instance of the class that owns ``reason``; it is not raised.
     """
-    kind = _BY_REASON.get(reason, otherwise)
+    kind = _BY_REASON.get(reason) or _FINER.get(reason, otherwise)
     stated = reason or None
     if issubclass(kind, InvalidRequest):
         return kind(message, field=field, reason=stated, metadata=metadata)

@@ -12,6 +12,7 @@ from vireid.errors import (
     Overloaded,
     PermissionDenied,
     ServerUnreachable,
+    StorageError,
     Unavailable,
     VireidError,
 )
@@ -57,6 +58,7 @@ def test_the_time_to_wait(headers: dict[str, str], body: dict[str, Any], wait_s:
         (413, b"<html>too large</html>", BodyTooLarge),
         (502, b"bad gateway", ServerUnreachable),
         (503, b"", Unavailable),
+        (507, b"no room", StorageError),
         (500, b"\xff\xfe", VireidError),
         (422, b"[]", InvalidRequest),
         (418, b"{}", VireidError),

@@ -19,6 +19,7 @@ from vireid.errors import (
     ImageTooLarge,
     InvalidRequest,
     Overloaded,
+    StorageError,
     Unavailable,
     VireidError,
 )
@@ -53,6 +54,9 @@ ERRORS = [
     GalleryMismatch("another bundle"),
     Overloaded("the queue is full", retry_after_s=1.5),
     Unavailable("draining", retry_after_s=3.0),
+    StorageError("the disk is full"),
+    StorageError("the disk refuses", reason="DISK_REFUSES"),
+    StorageError("another program holds it", reason="GALLERY_BUSY"),
 ]
 
 
