@@ -226,6 +226,17 @@ def _pairs(words: Iterable[str]) -> dict[str, str]:
         key, sign, value = word.partition("=")
         if not sign or not key:
             raise InvalidRequest(f"found attribute {word!r}; expected key=value", field="attribute")
+        if "=" in value:
+            raise InvalidRequest(
+                f"found attribute {word!r} with several '='; where its key ends cannot be told: "
+                "ask with a JSON document, whose filter holds attributes as an object",
+                field="attribute",
+            )
+        if key in found:
+            raise InvalidRequest(
+                f"attribute {key!r} is asked for twice; an item has one value of it: ask once for each value",
+                field="attribute",
+            )
         found[key] = value
     return found
 

@@ -204,6 +204,8 @@ async def test_unknown_names_are_named(http: Any, draw: Draw) -> None:
         ("GET", "/v1/galleries/yard/items?from=yesterday", {}, 422, "INVALID_REQUEST"),
         ("GET", "/v1/galleries/yard/items?from=2026-01-01T00:00:00", {}, 422, "INVALID_REQUEST"),
         ("GET", "/v1/galleries/yard/items?attribute=red", {}, 422, "INVALID_REQUEST"),
+        ("GET", "/v1/galleries/yard/items?attribute=a%3Db%3Dc", {}, 422, "INVALID_REQUEST"),
+        ("GET", "/v1/galleries/yard/items?attribute=a%3Db&attribute=a%3Dc", {}, 422, "INVALID_REQUEST"),
         ("POST", "/v1/galleries/yard/items:delete", {"json": {}}, 422, "INVALID_REQUEST"),
         ("POST", "/v1/galleries/yard/items:delete", {"json": {"filter": {}}}, 422, "INVALID_REQUEST"),
         ("POST", "/v1/galleries/yard/items:upload", {"headers": {"content-type": "text/html"}}, 422, "CONTENT_TYPE_UNKNOWN"),
@@ -260,6 +262,36 @@ async def test_another_host_is_refused(http: Any, start: Callable[..., Any]) -> 
         assert (await http("GET", "/v1/galleries", headers={"host": good})).status_code == 200
     anywhere = await start(hosts=None)
     assert (await anywhere("GET", "/livez", headers={"host": "vireid.example"})).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "http://evil.example"},
+        {"origin": "http://localhost:9999"},
+        {"origin": "null"},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+    ],
+)
+async def test_pages_of_other_sites_may_change_nothing(http: Any, headers: dict[str, str]) -> None:
+    """What a page can send without asking first: plain text and forms, with any method of a form."""
+    own = {"host": "localhost:8080", "content-type": "text/plain"}
+    told = problem(
+        await http("POST", "/v1/galleries", headers={**own, **headers}, content=b'{"name": "evil"}')
+    )
+    assert (told.status, told.reason) == (403, "ORIGIN_NOT_ALLOWED")
+    assert problem(await http("DELETE", "/v1/galleries/yard", headers={**own, **headers})).status == 403
+    names = [one["name"] for one in (await http("GET", "/v1/galleries", headers=own)).json()["galleries"]]
+    assert names == ["yard"]
+
+
+async def test_the_own_page_may(http: Any) -> None:
+    own = {"host": "localhost:8080", "origin": "http://localhost:8080", "sec-fetch-site": "same-origin"}
+    answer = await http("POST", "/v1/galleries", headers=own, content=b'{"name": "good"}')
+    assert answer.status_code == 201
+    # a link from elsewhere is followed
+    assert (await http("GET", "/v1/galleries", headers={"sec-fetch-site": "cross-site"})).status_code == 200
 
 
 async def test_every_call_but_health_and_the_page_asks_for_the_key(
