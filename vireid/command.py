@@ -8,7 +8,7 @@ import difflib
 import importlib
 import importlib.metadata
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -96,13 +96,28 @@ def root(
     """Find the same person by day and by night."""
 
 
+def _first(group: BaseExceptionGroup[VireidError]) -> VireidError:
+    """Return the first error of a group, however deep; of tasks that failed together it stands for all."""
+    first = group.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first
+
+
+def _end(error: VireidError) -> NoReturn:
+    typer.echo(f"vireid: {error.message} [{error.stable_reason}]", err=True)
+    sys.exit(2)
+
+
 def main() -> None:
     """Run the command; a vireid error ends it with one clear line and status 2."""
     try:
         app()
     except VireidError as error:
-        typer.echo(f"vireid: {error.message} [{error.stable_reason}]", err=True)
-        sys.exit(2)
+        _end(error)
+    except BaseExceptionGroup as group:
+        ours, others = group.split(VireidError)
+        if ours is None or others is not None:
+            raise
+        _end(_first(ours))
     except ModuleNotFoundError as error:
         extra = EXTRAS.get((error.name or "").split(".")[0])
         if extra is None:

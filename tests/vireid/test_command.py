@@ -112,6 +112,24 @@ def test_an_error_of_ours_is_one_line(
     assert err == "vireid: there is no gallery 'a'; create it first [GALLERY_NOT_FOUND]\n"
 
 
+def test_errors_of_ours_that_came_in_a_group_are_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def body() -> None:
+        raise ExceptionGroup("tasks", [ExceptionGroup("inner", [GalleryNotFound("no gallery 'x'")])])
+
+    assert run(monkeypatch, body) == 2
+    assert capsys.readouterr().err == "vireid: no gallery 'x' [GALLERY_NOT_FOUND]\n"
+
+
+def test_a_group_with_a_fault_in_it_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def body() -> None:
+        raise ExceptionGroup("tasks", [GalleryNotFound("no gallery 'x'"), RuntimeError("a fault")])
+
+    with pytest.raises(ExceptionGroup):
+        run(monkeypatch, body)
+
+
 def test_a_missing_extra_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
