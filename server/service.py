@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from index.gallery import Found, Gallery, Receipt
-from index.limits import check_item_id, check_top_k
+from index.limits import check_item_id, check_meta, check_top_k
 from index.records import Enrolment
 from index.store import GalleryStore
 from server import ranking
@@ -210,6 +210,7 @@ class RetrievalService:
     ) -> tuple[Enrolment | Item, Completed | None]:
         """Embed one item for enrolment, or return it if the gallery holds the very same already."""
         check_item_id(item_id)
+        check_meta(item_id, meta)
         sha256 = await self._digest(query.data)
         # whoever reads an item may have to wait for a writer, who waits for the searches before
         same = await self._threads.reading(gallery.holds, item_id, sha256, query.modality, meta)

@@ -71,25 +71,43 @@ def from_fields(fields: Mapping[str, Any], place: str = "") -> Described:
         place: where the image lies; makes the item id where none is given.
 
     Raises:
-        InvalidRequest: a bad modality, time or split.
+        InvalidRequest: a bad modality, time or split, or a value that is no word or number.
     """
     attributes = fields.get("attributes")
-    if not isinstance(attributes, Mapping):
-        attributes = {k: v for k, v in fields.items() if k not in (*COLUMNS, "image", "attributes") and v}
-    split = str(fields.get("split") or "test").lower()
+    if attributes is None:
+        attributes = {k: v for k, v in fields.items() if k not in (*COLUMNS, "image", "attributes")}
+    elif not isinstance(attributes, Mapping):
+        raise InvalidRequest("attributes are an object of names and values", field="attributes")
+    words = {name: _word(fields.get(name), name) for name in COLUMNS}
+    split = words["split"].lower() or "test"
     if split not in SPLITS:
         raise InvalidRequest(f"split is one of {', '.join(SPLITS)}, not {split!r}", field="split")
     return Described(
-        item_id=str(fields.get("item_id") or item_id_of(place)),
-        modality=modality_of(str(fields.get("modality") or "")),
+        item_id=words["item_id"] or item_id_of(place),
+        modality=modality_of(words["modality"]),
         meta=ItemMeta(
-            person=str(fields.get("person") or ""),
-            camera=str(fields.get("camera") or ""),
-            captured_at=moment_of(str(fields.get("captured_at") or "")),
-            attributes={str(k): str(v) for k, v in attributes.items()},
+            person=words["person"],
+            camera=words["camera"],
+            captured_at=moment_of(words["captured_at"]),
+            attributes={
+                str(key): word
+                for key, value in attributes.items()
+                if (word := _word(value, f"attributes.{key}"))
+            },
         ),
         split=split,
     )
+
+
+def _word(value: object, field: str) -> str:
+    """Read a value as a word: text, a number or a truth; what is not there is empty."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return str(value)
+    raise InvalidRequest(f"found {str(value)[:80]!r}; expected text, a number, true or false", field=field)
 
 
 def lines_of(text: str) -> list[tuple[int, Mapping[str, str]]]:

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
@@ -15,6 +16,8 @@ LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1", "testserver")
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _HOST = re.compile(r"(?:\[(?P<bracketed>[0-9A-Fa-f:.]+)\]|(?P<plain>[A-Za-z0-9.-]+))(?::[0-9]{1,5})?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
+_OWN_PAGES = frozenset({"none", "same-origin"})
 _POLICY = "default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 _SECURITY = {
     "x-content-type-options": "nosniff",
@@ -64,6 +67,18 @@ class Envelope:
             )
             await refusal(scope, receive, send_more)
             return
+        if _is_foreign(
+            scope["method"], headers
+        ):  # a page of another site, with the browser of somebody who may
+            refusal = problem.response(
+                403,
+                reason="ORIGIN_NOT_ALLOWED",
+                detail=f"the request comes from a page of {headers.get('origin', 'another site')[:100]!r}; pages of other "
+                "sites may not change anything here",
+                instance=problem.request_id(Request(scope)),
+            )
+            await refusal(scope, receive, send_more)
+            return
         if _CONTROL.search(scope["path"]):  # a route's pattern would let a line break at the end pass unseen
             refusal = problem.response(
                 400,
@@ -80,6 +95,15 @@ def _call(scope: Scope) -> str:
     """Name a call by its route: what callers may make up must not become a name."""
     path = getattr(scope.get("route"), "path", None)
     return "other" if path is None else f"{scope['method']} {path}"
+
+
+def _is_foreign(method: str, headers: Headers) -> bool:
+    """Whether a browser says that a page of another site asks for more than to read (RFC 6454, Fetch Metadata)."""
+    if method in _READING:
+        return False
+    origin = headers.get("origin")
+    own = origin is None or urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
+    return not own or headers.get("sec-fetch-site", "none") not in _OWN_PAGES
 
 
 def _host(value: str) -> str:

@@ -181,12 +181,14 @@ async def test_lines(made: Any, stored: Any, draw: Draw) -> None:
     ]
     text = b"\n".join(json.dumps(line).encode() for line in lines)
     data = text + b'\n\n{"item_id": "bad"}\nno json\r\n' + json.dumps({**lines[0], "item_id": "a b"}).encode()
+    data += b"\n" + json.dumps({**lines[0], "item_id": "long", "person": "p" * 201}).encode()
     job = await run(made, uploads.run_ndjson, stored(data))
     assert job.counts == {"created": 40}
     assert {error.item: error.reason for error in job.errors} == {
         "line 41": "INVALID_REQUEST",
         "line 42": "MALFORMED_JSON",
         "line 43": "ITEM_ID_INVALID",
+        "line 44": "INVALID_REQUEST",
     }
     assert (await made.service.get_item("yard", "n7")).meta.person == "p7"
     again = await run(made, uploads.run_ndjson, stored(text))

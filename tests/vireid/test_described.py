@@ -1,6 +1,7 @@
 """What is said of an image."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -49,13 +50,24 @@ def test_named_values() -> None:
         ({"captured_at": "2026-03-01T09:00:00"}, "captured_at"),
         ({"captured_at": "0001-01-01T00:00:00+14:00"}, "captured_at"),
         ({"split": "val"}, "split"),
+        ({"person": ["p"]}, "person"),
+        ({"attributes": ["red"]}, "attributes"),
+        ({"attributes": {"coat": {"red": 1}}}, "attributes.coat"),
     ],
 )
-def test_a_bad_value_names_its_field(fields: dict[str, str], field: str) -> None:
+def test_a_bad_value_names_its_field(fields: dict[str, Any], field: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         described.from_fields(fields)
     assert caught.value.field == field
-    assert next(iter(fields.values())) in caught.value.message
+    if isinstance(next(iter(fields.values())), str):
+        assert next(iter(fields.values())) in caught.value.message
+
+
+def test_numbers_are_words_and_nothing_is_nothing() -> None:
+    found = described.from_fields({"item_id": 0, "person": 0, "camera": 3.5, "modality": None})
+    assert (found.item_id, found.meta.person, found.meta.camera) == ("0", "0", "3.5")
+    attributes = {"n": 0, "b": False, "none": None, "empty": ""}
+    assert described.from_fields({"attributes": attributes}).meta.attributes == {"n": "0", "b": "false"}
 
 
 def test_the_lines_of_a_manifest() -> None:
