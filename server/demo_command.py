@@ -111,8 +111,12 @@ def _tell(running: Server, crops: Sequence[_Drawn], queries: Path) -> None:
 
 
 async def _enrol(service: RetrievalService, crops: Sequence[_Drawn]) -> None:
-    names = {info.name for info in await service.list_galleries()}
-    if GALLERY not in names:
+    known = {info.name: info for info in await service.list_galleries()}
+    if GALLERY in known and (known[GALLERY].state != "ready" or known[GALLERY].space_id != service.space_id):
+        typer.echo(f"The gallery {GALLERY!r} is of another model or damaged; making it anew.")
+        await service.delete_gallery(GALLERY)
+        del known[GALLERY]
+    if GALLERY not in known:
         await service.create_gallery(GALLERY)
     room = asyncio.Semaphore(AT_ONCE)
     with progress.bar("enrolling", total=len(crops)) as advance:

@@ -38,7 +38,7 @@ LONGEST_MESSAGE = 1024
 LONGEST_FACT = 256
 MOST_FACTS = 12
 # statuses that mean a fault of ours: the caller learns that, and nothing of our inside
-_OUR_FAULT = frozenset({"INTERNAL", "UNKNOWN"})
+_OUR_FAULT = frozenset({"INTERNAL", "UNKNOWN", "DATA_LOSS"})
 _RESOURCES: dict[type[VireidError], str] = {
     GalleryNotFound: "gallery",
     GalleryExists: "gallery",

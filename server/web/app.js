@@ -150,11 +150,13 @@ async function chooseGallery() {
 async function start() {
   const [info, list] = await Promise.all([api.info(), api.galleries()]);
   byId("status").textContent = `${info.model.name} · ${info.engine.device}`;
+  const chosen = byId("gallery").value;
   byId("gallery").replaceChildren(...list.map((gallery) => {
     const option = new Option(`${gallery.name} (${gallery.items})`, gallery.name);
     option.disabled = gallery.state !== "ready";
     return option;
   }));
+  if (list.some((gallery) => gallery.name === chosen)) byId("gallery").value = chosen;
   if (!list.length) tell("There is no gallery yet: “Add images” makes one.");
   await chooseGallery();
 }
@@ -200,7 +202,9 @@ byId("clear").addEventListener("click", () => {
   document.querySelector("input[name=among][value=other]").checked = true;
   search();
 });
-byId("gallery").addEventListener("change", chooseGallery);
+byId("gallery").addEventListener("change", () => {
+  chooseGallery().catch((problem) => tell(`${problem.message} [${problem.reason || "FAILED"}]`));
+});
 byId("open-upload").addEventListener("click", openUpload);
 results.onSearchWith(queryFromItem);
 

@@ -54,7 +54,8 @@ async function watch(started, what) {
   bar.value = 1;
   const counts = Object.entries(job.counts || {}).filter(([, n]) => n).map(([word, n]) => `${n} ${word}`);
   state.textContent = `${what}: ${job.state}. ${counts.join(", ")}`;
-  const lines = (job.errors || []).map((error) => {
+  const faults = [...(job.errors || []), ...(job.error ? [{ ...job.error, item: what }] : [])];
+  const lines = faults.map((error) => {
     const line = document.createElement("li");
     line.textContent = `${error.item || error.name || ""}: ${error.message} [${error.reason}]`;
     return line;
