@@ -106,11 +106,13 @@ class Server:
             http = self._http()
             serving = asyncio.create_task(http.serve([self._socket]))
             await self._rpc.start()
-            await http.answering.wait()
-            await ready(self)
-            ended = asyncio.create_task(stop.wait())
-            await asyncio.wait({ended, serving}, return_when=asyncio.FIRST_COMPLETED)
+            ended, answering = (asyncio.create_task(event.wait()) for event in (stop, http.answering))
+            await asyncio.wait({ended, serving, answering}, return_when=asyncio.FIRST_COMPLETED)
+            if answering.done():
+                await ready(self)
+                await asyncio.wait({ended, serving}, return_when=asyncio.FIRST_COMPLETED)
             ended.cancel()
+            answering.cancel()
             log.info("draining: no new work, at most %.0f s for what runs", self.settings.drain_s)
             await self._drain(http, serving)
         finally:

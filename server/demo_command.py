@@ -6,10 +6,11 @@ evidence of accuracy on real people.
 
 import asyncio
 import json
+import re
 import shutil
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,11 +24,14 @@ from server.answers import ImageQuery
 from server.app import Server, run
 from server.service import RetrievalService
 from server.settings import PREFIX, ServerSettings
+from vireid import bundle as bundles
 from vireid import progress
 from vireid import settings as loader
 from vireid.datasets.synthetic.draw import Crop, crops_in, draw_crops
 from vireid.datasets.synthetic.presets import preset
-from vireid.types import ItemMeta, Modality
+from vireid.engines.fake import FakeEngine
+from vireid.errors import SettingsError, StorageError
+from vireid.types import Filter, ItemMeta, Modality
 
 app = typer.Typer()
 
@@ -38,6 +42,8 @@ SEED = 77
 MARKER = "demo.json"
 HTTP_PORT, GRPC_PORT = 8080, 50051
 AT_ONCE = 8
+PAGE = 1000
+OURS = re.compile(r"P\d{3,}-(day|night)-camera\d-\d+")
 DAY = datetime(2026, 5, 4, tzinfo=UTC)
 
 
@@ -70,7 +76,7 @@ def demo(
         prefix=PREFIX,
         overrides={
             "bundle": bundle,
-            "data": data / "galleries" / bundle.replace("/", "_"),
+            "data": data / "galleries" / _space(bundle)[:16],
             "http_port": _port(HTTP_PORT) if http_port is None else http_port,
             "grpc_port": _port(GRPC_PORT) if grpc_port is None else grpc_port,
             "log_level": "warning",
@@ -112,12 +118,11 @@ def _tell(running: Server, crops: Sequence[_Drawn], queries: Path) -> None:
 
 async def _enrol(service: RetrievalService, crops: Sequence[_Drawn]) -> None:
     known = {info.name: info for info in await service.list_galleries()}
-    if GALLERY in known and (known[GALLERY].state != "ready" or known[GALLERY].space_id != service.space_id):
-        typer.echo(f"The gallery {GALLERY!r} is of another model or damaged; making it anew.")
-        await service.delete_gallery(GALLERY)
-        del known[GALLERY]
+    if GALLERY in known and known[GALLERY].state != "ready":
+        raise StorageError(f"the demo's gallery cannot be opened: {known[GALLERY].detail}")
     if GALLERY not in known:
         await service.create_gallery(GALLERY)
+    await _forget_others(service, {crop.item_id for crop in crops})
     room = asyncio.Semaphore(AT_ONCE)
     with progress.bar("enrolling", total=len(crops)) as advance:
 
@@ -132,16 +137,36 @@ async def _enrol(service: RetrievalService, crops: Sequence[_Drawn]) -> None:
                 group.create_task(put(crop))
 
 
+async def _forget_others(service: RetrievalService, wanted: Set[str]) -> None:
+    """Take crops of an earlier drawing out of the gallery; what somebody added stays."""
+    others, cursor = [], ""
+    while True:
+        items, cursor = await service.list_items(GALLERY, Filter(), PAGE, cursor)
+        others += [one.item_id for one in items if OURS.fullmatch(one.item_id) and one.item_id not in wanted]
+        if not cursor:
+            break
+    if others:
+        await service.delete_items(GALLERY, others, None, dry_run=False)
+
+
 def _crops(folder: Path, people: int, workers: int) -> list[_Drawn]:
-    """Draw the crops, or read those of an earlier run with the same numbers."""
+    """Draw the crops, or read those of an earlier run with the same numbers; galleries are left alone.
+
+    Raises:
+        SettingsError: the folder is not that of a demo.
+    """
     wanted = {"preset": PRESET, "people": people, "images": IMAGES, "seed": SEED, "form": 1}
     marker, drawn = folder / MARKER, folder / "crops"
+    if folder.exists() and not marker.is_file() and any(folder.iterdir()):
+        raise SettingsError(
+            f"{folder} holds something else than a demo; choose a folder that is empty or does not exist with --data"
+        )
     if not (marker.is_file() and json.loads(marker.read_text()) == wanted):
-        for old in (drawn, folder / "queries", folder / "galleries"):
+        folder.mkdir(parents=True, exist_ok=True)
+        marker.write_text(json.dumps({"drawing": True}))  # whose folder this is, even if drawing is cut short
+        for old in (drawn, folder / "queries"):
             shutil.rmtree(old, ignore_errors=True)
-        marker.unlink(missing_ok=True)
-        drawn.mkdir(parents=True)
-        (folder / "queries").mkdir()
+            old.mkdir()
         with progress.bar("drawing", total=crops_in(preset(PRESET), people, IMAGES)) as advance:
             for crop in draw_crops(PRESET, people, IMAGES, seed=SEED, workers=workers):
                 described = _describe(crop)
@@ -151,6 +176,13 @@ def _crops(folder: Path, people: int, workers: int) -> list[_Drawn]:
         marker.write_text(json.dumps(wanted))
     names = [*sorted((folder / "queries").iterdir()), *sorted(drawn.iterdir())]
     return [_read(path) for path in names]
+
+
+def _space(bundle: str) -> str:
+    """Name the embedding space: each has galleries of its own, so that no other model finds them."""
+    if bundle == "fake":
+        return FakeEngine().space_id
+    return bundles.read(bundles.default_path() if bundle == "default" else Path(bundle)).space_id
 
 
 def _describe(crop: Crop) -> _Drawn:

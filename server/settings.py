@@ -4,9 +4,9 @@ Keys and their hashes are never repeated: not by an error, not where settings ar
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 PREFIX = "VIREID_"
 MIB = 1024 * 1024
@@ -58,6 +58,12 @@ class ServerSettings(BaseModel):
     insecure_no_auth: bool = False
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_json: bool = False
+
+    @model_validator(mode="after")
+    def _own_ports(self) -> Self:
+        if self.http_port == self.grpc_port != 0:
+            raise ValueError(f"http_port and grpc_port are both {self.http_port}; give each its own")
+        return self
 
     @field_validator("api_keys", "api_key_hashes", mode="before")
     @classmethod

@@ -77,3 +77,10 @@ def test_safe_by_default() -> None:
     found = ServerSettings()
     assert found.host == "127.0.0.1"
     assert not found.insecure_no_auth
+
+
+def test_two_transports_need_two_ports() -> None:
+    with pytest.raises(SettingsError, match="http_port and grpc_port are both 18200"):
+        loader.load(ServerSettings, prefix=PREFIX, overrides={"http_port": 18200, "grpc_port": 18200})
+    free = loader.load(ServerSettings, prefix=PREFIX, overrides={"http_port": 0, "grpc_port": 0})
+    assert (free.http_port, free.grpc_port) == (0, 0)
