@@ -30,8 +30,12 @@ def key_of(api_key: str, api_key_file: Path | None) -> str | None:
     return lines[0].strip()
 
 
-def modality_of(word: str) -> Modality | None:
+def modality_of(word: str, option: str = "--modality") -> Modality | None:
     """Read a modality option; ``auto`` lets the server decide.
+
+    Args:
+        word: what was given.
+        option: its name, for the error.
 
     Raises:
         SettingsError: another word.
@@ -41,4 +45,4 @@ def modality_of(word: str) -> Modality | None:
     try:
         return Modality.of(word)
     except ValueError:
-        raise SettingsError(f"--modality is {word!r}; expected auto, visible or infrared") from None
+        raise SettingsError(f"{option} is {word!r}; expected auto, visible or infrared") from None

@@ -41,7 +41,7 @@ def query(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Find the same person in a gallery of a running server, over gRPC."""
-    wanted = modality_of(found_in)
+    wanted = modality_of(found_in, "--find")
     where = Filter(
         cameras=tuple(camera or ()),
         persons=tuple(person or ()),

@@ -1,8 +1,12 @@
 import json
 from datetime import UTC, datetime
 
+import pytest
+
+from clients.options import modality_of
 from clients.query_command import as_document, as_table
 from clients.replies import SearchReply, Timing, Warned
+from vireid.errors import SettingsError
 from vireid.types import Hit, Item, ItemMeta, Modality
 
 NOW = datetime(2026, 3, 1, 22, 15, tzinfo=UTC)
@@ -12,6 +16,19 @@ BARE = Item("x", Modality.VISIBLE, ItemMeta(), "00", False, NOW)
 
 def _reply(*hits: Hit, confidence: float = 1.0, warnings: tuple[Warned, ...] = ()) -> SearchReply:
     return SearchReply(hits, Modality.INFRARED, confidence, warnings, 120, 80, "s", 4, Timing(total_s=0.0123))
+
+
+def test_probabilities_have_a_column_where_there_are_any() -> None:
+    text = as_table(_reply(Hit(1, 0.87312, KNOWN, 0.64), Hit(2, -0.5, BARE)))
+    header, first, second = text.splitlines()[-3:]
+    assert header.split()[:3] == ["rank", "score", "likely"]
+    assert first.split()[:3] == ["1", "0.8731", "64%"]
+    assert second.split()[:3] == ["2", "-0.5000", "-"]
+
+
+def test_a_wrong_modality_names_its_option() -> None:
+    with pytest.raises(SettingsError, match=r"--find is 'vis'"):
+        modality_of("vis", "--find")
 
 
 def test_the_table_is_aligned_and_tells_what_matters() -> None:
