@@ -182,11 +182,11 @@ def list_items(gallery: str, *, where: Filter, limit: int, cursor: str) -> Call[
 
 
 def delete_items(gallery: str, *, item_ids: Sequence[str], where: Filter, dry_run: bool) -> Call[Receipt]:
-    """Ask for items to be removed."""
+    """Ask for items to be removed; made twice, the second would find none."""
     request = pb.DeleteItemsRequest(
         gallery=gallery, item_ids=item_ids, filter=convert.filter_to(where), dry_run=dry_run
     )
-    return _call(f"{GALLERIES}/DeleteItems", request, pb.DeletionReceipt, _receipt)
+    return _call(f"{GALLERIES}/DeleteItems", request, pb.DeletionReceipt, _receipt, repeatable=dry_run)
 
 
 def evaluate(gallery: str, choices: Choices, progress: Progress | None) -> Call[Evaluation]:

@@ -133,7 +133,7 @@ class Server:
             metrics=self._metrics,
             authenticator=self._keys,
             max_upload_bytes=self.settings.max_upload_bytes,
-            hosts=LOOPBACK_HOSTS if is_loopback(self.settings.host) else None,
+            hosts=(*LOOPBACK_HOSTS, self.settings.host) if is_loopback(self.settings.host) else None,
             version=version("vireid"),
         )
         config = uvicorn.Config(

@@ -19,7 +19,7 @@ import numpy as np
 from server.admission import Lane
 from vireid.arrays import Float32Array, UInt8Array
 from vireid.engines.base import Engine
-from vireid.errors import DeadlineExceeded, Unavailable
+from vireid.errors import DeadlineExceeded, EngineError, Unavailable
 from vireid.types import Modality
 
 BULK_PART = 4  # bulk comes in batches so much smaller: who searches meanwhile waits for one of them at most
@@ -183,6 +183,10 @@ class Batcher:
                 np.stack([one.image for one in prepared]),
                 np.array([int(one.modality) for one in prepared], np.int64),
             )
+            if len(vectors) != len(tickets):
+                raise EngineError(  # noqa: TRY301 - told like any other fault of the engine
+                    f"the engine gave {len(vectors)} rows for {len(tickets)} images"
+                )
         except Exception as error:  # noqa: BLE001 - a worker must live on; the callers get the fault
             for ticket in tickets:
                 _answer(ticket, error)

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from server.http import problem
 from server.metrics import Metrics
 
-LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1", "testserver")
+LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _HOST = re.compile(r"(?:\[(?P<bracketed>[0-9A-Fa-f:.]+)\]|(?P<plain>[A-Za-z0-9.-]+))(?::[0-9]{1,5})?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")

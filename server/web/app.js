@@ -157,6 +157,9 @@ async function start() {
     return option;
   }));
   if (list.some((gallery) => gallery.name === chosen)) byId("gallery").value = chosen;
+  if (list.length && !list.some((gallery) => gallery.state === "ready")) {
+    tell(`No gallery can be searched. ${list[0].name}: ${list[0].detail}`);
+  }
   if (!list.length) tell("There is no gallery yet: “Add images” makes one.");
   await chooseGallery();
 }

@@ -2,6 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clients import http_calls, rpc_calls
+from clients.call import Wire
 from clients.retry import NEVER, Retry
 from vireid.errors import (
     DeadlineExceeded,
@@ -11,6 +13,7 @@ from vireid.errors import (
     Unavailable,
     VireidError,
 )
+from vireid.types import Filter
 
 STEADY = Retry(attempts=5, first_wait_s=0.1, longest_wait_s=10.0, draw=lambda: 1.0)
 
@@ -62,3 +65,12 @@ def test_no_pause_is_longer_than_the_cap(failed: int, asked_s: float, drawn: flo
     else:
         assert wait is not None
         assert min(asked_s, retry.longest_wait_s) <= wait <= retry.longest_wait_s
+
+
+@pytest.mark.parametrize("calls", [http_calls, rpc_calls])
+def test_a_removal_is_not_made_twice(calls: Wire) -> None:
+    """The receipt of the second would say that nothing was there."""
+    chosen = {"item_ids": ("a",), "where": Filter()}
+    assert not calls.delete_items("yard", **chosen, dry_run=False).repeatable
+    assert calls.delete_items("yard", **chosen, dry_run=True).repeatable
+    assert not calls.delete_gallery("yard").repeatable

@@ -337,6 +337,24 @@ async def test_an_engine_that_fails_tells_its_batch_and_lives_on() -> None:
         await asyncio.gather(*held)
 
 
+async def test_an_engine_that_gives_too_few_rows_tells_its_batch_and_lives_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with batching(1, 4) as (batcher, desk):
+        held = await occupy(batcher, desk, 1)
+        whole = HeldEngine.embed
+        tasks = await queue_up(batcher, [1, 2])
+        monkeypatch.setattr(HeldEngine, "embed", lambda *given: whole(*given)[:-1])
+        desk.let(2)
+        found = await asyncio.gather(*tasks, return_exceptions=True)
+        assert ["1 rows for 2 images" in str(one) for one in found] == [True, True]
+        monkeypatch.undo()
+        following = submit(batcher, 3)
+        desk.let(1)
+        assert int((await following).vector[0]) == 3
+        await asyncio.gather(*held)
+
+
 async def test_closing_refuses_who_waits_and_finishes_what_runs() -> None:
     async with batching(1, 1) as (batcher, desk):
         held = await occupy(batcher, desk, 1)

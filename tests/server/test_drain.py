@@ -122,6 +122,8 @@ async def test_what_runs_may_take_as_long_as_the_settings_say(
         ("127.0.0.1", {}, "rebound.example", 421),
         ("127.0.0.1", {}, "rebound.example:80", 421),
         ("127.0.0.1", {}, "localhost", 200),
+        ("127.0.0.2", {}, "127.0.0.2", 200),
+        ("127.0.0.1", {}, "127.0.0.2", 421),
         ("0.0.0.0", {"api_keys": KEY}, "reid.example", 200),
     ],
 )

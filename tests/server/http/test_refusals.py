@@ -204,7 +204,6 @@ async def test_unknown_names_are_named(http: Any, draw: Draw) -> None:
         ("GET", "/v1/galleries/yard/items?from=yesterday", {}, 422, "INVALID_REQUEST"),
         ("GET", "/v1/galleries/yard/items?from=2026-01-01T00:00:00", {}, 422, "INVALID_REQUEST"),
         ("GET", "/v1/galleries/yard/items?attribute=red", {}, 422, "INVALID_REQUEST"),
-        ("GET", "/v1/galleries/yard/items?attribute=a%3Db%3Dc", {}, 422, "INVALID_REQUEST"),
         ("GET", "/v1/galleries/yard/items?attribute=a%3Db&attribute=a%3Dc", {}, 422, "INVALID_REQUEST"),
         ("POST", "/v1/galleries/yard/items:delete", {"json": {}}, 422, "INVALID_REQUEST"),
         ("POST", "/v1/galleries/yard/items:delete", {"json": {"filter": {}}}, 422, "INVALID_REQUEST"),
