@@ -3,7 +3,6 @@
 import os
 import re
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
@@ -102,7 +101,7 @@ def _is_foreign(method: str, headers: Headers) -> bool:
     if method in _READING:
         return False
     origin = headers.get("origin")
-    own = origin is None or urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
+    own = origin is None or origin.lower().partition("://")[2] == headers.get("host", "").lower()
     return not own or headers.get("sec-fetch-site", "none") not in _OWN_PAGES
 
 

@@ -269,6 +269,8 @@ async def test_another_host_is_refused(http: Any, start: Callable[..., Any]) -> 
         {"origin": "http://evil.example"},
         {"origin": "http://localhost:9999"},
         {"origin": "null"},
+        {"origin": "http://[x"},
+        {"origin": "http://localhost:8080/"},
         {"sec-fetch-site": "cross-site"},
         {"sec-fetch-site": "same-site"},
     ],
