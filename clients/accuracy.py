@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from clients.replies import SearchReply
-from vireid.errors import EvaluationError, SettingsError
+from vireid.errors import EvaluationError
 from vireid.image_folder import Entry
 from vireid.types import ItemMeta
 
@@ -129,34 +129,6 @@ def score(
         depth=depth,
         complete=depth >= len(gallery),
     )
-
-
-def rule_of(word: str, otherwise: Rule) -> Rule:
-    """Read a rule's name; an empty one is ``otherwise``.
-
-    Raises:
-        SettingsError: there is no such rule.
-    """
-    for rule in RULES:
-        if word == rule:
-            return rule
-    if word:
-        raise SettingsError(f"--rule is {word!r}; expected one of {', '.join(RULES)}")
-    return otherwise
-
-
-def level_of(word: str, otherwise: CmcLevel) -> CmcLevel:
-    """Read what ranks count; an empty word is ``otherwise``.
-
-    Raises:
-        SettingsError: there is no such level.
-    """
-    for level in LEVELS:
-        if word == level:
-            return level
-    if word:
-        raise SettingsError(f"--cmc is {word!r}; expected one of {', '.join(LEVELS)}")
-    return otherwise
 
 
 def _number(camera: str) -> int | None:

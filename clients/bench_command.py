@@ -16,7 +16,7 @@ from clients.bench_target import GRPC, HTTP, Target, addresses_of, wires_of
 from clients.benchmark import Plan
 from clients.grpc_client import DEFAULT_ADDRESS
 from clients.local_server import Started, local_server
-from clients.options import key_of
+from clients.options import key_of, one_of
 from clients.stretch import Load
 from vireid.errors import SettingsError, VireidError
 
@@ -76,8 +76,8 @@ def bench(
                 clients=callers,
                 load=load,
                 top_k=top_k,
-                rule=accuracy.rule_of(rule, data.rule),
-                cmc=accuracy.level_of(cmc, data.cmc),
+                rule=one_of(rule, accuracy.RULES, data.rule, "--rule"),
+                cmc=one_of(cmc, accuracy.LEVELS, data.cmc, "--cmc"),
                 gallery=gallery,
             )
             started: Started | None = None

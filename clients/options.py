@@ -3,12 +3,16 @@
 Knows no command and no client.
 """
 
+from collections.abc import Collection
 from pathlib import Path
+from typing import TypeVar
 
 from vireid.errors import SettingsError
 from vireid.types import Modality
 
 AUTO = "auto"
+
+Choice = TypeVar("Choice", bound=str)
 
 
 def key_of(api_key: str, api_key_file: Path | None) -> str | None:
@@ -46,3 +50,14 @@ def modality_of(word: str, option: str = "--modality") -> Modality | None:
         return Modality.of(word)
     except ValueError:
         raise SettingsError(f"{option} is {word!r}; expected auto, visible or infrared") from None
+
+
+def one_of(word: str, known: Collection[Choice], otherwise: Choice, option: str) -> Choice:
+    """Read an option that is one of some words; an empty one is ``otherwise``.
+
+    Raises:
+        SettingsError: another word.
+    """
+    if word and word not in known:
+        raise SettingsError(f"{option} is {word!r}; expected one of {', '.join(known)}")
+    return next((choice for choice in known if choice == word), otherwise)

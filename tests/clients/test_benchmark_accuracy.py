@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from clients import accuracy
 from clients.accuracy import Accuracy, CmcLevel, Rule
+from clients.options import one_of
 from clients.replies import SearchReply, Timing
 from vireid.errors import EvaluationError, SettingsError
 from vireid.evaluation import metrics
@@ -117,11 +118,11 @@ def test_a_failed_query_finds_nobody() -> None:
 
 
 def test_words() -> None:
-    assert accuracy.rule_of("", "sysu") == "sysu"
-    assert accuracy.rule_of("none", "sysu") == "none"
-    assert accuracy.level_of("", "image") == "image"
-    assert accuracy.level_of("identity", "image") == "identity"
+    assert one_of("", accuracy.RULES, "sysu", "--rule") == "sysu"
+    assert one_of("none", accuracy.RULES, "sysu", "--rule") == "none"
+    assert one_of("", accuracy.LEVELS, "image", "--cmc") == "image"
+    assert one_of("identity", accuracy.LEVELS, "image", "--cmc") == "identity"
     with pytest.raises(SettingsError, match="sysu, market, none"):
-        accuracy.rule_of("mars", "sysu")
+        one_of("mars", accuracy.RULES, "sysu", "--rule")
     with pytest.raises(SettingsError, match="identity, image"):
-        accuracy.level_of("pixel", "image")
+        one_of("pixel", accuracy.LEVELS, "image", "--cmc")

@@ -16,6 +16,7 @@ from server.http.envelope import LOOPBACK_HOSTS
 from server.http.problem import PROBLEM
 
 PATIENCE_S = 20.0
+MAX_UPLOAD = 2**20
 
 
 @dataclass
@@ -112,3 +113,20 @@ async def api(begin: Begin) -> Api:
     started: Api = await begin()
     await started.gallery()
     return started
+
+
+@pytest.fixture
+def start(begin: Callable[..., Any]) -> Callable[..., Any]:
+    """Start an app with one empty gallery, ``yard``."""
+
+    async def build(**more: Any) -> Any:
+        api = await begin(max_upload_bytes=MAX_UPLOAD, **more)
+        await api.made.service.create_gallery("yard")
+        return api
+
+    return build
+
+
+@pytest.fixture
+async def http(start: Callable[..., Any]) -> Any:
+    return await start()

@@ -12,24 +12,6 @@ from vireid.errors import EngineError
 
 Draw = Callable[..., bytes]
 ITEMS = "/v1/galleries/yard/items"
-MAX_UPLOAD = 2**20
-
-
-@pytest.fixture
-def start(begin: Callable[..., Any]) -> Callable[..., Any]:
-    """Start an app with one empty gallery, ``yard``."""
-
-    async def build(**more: Any) -> Any:
-        api = await begin(max_upload_bytes=MAX_UPLOAD, **more)
-        await api.made.service.create_gallery("yard")
-        return api
-
-    return build
-
-
-@pytest.fixture
-async def http(start: Callable[..., Any]) -> Any:
-    return await start()
 
 
 async def put(http: Any, item_id: str, data: bytes, **parameters: str) -> Any:
