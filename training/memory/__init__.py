@@ -1,0 +1,1 @@
+"""Memories: prototypes and instances that losses compare with, updated in plain sight after the step."""

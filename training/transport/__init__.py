@@ -1,0 +1,1 @@
+"""Optimal transport: problems, plans, solvers, assignment rules. Knows nothing of re-identification."""
