@@ -8,7 +8,6 @@ import typer
 from training import checkpoint, run
 from training.run import Started
 from training.settings import read, recipes
-from vireid.errors import SettingsError
 from vireid.settings import parse_assignments
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="Train a model.")
@@ -32,11 +31,7 @@ def supervised(
 ) -> None:
     """Train the supervised two-stream baseline."""
     overrides: dict[str, Any] = parse_assignments(assign or [])
-    settings = read(recipe, overrides)
-    if settings.method.name != "supervised":
-        raise SettingsError(
-            f"method.name: found {settings.method.name!r}; 'vireid train supervised' runs 'supervised'"
-        )
+    settings = read(recipe, overrides, "supervised")
     _train(run.start(out or Path("runs") / Path(recipe).stem, settings, data, name, device, weights))
 
 

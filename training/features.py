@@ -1,12 +1,22 @@
-"""The embeddings of a split by a network in training; nothing else computes them."""
+"""Passes of a network in training over images, in order; nothing else computes embeddings."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from training.data.augment import augment
 from training.data.images import Images
-from training.models.two_stream import TwoStream
+from training.data.samplers import Draw, sampler
+from training.models.two_stream import Embedded, TwoStream
+from training.settings import RunSettings
 from vireid import progress
-from vireid.arrays import Float32Array
+from vireid.arrays import Float32Array, Int64Array
+
+Compute = Callable[[Embedded], Tensor]
 
 
 def extract(network: TwoStream, images: Images, *, batch_size: int = 64, flip: bool = False) -> Float32Array:
@@ -21,19 +31,107 @@ def extract(network: TwoStream, images: Images, *, batch_size: int = 64, flip: b
     Returns:
         Unit rows, (N, D).
     """
-    device = next(network.parameters()).device
-    was_training = network.training
-    network.eval()
     rows = []
-    with torch.inference_mode(), progress.bar("embedding", total=len(images)) as advance:
-        for start in range(0, len(images), batch_size):
-            index = np.arange(start, min(start + batch_size, len(images)))
-            crops = torch.from_numpy(images.get(index)).to(device)
-            modality = torch.from_numpy(images.modality[index]).to(device)
+    with _mode(network, training=False), progress.bar("embedding", total=len(images)) as advance:
+        for index in _parts(np.arange(len(images)), batch_size):
+            crops, modality = _load(network, images, index)
             made = network(crops, modality)
             if flip:
                 made = torch.nn.functional.normalize(made + network(crops.flip(2), modality))
             rows.append(made.float().cpu().numpy())
             advance(len(index))
-    network.train(was_training)
     return np.concatenate(rows)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Look:
+    """What a method may see of the training images while it makes labels.
+
+    Attributes:
+        network: as it is now.
+        images: of the training split.
+        settings: of the run.
+        epoch: from 0.
+        batch_size: images at once.
+    """
+
+    network: TwoStream
+    images: Images
+    settings: RunSettings
+    epoch: int
+    batch_size: int = field(default=64)
+
+    def embeddings(self) -> Float32Array:
+        """Embed every training image without augmentation, unit rows, (N, D)."""
+        return extract(self.network, self.images, batch_size=self.batch_size)
+
+    def rows(self, compute: Compute, index: Int64Array | None = None) -> Float32Array:
+        """Compute something of images without augmentation, in evaluation mode.
+
+        Args:
+            compute: of a batch's features, a tensor of B rows.
+            index: of which images, in this order; None for all.
+
+        Returns:
+            Its rows, in order.
+        """
+        index = np.arange(len(self.images)) if index is None else index
+        made = []
+        with _mode(self.network, training=False), progress.bar("looking", total=len(index)) as advance:
+            for part in _parts(index, self.batch_size):
+                crops, modality = _load(self.network, self.images, part)
+                made.append(compute(self.network.features(crops, modality)).float().cpu().numpy())
+                advance(len(part))
+        return np.concatenate(made)
+
+    def batches(self, draw: Draw) -> Sequence[Int64Array]:
+        """Tell which images the epoch's batches will hold, if they are drawn so."""
+        return list(sampler(draw, self.settings).epoch(self.epoch))
+
+    def rows_in_training(self, compute: Compute, batches: Sequence[Int64Array]) -> Float32Array:
+        """Compute something of augmented images in training mode: running statistics change.
+
+        Only to mimic what was published; ``rows`` changes nothing.
+
+        Args:
+            compute: of a batch's features, a tensor of B rows.
+            batches: the images of each batch; batch norm sees one at a time.
+
+        Returns:
+            Their rows, in order.
+        """
+        random = torch.Generator().manual_seed(self.settings.seed * 100_003 + self.epoch + 50_021)
+        made = []
+        with _mode(self.network, training=True), progress.bar("looking", total=len(batches)) as advance:
+            for part in batches:
+                modality = torch.from_numpy(self.images.modality[part])
+                crops = torch.from_numpy(self.images.get(part)).float()
+                varied = augment(crops, modality, self.settings.data, random)
+                device = next(self.network.parameters()).device
+                seen = self.network.features(varied.to(device), modality.to(device))
+                made.append(compute(seen).float().cpu().numpy())
+                advance(1)
+        return np.concatenate(made)
+
+
+def _parts(index: Int64Array, size: int) -> Iterator[Int64Array]:
+    for start in range(0, len(index), size):
+        yield index[start : start + size]
+
+
+def _load(network: TwoStream, images: Images, index: Int64Array) -> tuple[Tensor, Tensor]:
+    device = next(network.parameters()).device
+    crops = torch.from_numpy(images.get(index)).to(device)
+    return crops, torch.from_numpy(images.modality[index]).to(device)
+
+
+@contextmanager
+def _mode(network: TwoStream, *, training: bool) -> Iterator[None]:
+    """Run without gradients in a mode, then go back to the mode there was."""
+    before = network.training
+    network.train(training)
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        network.train(before)

@@ -9,16 +9,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from training import checkpoint, features, schedule
+from training import checkpoint, schedule
 from training.checkpoint import METRICS, Progress
 from training.data import loaders
 from training.data.images import Images
 from training.data.loaders import Batch
-from training.data.samplers import IdentitySampler
+from training.data.samplers import sampler
+from training.features import Look
 from training.method import Method
 from training.settings import OptimiserSettings, RunSettings
 from vireid import progress
-from vireid.arrays import Float32Array
 from vireid.errors import TrainingError
 
 Evaluate = Callable[[], Mapping[str, Any]]
@@ -94,33 +94,24 @@ class Loop:
         with (self._run / METRICS).open("a") as file:
             file.write(json.dumps(told) + "\n")
 
-    def _embed(self) -> Float32Array:
-        return features.extract(self._method.network, self._images)
-
     def _due(self, epoch: int) -> bool:
         every = self._settings.evaluate_every
         return epoch == self._settings.epochs or (every > 0 and epoch % every == 0)
 
     def _epoch(self, epoch: int) -> dict[str, float]:
         settings = self._settings
-        sampler = IdentitySampler(
-            self._method.begin_epoch(epoch, self._embed),
-            self._images.modality,
-            persons=settings.data.persons,
-            images=settings.data.images,
-            iterations=settings.iterations,
-            seed=settings.seed,
-        )
+        plan = self._method.begin_epoch(epoch, Look(self._method.network, self._images, settings, epoch))
+        batches = sampler(plan.draw, settings)
         self._method.modules.train()
         sums: dict[str, float] = {}
-        drawn = loaders.batches(self._images, sampler, settings.data, epoch=epoch, seed=settings.seed)
-        with progress.bar(f"epoch {epoch + 1}/{settings.epochs}", total=len(sampler)) as advance:
+        drawn = loaders.batches(self._images, batches, settings.data, epoch=epoch, seed=settings.seed)
+        with progress.bar(f"epoch {epoch + 1}/{settings.epochs}", total=len(batches)) as advance:
             for number, batch in enumerate(drawn):
-                self._set_rate(epoch + number / len(sampler))
+                self._set_rate(epoch + number / len(batches))
                 for name, value in self._step(batch).items():
                     sums[name] = sums.get(name, 0.0) + value
                 advance(1)
-        return {name: total / len(sampler) for name, total in sums.items()}
+        return {name: total / len(batches) for name, total in sums.items()} | dict(plan.told)
 
     def _step(self, batch: Batch) -> dict[str, float]:
         batch = Batch(

@@ -1,16 +1,17 @@
 """The interface of a method: how labels are made and what is minimised. Knows no optimiser, no schedule, no files."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from torch import Tensor, nn
 
 from training.data.loaders import Batch
+from training.data.samplers import Draw
+from training.features import Look
+from training.labels.pseudo import PseudoLabels
 from training.models.two_stream import TwoStream
-from vireid.arrays import Float32Array, Int64Array
-
-Embed = Callable[[], Float32Array]
+from vireid.arrays import BoolArray, Int64Array
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -20,10 +21,29 @@ class Known:
     Attributes:
         persons: identity of each, -1 wherever the method may not know it, (N,).
         modality: 0 visible, 1 infrared, (N,).
+        camera: of each, (N,).
+        source: whether it is of a labelled source set and no image of the dataset that is learnt, (N,).
     """
 
     persons: Int64Array
     modality: Int64Array
+    camera: Int64Array
+    source: BoolArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Epoch:
+    """What an epoch is trained on.
+
+    Attributes:
+        draw: what batches are made of.
+        labels: the pseudo-labels behind it, of every training image; None for a method that needs none.
+        told: what is worth telling of how they were made (clusters, iterations of a solver), by name.
+    """
+
+    draw: Draw
+    labels: PseudoLabels | None = None
+    told: Mapping[str, float] = field(default_factory=dict)
 
 
 class Method(Protocol):
@@ -42,16 +62,13 @@ class Method(Protocol):
         """The network that will be exported."""
         ...
 
-    def begin_epoch(self, epoch: int, embed: Embed) -> Int64Array:
+    def begin_epoch(self, epoch: int, look: Look) -> Epoch:
         """Make the labels batches are drawn by in this epoch.
 
         Args:
             epoch: from 0.
-            embed: computes the embedding of every training image as it is now, unit rows, (N, D); it changes
-                neither weights nor statistics, and costs a pass over the images.
-
-        Returns:
-            A label for each image, -1 for none, (N,).
+            look: runs the network over the training images as it is now; it changes neither weights nor
+                statistics, and costs a pass over the images.
         """
         ...
 

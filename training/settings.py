@@ -1,20 +1,18 @@
 """The settings of a run: a recipe, a TOML file one can read whole. Paths and devices are not part of a recipe."""
 
+import tomllib
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, SerializeAsAny, create_model, field_validator, model_validator
 
+from training.method_settings import SETTINGS, MethodSettings, Part, SupervisedSettings
 from vireid import settings as loader
 from vireid.errors import SettingsError
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ModelSettings(_Part):
+class ModelSettings(Part):
     """The network.
 
     Attributes:
@@ -32,7 +30,7 @@ class ModelSettings(_Part):
     pooling: Literal["gem", "average"] = "gem"
 
 
-class DataSettings(_Part):
+class DataSettings(Part):
     """Batches: P identities, K images of each in each modality.
 
     Attributes:
@@ -58,7 +56,7 @@ class DataSettings(_Part):
     ahead: int = Field(0, ge=0)
 
 
-class OptimiserSettings(_Part):
+class OptimiserSettings(Part):
     """Adam or SGD.
 
     Attributes:
@@ -74,7 +72,7 @@ class OptimiserSettings(_Part):
     clip_norm: float = Field(5.0, ge=0)
 
 
-class ScheduleSettings(_Part):
+class ScheduleSettings(Part):
     """How the learning rate changes: linear growth first, then a half cosine or steps.
 
     Attributes:
@@ -96,25 +94,7 @@ class ScheduleSettings(_Part):
         return self
 
 
-class MethodSettings(_Part):
-    """What is minimised.
-
-    Attributes:
-        name: a key of ``training.methods.METHODS``.
-        label_smoothing: of the identity loss.
-        triplet_weight: of the batch-hard triplet loss.
-        cross_weight: of the same across modalities.
-        margin: of both.
-    """
-
-    name: str = "supervised"
-    label_smoothing: float = Field(0.1, ge=0, lt=1)
-    triplet_weight: float = Field(1.0, ge=0)
-    cross_weight: float = Field(1.0, ge=0)
-    margin: float = Field(0.3, ge=0)
-
-
-class RunSettings(_Part):
+class RunSettings(Part):
     """A whole recipe.
 
     Attributes:
@@ -143,7 +123,30 @@ class RunSettings(_Part):
     data: DataSettings = DataSettings()
     optimiser: OptimiserSettings = OptimiserSettings()
     schedule: ScheduleSettings = ScheduleSettings()
-    method: MethodSettings = MethodSettings()
+    method: SerializeAsAny[MethodSettings] = SupervisedSettings()
+
+    @field_validator("method", mode="before")
+    @classmethod
+    def _of_its_own_kind(cls, given: Any) -> Any:
+        return _kind(given).model_validate(given) if isinstance(given, dict) else given
+
+
+def _kind(given: dict[str, Any]) -> type[MethodSettings]:
+    """Tell which settings a ``[method]`` table holds; one that names none is the baseline's."""
+    name = given.get("name", "supervised")
+    if name not in SETTINGS:
+        raise SettingsError(f"method.name: found {name!r}; known are {', '.join(SETTINGS)}")
+    return SETTINGS[name]
+
+
+def shape(method: str) -> type[RunSettings]:
+    """Return the shape of a recipe of one method, its own keys and no others under ``method``.
+
+    Raises:
+        SettingsError: there is no such method.
+    """
+    kind = _kind({"name": method})
+    return create_model("RunSettings", __base__=RunSettings, method=(kind, kind.model_validate({})))
 
 
 def recipes() -> dict[str, Path]:
@@ -152,11 +155,16 @@ def recipes() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
-def read(recipe: str, overrides: dict[str, Any] | None = None) -> RunSettings:
+def read(recipe: str, overrides: dict[str, Any] | None = None, method: str | None = None) -> RunSettings:
     """Read a recipe by name or path.
 
+    Args:
+        recipe: one of ``recipes()``, or a TOML file.
+        overrides: dotted keys to values, over the recipe's.
+        method: what it must be for; None for the one it names.
+
     Raises:
-        SettingsError: there is none, or it has an unknown key or a bad value.
+        SettingsError: there is none, it is of another method, or it has an unknown key or a bad value.
     """
     known = recipes()
     path = known.get(recipe) or Path(recipe)
@@ -164,4 +172,16 @@ def read(recipe: str, overrides: dict[str, Any] | None = None) -> RunSettings:
         raise SettingsError(
             f"there is no recipe {recipe!r}; known are {', '.join(known)}, or name a TOML file"
         )
-    return loader.load(RunSettings, file=path, overrides=overrides)
+    named = (overrides or {}).get("method.name") or _named(path) or method or "supervised"
+    kind = shape(named)
+    if method is not None and named != method:
+        raise SettingsError(f"method.name: found {named!r}; 'vireid train {method}' runs {method!r}")
+    return loader.load(kind, file=path, overrides=overrides)
+
+
+def _named(path: Path) -> str | None:
+    """Tell which method a recipe names; whatever is wrong with the file is told by who reads it whole."""
+    try:
+        return str(tomllib.loads(path.read_text(encoding="utf-8"))["method"]["name"])
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, LookupError, TypeError):
+        return None

@@ -71,7 +71,7 @@ def test_interrupting_says_how_to_go_on(
 @pytest.mark.parametrize(
     ("more", "error", "said"),
     [
-        ("method.name=magic", SettingsError, "'vireid train supervised' runs 'supervised'"),
+        ("method.name=magic", SettingsError, "method.name: found 'magic'; known are .*supervised"),
         ("method.margn=1", SettingsError, r"method\.margin"),
         ("model.name=vgg", TrainingError, "there is no model 'vgg'; known are two-stream-resnet18"),
     ],

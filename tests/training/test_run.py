@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -23,12 +23,13 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from training import checkpoint, models, run
 from training.data.loaders import Batch
-from training.method import Embed, Known
+from training.features import Look
+from training.method import Epoch, Known
+from training.method_settings import SETTINGS, SupervisedSettings
 from training.methods import METHODS, Entry
 from training.methods.supervised import Supervised
 from training.models.two_stream import TwoStream
-from training.settings import MethodSettings, RunSettings, ScheduleSettings, read
-from vireid.arrays import Int64Array
+from training.settings import RunSettings, ScheduleSettings, read
 from vireid.errors import DatasetError, TrainingError
 from vireid.settings import parse_assignments
 from vireid.types import Modality
@@ -77,10 +78,14 @@ def test_resuming_equals_never_having_stopped(
     assert ["evaluation" in line for line in told] == [True, False, True, True]
 
 
+class RestlessSettings(SupervisedSettings):
+    name: Literal["restless"] = "restless"  # type: ignore[assignment]
+
+
 class Restless:
     """A method with everything a stop could lose: chance from all three sources, a memory, a counter, embeddings."""
 
-    def __init__(self, network: TwoStream, known: Known, wanted: MethodSettings) -> None:
+    def __init__(self, network: TwoStream, known: Known, wanted: SupervisedSettings) -> None:
         self._inner = Supervised(network, known, wanted)
         self._memory = nn.Module()
         self._memory.register_buffer("rows", torch.zeros(len(known.persons), network.dim))
@@ -88,9 +93,9 @@ class Restless:
         self.modules = nn.ModuleDict({**self._inner.modules, "memory": self._memory})
         self.network = network
 
-    def begin_epoch(self, epoch: int, embed: Embed) -> Int64Array:
-        self._memory.rows += torch.from_numpy(embed())
-        return self._inner.begin_epoch(epoch, embed)
+    def begin_epoch(self, epoch: int, look: Look) -> Epoch:
+        self._memory.rows += torch.from_numpy(look.embeddings())
+        return self._inner.begin_epoch(epoch, look)
 
     def step(self, batch: Batch) -> Mapping[str, torch.Tensor]:
         losses = dict(self._inner.step(batch))
@@ -106,8 +111,9 @@ class Restless:
 def test_a_method_with_chance_and_a_memory_resumes_too(
     blocks: Path, tmp_path: Path, tiny: RunSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(METHODS, "restless", Entry(Restless, frozenset(Modality)))
-    wanted = tiny.model_copy(update={"method": tiny.method.model_copy(update={"name": "restless"})})
+    monkeypatch.setitem(METHODS, "restless", Entry(Restless, lambda _wanted: frozenset(Modality)))
+    monkeypatch.setitem(SETTINGS, "restless", RestlessSettings)
+    wanted = tiny.model_copy(update={"method": RestlessSettings()})
     whole = run.start(tmp_path / "whole", wanted, blocks, None, "cpu")
     whole.loop.train()
     run.start(tmp_path / "parts", wanted, blocks, None, "cpu").loop.train(until=1)

@@ -1,63 +1,103 @@
-"""P identities x K images x two modalities, epoch after epoch; a pure function of seed and epoch, so resuming needs no state.
+"""P identities x K images, part by part, epoch after epoch; a pure function of seed and epoch, so resuming needs no state.
 
-The identities are whatever labels it is given: true ones for a supervised method, pseudo-labels for others.
+The identities are whatever labels a draw holds: true ones for a supervised method, pseudo-labels for others.
 """
 
+import logging
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
+from training.settings import RunSettings
 from vireid.arrays import Int64Array
 from vireid.errors import TrainingError
 
+log = logging.getLogger(__name__)
+
 OUTLIER = -1
+FEWEST = 2  # identities a batch needs whatever happens: with one there is nobody to tell it from
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """One share of every batch.
+
+    Attributes:
+        labels: of every image, -1 for those this part leaves out, (N,).
+        grouped: P labels, K images of each; else P K images one by one, whatever their labels.
+        cameras: of every image, (N,); then the K images of a label come from as many cameras as it has.
+    """
+
+    labels: Int64Array
+    grouped: bool = True
+    cameras: Int64Array | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Draw:
+    """What batches are made of.
+
+    Attributes:
+        parts: in the order they stand in a batch.
+        paired: the grouped parts of a batch show the same labels, slot by slot; else each has its own.
+        shrink: a batch may hold fewer than P identities if there are no more, as pseudo-labels may come out.
+    """
+
+    parts: tuple[Part, ...]
+    paired: bool = True
+    shrink: bool = False
+
+
+def two_modalities(labels: Int64Array, modality: Int64Array, *, shrink: bool = False) -> Draw:
+    """Draw the same identities in both modalities.
+
+    Args:
+        labels: of every image, -1 for none, (N,).
+        modality: 0 visible, 1 infrared, (N,).
+        shrink: see ``Draw``.
+    """
+    parts = (Part(np.where(modality == kind, labels, OUTLIER)) for kind in (0, 1))
+    return Draw(tuple(parts), shrink=shrink)
 
 
 class IdentitySampler:
     """Draws batches of indices.
 
     Args:
-        labels: identity of each image, -1 for none, (N,).
-        modality: 0 visible, 1 infrared, (N,).
+        draw: what of.
         persons: P identities in a batch.
-        images: K images of each identity in each modality.
+        images: K images of each identity in each part.
         iterations: batches in an epoch, 0 for as many as show every image about once.
         seed: everything follows from it and the epoch.
 
     Raises:
-        TrainingError: fewer than P identities have images in both modalities.
+        TrainingError: there are too few identities, or a part that is drawn one by one has no image.
     """
 
-    def __init__(
-        self,
-        labels: Int64Array,
-        modality: Int64Array,
-        *,
-        persons: int,
-        images: int,
-        iterations: int,
-        seed: int,
-    ) -> None:
-        self._places = [
-            {
-                int(label): np.flatnonzero((labels == label) & (modality == kind))
-                for label in np.unique(labels)
-            }
-            for kind in (0, 1)
-        ]
-        paired = [
-            label
-            for label, places in self._places[0].items()
-            if label != OUTLIER and len(places) and len(self._places[1][label])
-        ]
-        if len(paired) < persons:
+    def __init__(self, draw: Draw, *, persons: int, images: int, iterations: int, seed: int) -> None:
+        self._parts = [_Places(part) for part in draw.parts]
+        grouped = [part for part in self._parts if part.grouped]
+        for part in self._parts:
+            if not part.grouped and not len(part.all):
+                raise TrainingError("a part of the batch has no images to draw from; expected at least one")
+        if draw.paired and grouped:
+            shared = set.intersection(*(set(part.labels) for part in grouped))
+            self._decks = [sorted(shared)]
+        else:
+            self._decks = [sorted(part.labels) for part in grouped]
+        fewest = min((len(deck) for deck in self._decks), default=persons)
+        if fewest < (FEWEST if draw.shrink else persons):
+            whose = "visible and infrared images" if draw.paired and len(grouped) > 1 else "images"
             raise TrainingError(
-                f"{len(paired)} identities have visible and infrared images, a batch needs {persons}; "
+                f"{fewest} identities have {whose}, a batch needs {persons}; "
                 "lower data.persons, or bring more people"
             )
-        self._paired = np.array(sorted(paired), np.int64)
-        self._persons, self._images, self._seed = persons, images, seed
-        self._iterations = iterations or max(1, round(len(labels) / (2 * persons * images)))
+        if fewest < persons:
+            log.warning("batches hold %d identities instead of %d: there are no more", fewest, persons)
+        self._persons, self._images, self._seed = min(persons, fewest), images, seed
+        drawn = sum(len(part.all) for part in self._parts)
+        self._iterations = iterations or max(1, round(drawn / (len(self._parts) * persons * images)))
 
     def __len__(self) -> int:
         """Count the batches of an epoch."""
@@ -67,20 +107,83 @@ class IdentitySampler:
         """Draw the batches of one epoch.
 
         Yields:
-            Indices, all visible ones first, identity by identity, (2 P K,).
+            Indices, part by part and identity by identity, (parts P K,).
         """
         random = np.random.default_rng([self._seed, number])
-        waiting: list[int] = []
+        waiting: list[list[int]] = [[] for _ in self._decks]
+        singles: list[Int64Array] = [np.empty(0, np.int64) for _ in self._parts]
         for _ in range(self._iterations):
-            if len(waiting) < self._persons:
-                # every identity once before any comes again
-                fresh = [int(label) for label in random.permutation(self._paired) if label not in waiting]
-                waiting += fresh
-            chosen, waiting = waiting[: self._persons], waiting[self._persons :]
-            yield np.concatenate([self._draw(kind, label, random) for kind in (0, 1) for label in chosen])
+            chosen = [self._deal(deck, waiting, place, random) for place, deck in enumerate(self._decks)]
+            batch, group = [], 0
+            for place, part in enumerate(self._parts):
+                if part.grouped:
+                    # paired parts share the one deck
+                    batch += [part.draw(label, self._images, random) for label in chosen[group % len(chosen)]]
+                    group += 1
+                else:
+                    count = self._persons * self._images
+                    while len(singles[place]) < count:
+                        singles[place] = np.concatenate([singles[place], random.permutation(part.all)])
+                    batch.append(singles[place][:count])
+                    singles[place] = singles[place][count:]
+            yield np.concatenate(batch)
 
-    def _draw(self, kind: int, label: int, random: np.random.Generator) -> Int64Array:
-        places = self._places[kind][label]
+    def _deal(
+        self, deck: list[int], waiting: list[list[int]], place: int, random: np.random.Generator
+    ) -> list[int]:
+        if len(waiting[place]) < self._persons:
+            # every identity once before any comes again
+            left = waiting[place]
+            waiting[place] = left + [int(label) for label in random.permutation(deck) if label not in left]
+        chosen = waiting[place][: self._persons]
+        waiting[place] = waiting[place][self._persons :]
+        return chosen
+
+
+def sampler(draw: Draw, settings: RunSettings, seed: int | None = None) -> IdentitySampler:
+    """Make the sampler a recipe asks for.
+
+    Args:
+        draw: what batches are made of.
+        settings: of the run.
+        seed: instead of the recipe's.
+
+    Raises:
+        TrainingError: there are too few identities.
+    """
+    return IdentitySampler(
+        draw,
+        persons=settings.data.persons,
+        images=settings.data.images,
+        iterations=settings.iterations,
+        seed=settings.seed if seed is None else seed,
+    )
+
+
+class _Places:
+    """Where the images of each label of a part are."""
+
+    def __init__(self, part: Part) -> None:
+        self.grouped = part.grouped
+        self.all = np.flatnonzero(part.labels != OUTLIER)
+        order = self.all[np.argsort(part.labels[self.all], kind="stable")]
+        names, starts = np.unique(part.labels[order], return_index=True)
+        self.labels: dict[int, Int64Array] = dict(
+            zip(names.tolist(), np.split(order, starts[1:]) if len(names) else [], strict=True)
+        )
+        self._cameras = part.cameras
+
+    def draw(self, label: int, count: int, random: np.random.Generator) -> Int64Array:
+        places = self.labels[label]
         # fewer than K images: all of them, then again
-        rounds = [random.permutation(places) for _ in range(-(-self._images // len(places)))]
-        return np.concatenate(rounds)[: self._images]
+        rounds = [self._shuffle(places, random) for _ in range(-(-count // len(places)))]
+        return np.concatenate(rounds)[:count]
+
+    def _shuffle(self, places: Int64Array, random: np.random.Generator) -> Int64Array:
+        mixed = random.permutation(places)
+        if self._cameras is None:
+            return mixed
+        # the first image of every camera, then the second of every camera, and so on
+        cameras = self._cameras[mixed]
+        turn = np.array([(cameras[:at] == camera).sum() for at, camera in enumerate(cameras)], np.int64)
+        return mixed[np.argsort(turn, kind="stable")]

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from training.method import Known, Method
+from training.method_settings import MethodSettings
 from training.methods.supervised import Supervised
 from training.models.two_stream import TwoStream
-from training.settings import MethodSettings
 from vireid.datasets.split import Split
 from vireid.errors import TrainingError
 from vireid.types import Modality
@@ -20,29 +21,41 @@ class Entry:
 
     Attributes:
         build: makes it over a network.
-        told: the modalities whose true persons it is told; those of the others it cannot reach.
+        told: the modalities whose true persons it is told under given settings; those of the others it cannot
+            reach.
     """
 
-    build: Callable[[TwoStream, Known, MethodSettings], Method]
-    told: frozenset[Modality]
+    build: Callable[[TwoStream, Known, Any], Method]
+    told: Callable[[Any], frozenset[Modality]]
 
 
-METHODS: dict[str, Entry] = {"supervised": Entry(Supervised, frozenset(Modality))}
+def _all(_wanted: object) -> frozenset[Modality]:
+    return frozenset(Modality)
 
 
-def create(network: TwoStream, train: Split, wanted: MethodSettings) -> Method:
+METHODS: dict[str, Entry] = {"supervised": Entry(Supervised, _all)}
+
+
+def create(network: TwoStream, train: Split, wanted: MethodSettings, source: Split | None = None) -> Method:
     """Build a method over a network.
 
     Args:
         network: to be trained.
         train: its images; only what the method may know of them is handed on.
         wanted: which method, and its settings.
+        source: a labelled set it learns from besides, its images after those of ``train``.
 
     Raises:
         TrainingError: there is none of that name, or it lacks what it must know.
     """
     if wanted.name not in METHODS:
         raise TrainingError(f"there is no method {wanted.name!r}; known are {', '.join(METHODS)}")
-    entry, modality = METHODS[wanted.name], train.modalities
-    told = np.isin(modality, [int(each) for each in entry.told])
-    return entry.build(network, Known(np.where(told, train.persons, -1), modality), wanted)
+    entry = METHODS[wanted.name]
+    told = np.isin(train.modalities, [int(each) for each in entry.told(wanted)])
+    persons, modality, camera = np.where(told, train.persons, -1), train.modalities, train.cameras
+    if source is not None:
+        persons = np.concatenate([persons, source.persons])
+        modality = np.concatenate([modality, source.modalities])
+        camera = np.concatenate([camera, source.cameras])
+    known = Known(persons, modality, camera, np.arange(len(persons)) >= len(train))
+    return entry.build(network, known, wanted)

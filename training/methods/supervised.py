@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from training import losses
 from training.data.loaders import Batch
-from training.method import Embed, Known
+from training.data.samplers import two_modalities
+from training.features import Look
+from training.method import Epoch, Known
+from training.method_settings import SupervisedSettings
 from training.models.two_stream import TwoStream
-from training.settings import MethodSettings
-from vireid.arrays import Int64Array
 from vireid.errors import TrainingError
 
 
@@ -31,7 +32,7 @@ class Supervised:
         TrainingError: an image's person is unknown.
     """
 
-    def __init__(self, network: TwoStream, known: Known, wanted: MethodSettings) -> None:
+    def __init__(self, network: TwoStream, known: Known, wanted: SupervisedSettings) -> None:
         persons = known.persons
         if (persons < 0).any():
             raise TrainingError(
@@ -39,6 +40,7 @@ class Supervised:
             )
         names, labels = np.unique(persons, return_inverse=True)
         self._labels = labels.astype(np.int64)
+        self._modality = known.modality
         self._wanted = wanted
         classifier = nn.Linear(network.dim, len(names), bias=False)
         nn.init.normal_(classifier.weight, std=0.001)
@@ -56,9 +58,9 @@ class Supervised:
         """The network that will be exported."""
         return self._network
 
-    def begin_epoch(self, _epoch: int, _embed: Embed) -> Int64Array:
-        """Return the true labels."""
-        return self._labels
+    def begin_epoch(self, _epoch: int, _look: Look) -> Epoch:
+        """Draw by the true labels."""
+        return Epoch(two_modalities(self._labels, self._modality))
 
     def step(self, batch: Batch) -> Mapping[str, Tensor]:
         """Compute the losses of a batch."""

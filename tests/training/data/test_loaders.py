@@ -11,7 +11,7 @@ import torch
 from training.data import images as images_module
 from training.data import loaders
 from training.data.images import Images
-from training.data.samplers import IdentitySampler
+from training.data.samplers import IdentitySampler, two_modalities
 from training.settings import DataSettings
 from vireid.datasets import open_dataset
 from vireid.datasets.split import Split
@@ -30,7 +30,11 @@ def train(blocks: Path) -> Split:
 def drawn(split: Split, wanted: DataSettings, count: int = 4, epoch: int = 4) -> list[loaders.Batch]:
     images = Images(split, SIZE, 64)
     sampler = IdentitySampler(
-        np.arange(len(split)) % 4, images.modality, persons=2, images=2, iterations=count, seed=3
+        two_modalities(np.arange(len(split)) % 4, images.modality),
+        persons=2,
+        images=2,
+        iterations=count,
+        seed=3,
     )
     return list(loaders.batches(images, sampler, wanted, epoch=epoch, seed=3))
 
@@ -71,7 +75,11 @@ def test_preparing_ahead_changes_nothing(train: Split, ahead: int) -> None:
 def test_a_reader_that_stops_leaves_no_thread(train: Split) -> None:
     images = Images(train, SIZE, 64)
     sampler = IdentitySampler(
-        np.arange(len(train)) % 4, images.modality, persons=2, images=2, iterations=500, seed=3
+        two_modalities(np.arange(len(train)) % 4, images.modality),
+        persons=2,
+        images=2,
+        iterations=500,
+        seed=3,
     )
     reading = loaders.batches(images, sampler, WANTED.model_copy(update={"ahead": 3}), epoch=0, seed=3)
     next(reading)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.data.samplers import OUTLIER, IdentitySampler
+from training.data.samplers import OUTLIER, Draw, IdentitySampler, Part, two_modalities
 from vireid.errors import TrainingError
 
 
@@ -32,7 +32,7 @@ def test_every_batch_is_p_by_k_by_two(
     data: tuple[np.ndarray, np.ndarray], p: int, k: int, epoch: int
 ) -> None:
     labels, modality = data
-    sampler = IdentitySampler(labels, modality, persons=p, images=k, iterations=5, seed=3)
+    sampler = IdentitySampler(two_modalities(labels, modality), persons=p, images=k, iterations=5, seed=3)
     for batch in sampler.epoch(epoch):
         assert len(batch) == 2 * p * k
         assert modality[batch[: p * k]].tolist() == [0] * (p * k)
@@ -48,7 +48,7 @@ def test_every_batch_is_p_by_k_by_two(
 @settings(max_examples=30, deadline=None)
 def test_an_epoch_is_a_function_of_its_number(data: tuple[np.ndarray, np.ndarray], epoch: int) -> None:
     def drawn(number: int) -> list[list[int]]:
-        sampler = IdentitySampler(*data, persons=3, images=2, iterations=4, seed=7)
+        sampler = IdentitySampler(two_modalities(*data), persons=3, images=2, iterations=4, seed=7)
         return [batch.tolist() for batch in sampler.epoch(number)]
 
     assert drawn(epoch) == drawn(epoch)
@@ -60,7 +60,9 @@ def test_an_epoch_is_a_function_of_its_number(data: tuple[np.ndarray, np.ndarray
 def test_everybody_comes_before_anybody_comes_again(data: tuple[np.ndarray, np.ndarray]) -> None:
     labels, modality = data
     people = len(set(labels.tolist()) - {OUTLIER})
-    sampler = IdentitySampler(labels, modality, persons=2, images=2, iterations=people // 2, seed=1)
+    sampler = IdentitySampler(
+        two_modalities(labels, modality), persons=2, images=2, iterations=people // 2, seed=1
+    )
     shown = [person for batch in sampler.epoch(0) for person in set(labels[batch].tolist())]
     assert len(shown) == len(set(shown))
 
@@ -68,7 +70,7 @@ def test_everybody_comes_before_anybody_comes_again(data: tuple[np.ndarray, np.n
 def test_few_images_are_repeated_and_all_of_them_used() -> None:
     labels = np.array([0, 0, 1, 1, 0, 1], np.int64)
     modality = np.array([0, 0, 0, 0, 1, 1], np.int64)
-    sampler = IdentitySampler(labels, modality, persons=2, images=4, iterations=1, seed=0)
+    sampler = IdentitySampler(two_modalities(labels, modality), persons=2, images=4, iterations=1, seed=0)
     (batch,) = sampler.epoch(0)
     assert set(batch.tolist()) == {0, 1, 2, 3, 4, 5}
 
@@ -76,4 +78,63 @@ def test_few_images_are_repeated_and_all_of_them_used() -> None:
 def test_too_few_people_with_both_modalities() -> None:
     labels, modality = np.array([0, 0, 1, 2], np.int64), np.array([0, 1, 0, 1], np.int64)
     with pytest.raises(TrainingError, match="1 identities have visible and infrared images, a batch needs 2"):
-        IdentitySampler(labels, modality, persons=2, images=2, iterations=1, seed=0)
+        IdentitySampler(two_modalities(labels, modality), persons=2, images=2, iterations=1, seed=0)
+
+
+@given(datasets(), st.integers(0, 20))
+@settings(max_examples=30, deadline=None)
+def test_parts_of_their_own_show_their_own_labels(data: tuple[np.ndarray, np.ndarray], epoch: int) -> None:
+    labels, modality = data
+    parts = tuple(Part(np.where(modality == kind, labels + 100 * kind, OUTLIER)) for kind in (0, 1))
+    outliers = labels == OUTLIER
+    parts = tuple(Part(np.where(outliers, OUTLIER, part.labels)) for part in parts)
+    sampler = IdentitySampler(Draw(parts, paired=False), persons=3, images=2, iterations=3, seed=1)
+    for batch in sampler.epoch(epoch):
+        visible, infrared = batch[:6], batch[6:]
+        assert (modality[visible] == 0).all()
+        assert (modality[infrared] == 1).all()
+        for rows in (visible, infrared):
+            by_label = labels[rows].reshape(3, 2)
+            assert (by_label == by_label[:, :1]).all()
+            assert len(set(by_label[:, 0].tolist())) == 3
+
+
+def test_a_part_without_groups_shows_every_image_before_any_again() -> None:
+    labels = np.array([0, 0, 1, 1, -1, -1, -1, -1, -1, -1, -1], np.int64)
+    free = np.where(np.arange(11) >= 4, 0, OUTLIER)
+    draw = Draw((Part(labels), Part(free, grouped=False)))
+    batches = list(IdentitySampler(draw, persons=2, images=2, iterations=7, seed=0).epoch(0))
+    shown = np.concatenate([batch[4:] for batch in batches])
+    counts = np.bincount(shown, minlength=11)
+    assert counts[:4].sum() == 0
+    assert counts[4:].tolist() == [4] * 7
+    assert all(set(batch[:4].tolist()) == {0, 1, 2, 3} for batch in batches)
+
+
+def test_images_of_a_label_come_from_as_many_cameras_as_it_has() -> None:
+    cameras = np.array([1] * 6 + [2] * 2 + [3] + [1, 1], np.int64)
+    labels = np.array([0] * 9 + [1] * 2, np.int64)
+    draw = Draw((Part(labels, cameras=cameras),))
+    for batch in IdentitySampler(draw, persons=2, images=3, iterations=20, seed=0).epoch(0):
+        for rows in np.split(batch, 2):
+            wanted = {1, 2, 3} if labels[rows[0]] == 0 else {1}
+            assert set(cameras[rows].tolist()) == wanted
+
+
+def test_few_pseudo_identities_make_a_smaller_batch_and_one_makes_none(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    labels, modality = np.array([0, 0, 1, 1], np.int64), np.array([0, 1, 0, 1], np.int64)
+    draw = two_modalities(labels, modality, shrink=True)
+    (batch,) = IdentitySampler(draw, persons=4, images=2, iterations=1, seed=0).epoch(0)
+    assert len(batch) == 2 * 2 * 2
+    assert "2 identities instead of 4" in caplog.text
+    alone = two_modalities(np.zeros(4, np.int64), modality, shrink=True)
+    with pytest.raises(TrainingError, match="1 identities have visible and infrared images"):
+        IdentitySampler(alone, persons=4, images=2, iterations=1, seed=0)
+
+
+def test_a_part_without_images() -> None:
+    draw = Draw((Part(np.array([0, 0, 1, 1])), Part(np.full(4, OUTLIER), grouped=False)))
+    with pytest.raises(TrainingError, match="no images to draw from"):
+        IdentitySampler(draw, persons=2, images=1, iterations=1, seed=0)
