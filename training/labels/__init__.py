@@ -1,1 +1,4 @@
-"""Pseudo-labels: who is taken for whom, and how good that is. Knows no network and no optimiser."""
+"""Ways of labelling images nobody labelled: distances, clusters, reliability, transport, and how good it came out.
+
+Only ``quality`` reads who is truly on an image, and only to report.
+"""

@@ -1,0 +1,121 @@
+"""Clusters of images by density, from the graph of their close distances. Knows neither features nor persons.
+
+Several radii come out of one graph, as the distances are the same. Too few clusters to train on are an error that
+shows the distances and says which radius would have done better.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from training.labels.outliers import OUTLIER
+from vireid.arrays import Float32Array, Int64Array
+from vireid.errors import TrainingError
+
+BINS = 10
+BAR = 40  # characters of the longest bar of a histogram
+LEAST_CLUSTERS = 2
+
+
+def cluster(graph: Any, eps: float, min_samples: int = 4) -> Int64Array:
+    """Cluster images by DBSCAN.
+
+    Args:
+        graph: distances up to some radius, with an explicit diagonal, SciPy sparse (N, N).
+        eps: images at most this far apart are neighbours; no more than the graph's radius.
+        min_samples: neighbours that make an image a core one, itself included.
+
+    Returns:
+        Cluster of each image, from 0 in order of their first core images, -1 for outliers, (N,).
+
+    Raises:
+        TrainingError: ``eps`` is not positive or ``min_samples`` below 1.
+    """
+    from sklearn.cluster import DBSCAN
+    from sklearn.neighbors import sort_graph_by_row_values
+
+    if eps <= 0 or min_samples < 1:
+        raise TrainingError(f"eps is {eps} and min_samples {min_samples}; expected above 0 and at least 1")
+    ordered = sort_graph_by_row_values(graph, copy=True, warn_when_not_sorted=False)
+    found = DBSCAN(eps=eps, min_samples=min_samples, metric="precomputed").fit(ordered)
+    return np.asarray(found.labels_, dtype=np.int64)
+
+
+def cluster_at(graph: Any, radii: Sequence[float], min_samples: int = 4) -> Mapping[float, Int64Array]:
+    """Cluster the same images at several radii; by radius, labels as ``cluster`` returns them."""
+    return {eps: cluster(graph, eps, min_samples) for eps in radii}
+
+
+def count(labels: Int64Array) -> int:
+    """Return how many clusters there are, outliers aside."""
+    return len(np.unique(labels[labels != OUTLIER]))
+
+
+def demand(labels: Int64Array, graph: Any, eps: float, min_samples: int = 4) -> None:
+    """Demand at least two clusters.
+
+    Args:
+        labels: as ``cluster`` returned them, (N,).
+        graph: what they were made of, (N, N).
+        eps: the radius they were made with.
+        min_samples: and the neighbours.
+
+    Raises:
+        TrainingError: none or one; shows how far images are from the neighbour that would make them core ones.
+    """
+    clusters = count(labels)
+    if clusters >= LEAST_CLUSTERS:
+        return
+    reach = core_distances(graph, min_samples)
+    outliers = int((labels == OUTLIER).sum())
+    said = "no cluster" if clusters == 0 else "one cluster alone"
+    change = (
+        f"raise eps until it passes where most images lie, or lower min_samples ({min_samples})"
+        if clusters == 0
+        else "lower eps below where most images lie"
+    )
+    raise TrainingError(
+        f"clustering {len(labels)} images with eps {eps:g} and min_samples {min_samples} made {said} "
+        f"({outliers} outliers); expected at least {LEAST_CLUSTERS}.\n"
+        f"Distance of each image to its {_ordinal(min_samples)} nearest, itself counted:\n"
+        f"{histogram(reach, eps)}\n"
+        f"What to do: {change}; if every distance is near 1 or near 0, the features tell nothing apart: "
+        f"look at the network and its learning rate."
+    )
+
+
+def core_distances(graph: Any, min_samples: int) -> Float32Array:
+    """Return the least radius that makes each image a core one, infinite where the graph ends before it, (N,)."""
+    table = graph.tocsr()
+    reach = np.full(table.shape[0], np.inf, dtype=np.float32)
+    for row in np.flatnonzero(np.diff(table.indptr) >= min_samples):
+        held = table.data[table.indptr[row] : table.indptr[row + 1]]
+        reach[row] = np.partition(held, min_samples - 1)[min_samples - 1]
+    return reach
+
+
+def histogram(values: Float32Array, mark: float) -> str:
+    """Draw values from 0 to 1 as lines of text; the bin of ``mark`` is marked, infinite ones come last."""
+    inside = values[np.isfinite(values)]
+    sizes, edges = np.histogram(inside, bins=BINS, range=(0.0, 1.0))
+    beyond = len(values) - len(inside)
+    longest = max(int(sizes.max()), beyond, 1)
+    place = min(int(mark * BINS), BINS - 1)
+    lines = [
+        _line(f"{low:.1f} to {high:.1f}", int(size), longest, "  <- eps" if bin_ == place else "")
+        for bin_, (low, high, size) in enumerate(zip(edges[:-1], edges[1:], sizes, strict=True))
+    ]
+    if beyond:
+        lines.append(_line("farther", beyond, longest, ""))
+    return "\n".join(lines)
+
+
+def _line(name: str, size: int, longest: int, note: str) -> str:
+    bar = "#" * max(round(BAR * size / longest), 1 if size else 0)
+    return f"  {name:<10} {size:>7} {bar}{note}"
+
+
+def _ordinal(number: int) -> str:
+    ending = {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th") if number % 100 not in (11, 12, 13) else "th"
+    return f"{number}{ending}"
