@@ -1,24 +1,10 @@
-"""What each method may be told to do: the ``[method]`` part of a recipe, one model a method. Knows no method's code."""
+"""What the supervised baseline may be told to do."""
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-
-class Part(BaseModel):
-    """A part of a recipe: frozen, and without a key that nobody knows."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class MethodSettings(Part):
-    """What every method has.
-
-    Attributes:
-        name: a key of ``SETTINGS``.
-    """
-
-    name: str
+from training.method_settings.part import MethodSettings
 
 
 class SupervisedSettings(MethodSettings):
@@ -37,6 +23,3 @@ class SupervisedSettings(MethodSettings):
     triplet_weight: float = Field(1.0, ge=0)
     cross_weight: float = Field(1.0, ge=0)
     margin: float = Field(0.3, ge=0)
-
-
-SETTINGS: dict[str, type[MethodSettings]] = {"supervised": SupervisedSettings}
