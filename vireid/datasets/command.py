@@ -12,13 +12,13 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command as typer_command
 
-from vireid.datasets import READERS, listing, open_dataset
+from vireid.datasets import READERS, SOURCES, listing, open_dataset
 from vireid.datasets import verify as verification
 from vireid.datasets.split import Split
 from vireid.described import MANIFEST
 
 SYNTH = ("synth", "vireid.datasets.synthetic.command", "Draw a synthetic dataset in a published layout.")
-NAMES = ", ".join(READERS)
+NAMES = ", ".join((*READERS, *SOURCES))
 
 
 class _Commands(TyperGroup):

@@ -6,7 +6,7 @@ Derived from the lists the datasets' owners distribute; they add up to every tot
 
 from collections.abc import Mapping
 
-from vireid.datasets import llcm, regdb, sysu
+from vireid.datasets import llcm, market1501, msmt17, regdb, sysu
 from vireid.types import Modality
 
 # (part, modality, camera) -> images; part is "train" or "test"
@@ -23,6 +23,14 @@ PERSONS: Mapping[str, Mapping[str, int]] = {
     sysu.NAME: {"train": 395, "test": 96},
     regdb.NAME: {"train": 206, "test": 206},
     llcm.NAME: {"train": 713, "test": 351},
+    market1501.NAME: {"train": 751, "test": 751},  # the distractors count as one
+    msmt17.NAME: {"train": 1041, "test": 3060},
+}
+
+# split -> images, of the sources; Market-1501's gallery without its 3,819 junk images
+SPLITS: Mapping[str, Mapping[str, int]] = {
+    market1501.NAME: {"train": 12936, "query": 3368, "gallery": 15913},
+    msmt17.NAME: {"train": 32621, "query": 11659, "gallery": 82161},
 }
 
 IMAGES: Mapping[str, Counts] = {

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from vireid.datasets import files, folder, llcm, open_dataset, published, regdb, sysu
+from vireid.datasets import files, folder, llcm, market1501, msmt17, open_dataset, published, regdb, sysu
 from vireid.datasets.split import Dataset, is_synthetic
 from vireid.described import MANIFEST
 from vireid.errors import DatasetError
@@ -19,6 +19,8 @@ _LAYOUTS: Mapping[str, tuple[frozenset[str], ...]] = {
     sysu.NAME: (frozenset({"exp", *(f"cam{c}" for c in sysu.CAMERAS)}),),
     regdb.NAME: (frozenset({"idx", "Visible", "Thermal"}),),
     llcm.NAME: (frozenset({"idx", "vis", "nir", "test_vis", "test_nir"}),),
+    market1501.NAME: (frozenset(market1501.FOLDERS.values()),),
+    msmt17.NAME: tuple(frozenset({*msmt17.LISTS, *pair}) for pair in msmt17.FOLDERS),
     folder.NAME: (frozenset({MANIFEST}), frozenset({"visible", "infrared"})),
 }
 
@@ -137,7 +139,12 @@ def _counts(dataset: Dataset, prefix: str, demanded: bool) -> list[Count]:
     parts = {"train": dataset.train.samples, "test": dataset.query.samples + dataset.gallery.samples}
     persons = published.PERSONS.get(dataset.name, {}) if demanded else {}
     images = published.IMAGES.get(dataset.name, {}) if demanded else {}
-    counts = []
+    splits = published.SPLITS.get(dataset.name, {}) if demanded else {}
+    counts = [
+        Count(f"{prefix}{split.name}: images", len(split), splits[split.name])
+        for split in (dataset.train, dataset.query, dataset.gallery)
+        if split.name in splits
+    ]
     for part, samples in parts.items():
         distinct = set(samples)  # a folder of one modality asks and finds the same images
         found = Counter((part, s.modality, s.camera) for s in distinct)
