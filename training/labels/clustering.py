@@ -5,10 +5,10 @@ shows the distances and says which radius would have done better.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
+from training.labels.jaccard import RadiusGraph
 from training.labels.outliers import OUTLIER
 from vireid.arrays import Float32Array, Int64Array
 from vireid.errors import TrainingError
@@ -18,11 +18,11 @@ BAR = 40  # characters of the longest bar of a histogram
 LEAST_CLUSTERS = 2
 
 
-def cluster(graph: Any, eps: float, min_samples: int = 4) -> Int64Array:
+def cluster(graph: RadiusGraph, eps: float, min_samples: int = 4) -> Int64Array:
     """Cluster images by DBSCAN.
 
     Args:
-        graph: distances up to some radius, with an explicit diagonal, SciPy sparse (N, N).
+        graph: distances up to some radius of N images.
         eps: images at most this far apart are neighbours; no more than the graph's radius.
         min_samples: neighbours that make an image a core one, itself included.
 
@@ -30,19 +30,25 @@ def cluster(graph: Any, eps: float, min_samples: int = 4) -> Int64Array:
         Cluster of each image, from 0 in order of their first core images, -1 for outliers, (N,).
 
     Raises:
-        TrainingError: ``eps`` is not positive or ``min_samples`` below 1.
+        TrainingError: ``eps`` is not above 0 or beyond the graph, or ``min_samples`` below 1.
     """
     from sklearn.cluster import DBSCAN
     from sklearn.neighbors import sort_graph_by_row_values
 
     if eps <= 0 or min_samples < 1:
         raise TrainingError(f"eps is {eps} and min_samples {min_samples}; expected above 0 and at least 1")
-    ordered = sort_graph_by_row_values(graph, copy=True, warn_when_not_sorted=False)
+    if eps > graph.radius:
+        raise TrainingError(
+            f"eps is {eps:g}, the graph holds distances up to {graph.radius:g}; make the graph with the greatest eps"
+        )
+    ordered = sort_graph_by_row_values(graph.table, copy=True, warn_when_not_sorted=False)
     found = DBSCAN(eps=eps, min_samples=min_samples, metric="precomputed").fit(ordered)
     return np.asarray(found.labels_, dtype=np.int64)
 
 
-def cluster_at(graph: Any, radii: Sequence[float], min_samples: int = 4) -> Mapping[float, Int64Array]:
+def cluster_at(
+    graph: RadiusGraph, radii: Sequence[float], min_samples: int = 4
+) -> Mapping[float, Int64Array]:
     """Cluster the same images at several radii; by radius, labels as ``cluster`` returns them."""
     return {eps: cluster(graph, eps, min_samples) for eps in radii}
 
@@ -52,12 +58,12 @@ def count(labels: Int64Array) -> int:
     return len(np.unique(labels[labels != OUTLIER]))
 
 
-def demand(labels: Int64Array, graph: Any, eps: float, min_samples: int = 4) -> None:
+def demand(labels: Int64Array, graph: RadiusGraph, eps: float, min_samples: int = 4) -> None:
     """Demand at least two clusters.
 
     Args:
         labels: as ``cluster`` returned them, (N,).
-        graph: what they were made of, (N, N).
+        graph: what they were made of.
         eps: the radius they were made with.
         min_samples: and the neighbours.
 
@@ -85,9 +91,9 @@ def demand(labels: Int64Array, graph: Any, eps: float, min_samples: int = 4) -> 
     )
 
 
-def core_distances(graph: Any, min_samples: int) -> Float32Array:
+def core_distances(graph: RadiusGraph, min_samples: int) -> Float32Array:
     """Return the least radius that makes each image a core one, infinite where the graph ends before it, (N,)."""
-    table = graph.tocsr()
+    table = graph.table
     reach = np.full(table.shape[0], np.inf, dtype=np.float32)
     for row in np.flatnonzero(np.diff(table.indptr) >= min_samples):
         held = table.data[table.indptr[row] : table.indptr[row + 1]]
@@ -113,7 +119,7 @@ def histogram(values: Float32Array, mark: float) -> str:
 
 def _line(name: str, size: int, longest: int, note: str) -> str:
     bar = "#" * max(round(BAR * size / longest), 1 if size else 0)
-    return f"  {name:<10} {size:>7} {bar}{note}"
+    return f"  {name:<10} {size:>7} {bar}{note}".rstrip()
 
 
 def _ordinal(number: int) -> str:

@@ -96,27 +96,41 @@ def distances(encoded: Any) -> Float32Array:
     return loops.dense(*_both_ways(encoded))
 
 
-def radius_graph(encoded: Any, radius: float) -> Any:
-    """Return the distances that are at most a radius, as scikit-learn takes them (metric ``precomputed``).
+@dataclass(frozen=True, slots=True, eq=False)
+class RadiusGraph:
+    """The distances that are at most a radius.
 
-    Args:
-        encoded: as ``encode`` returns it, (N, N).
-        radius: the greatest distance kept, itself included.
+    Attributes:
+        table: symmetric SciPy CSR array of float32 as scikit-learn takes it (metric ``precomputed``); distances of
+            0 are held, the diagonal among them, (N, N).
+        radius: the greatest distance it may hold.
+    """
 
-    Returns:
-        A symmetric SciPy CSR array of float32; distances of 0 are held, the diagonal among them, (N, N).
+    table: Any
+    radius: float
+
+
+def radius_graph(encoded: Any, radius: float) -> RadiusGraph:
+    """Return the distances between encoded images that are at most a radius, itself included.
+
+    Raises:
+        TrainingError: a radius below 0.
     """
     from scipy.sparse import coo_array, csr_array
 
     from training.labels import jaccard_loops as loops
 
+    if not radius >= 0:
+        raise TrainingError(f"radius {radius}; expected a distance from 0 to 1")
     count = encoded.shape[0]
     one, other, distance = loops.close_pairs(*_both_ways(encoded), radius)
     diagonal = np.arange(count, dtype=np.int32)
     row = np.concatenate([one, other, diagonal])
     column = np.concatenate([other, one, diagonal])
     value = np.concatenate([distance, distance, np.zeros(count, dtype=np.float32)])
-    return csr_array(coo_array((value, (row, column)), shape=(count, count)))
+    table = csr_array(coo_array((value, (row, column)), shape=(count, count)))
+    table.sort_indices()
+    return RadiusGraph(table, radius)
 
 
 def _both_ways(encoded: Any) -> tuple["Rows", "Rows"]:
