@@ -24,7 +24,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from training import models
-from training.models.two_stream import MEAN, STD, TwoStream
+from training.models.network import MEAN, STD, Network
 from training.settings import RunSettings
 from vireid.errors import TrainingError
 
@@ -119,7 +119,7 @@ def restore(run: Path, modules: nn.ModuleDict, optimiser: torch.optim.Optimizer,
     return Progress(**json.loads(header["progress"]))
 
 
-def load_model(place: Path) -> TwoStream:
+def load_model(place: Path) -> Network:
     """Rebuild a trained network, in evaluation mode.
 
     Args:

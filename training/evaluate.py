@@ -2,7 +2,7 @@
 
 from training import features
 from training.data.images import Images
-from training.models.two_stream import TwoStream
+from training.models.network import Network
 from vireid.datasets.split import Dataset
 from vireid.evaluation.evaluate import evaluate as score
 from vireid.evaluation.features import Features
@@ -10,7 +10,7 @@ from vireid.evaluation.protocols import choose
 from vireid.evaluation.result import Result
 
 
-def evaluate(network: TwoStream, query: Images, gallery: Images, dataset: Dataset) -> Result:
+def evaluate(network: Network, query: Images, gallery: Images, dataset: Dataset) -> Result:
     """Score the dataset's own default protocol.
 
     Args:

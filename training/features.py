@@ -11,7 +11,7 @@ from torch import Tensor
 from training.data.augment import augment
 from training.data.images import Images
 from training.data.samplers import Draw, sampler
-from training.models.two_stream import Embedded, TwoStream
+from training.models.network import Embedded, Network
 from training.settings import RunSettings
 from vireid import progress
 from vireid.arrays import Float32Array, Int64Array
@@ -19,7 +19,7 @@ from vireid.arrays import Float32Array, Int64Array
 Compute = Callable[[Embedded], Tensor]
 
 
-def extract(network: TwoStream, images: Images, *, batch_size: int = 64, flip: bool = False) -> Float32Array:
+def extract(network: Network, images: Images, *, batch_size: int = 64, flip: bool = False) -> Float32Array:
     """Embed every image, in order; the network's mode is restored.
 
     Args:
@@ -55,7 +55,7 @@ class Look:
         batch_size: images at once.
     """
 
-    network: TwoStream
+    network: Network
     images: Images
     settings: RunSettings
     epoch: int
@@ -119,14 +119,14 @@ def _parts(index: Int64Array, size: int) -> Iterator[Int64Array]:
         yield index[start : start + size]
 
 
-def _load(network: TwoStream, images: Images, index: Int64Array) -> tuple[Tensor, Tensor]:
+def _load(network: Network, images: Images, index: Int64Array) -> tuple[Tensor, Tensor]:
     device = next(network.parameters()).device
     crops = torch.from_numpy(images.get(index)).to(device)
     return crops, torch.from_numpy(images.modality[index]).to(device)
 
 
 @contextmanager
-def _mode(network: TwoStream, *, training: bool) -> Iterator[None]:
+def _mode(network: Network, *, training: bool) -> Iterator[None]:
     """Run without gradients in a mode, then go back to the mode there was."""
     before = network.training
     network.train(training)

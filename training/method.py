@@ -10,7 +10,7 @@ from training.data.loaders import Batch
 from training.data.samplers import Draw
 from training.features import Look
 from training.labels.pseudo import PseudoLabels
-from training.models.two_stream import TwoStream
+from training.models.network import Network
 from vireid.arrays import BoolArray, Int64Array
 
 
@@ -58,7 +58,7 @@ class Method(Protocol):
         ...
 
     @property
-    def network(self) -> TwoStream:
+    def network(self) -> Network:
         """The network that will be exported."""
         ...
 

@@ -9,7 +9,7 @@ import numpy as np
 from training.method import Known, Method
 from training.method_settings import MethodSettings
 from training.methods.supervised import Supervised
-from training.models.two_stream import TwoStream
+from training.models.network import Network
 from vireid.datasets.split import Split
 from vireid.errors import TrainingError
 from vireid.types import Modality
@@ -25,7 +25,7 @@ class Entry:
             reach.
     """
 
-    build: Callable[[TwoStream, Known, Any], Method]
+    build: Callable[[Network, Known, Any], Method]
     told: Callable[[Any], frozenset[Modality]]
 
 
@@ -36,7 +36,7 @@ def _all(_wanted: object) -> frozenset[Modality]:
 METHODS: dict[str, Entry] = {"supervised": Entry(Supervised, _all)}
 
 
-def create(network: TwoStream, train: Split, wanted: MethodSettings, source: Split | None = None) -> Method:
+def create(network: Network, train: Split, wanted: MethodSettings, source: Split | None = None) -> Method:
     """Build a method over a network.
 
     Args:

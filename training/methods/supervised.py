@@ -16,7 +16,7 @@ from training.data.samplers import two_modalities
 from training.features import Look
 from training.method import Epoch, Known
 from training.method_settings import SupervisedSettings
-from training.models.two_stream import TwoStream
+from training.models.network import Network
 from vireid.errors import TrainingError
 
 
@@ -32,7 +32,7 @@ class Supervised:
         TrainingError: an image's person is unknown.
     """
 
-    def __init__(self, network: TwoStream, known: Known, wanted: SupervisedSettings) -> None:
+    def __init__(self, network: Network, known: Known, wanted: SupervisedSettings) -> None:
         persons = known.persons
         if (persons < 0).any():
             raise TrainingError(
@@ -54,7 +54,7 @@ class Supervised:
         return self._modules
 
     @property
-    def network(self) -> TwoStream:
+    def network(self) -> Network:
         """The network that will be exported."""
         return self._network
 

@@ -2,29 +2,35 @@
 
 from collections.abc import Callable
 
+from training.models.network import Embedded, Network
+from training.models.one_stream import OneStream
 from training.models.resnet import BasicBlock, Bottleneck, Trunk
 from training.models.two_stream import TwoStream
 from training.settings import ModelSettings
 from vireid.errors import TrainingError
 
-
-def _resnet18(wanted: ModelSettings) -> TwoStream:
-    trunk = Trunk(BasicBlock, (2, 2, 2, 2), wanted.width)
-    return TwoStream(trunk, wanted.width, (wanted.height, wanted.columns), wanted.pooling)
-
-
-def _resnet50(wanted: ModelSettings) -> TwoStream:
-    trunk = Trunk(Bottleneck, (3, 4, 6, 3), wanted.width)
-    return TwoStream(trunk, wanted.width, (wanted.height, wanted.columns), wanted.pooling)
-
-
-MODELS: dict[str, Callable[[ModelSettings], TwoStream]] = {
-    "two-stream-resnet18": _resnet18,
-    "two-stream-resnet50": _resnet50,
+_TRUNKS: dict[str, Callable[[float], Trunk]] = {
+    "resnet18": lambda width: Trunk(BasicBlock, (2, 2, 2, 2), width),
+    "resnet50": lambda width: Trunk(Bottleneck, (3, 4, 6, 3), width),
 }
 
 
-def build(wanted: ModelSettings) -> TwoStream:
+def _maker(kind: type[OneStream] | type[TwoStream], trunk: str) -> Callable[[ModelSettings], Network]:
+    def make(wanted: ModelSettings) -> Network:
+        size = (wanted.height, wanted.columns)
+        return kind(_TRUNKS[trunk](wanted.width), wanted.width, size, wanted.pooling)
+
+    return make
+
+
+MODELS: dict[str, Callable[[ModelSettings], Network]] = {
+    f"{name}-{trunk}": _maker(kind, trunk)
+    for name, kind in (("one-stream", OneStream), ("two-stream", TwoStream))
+    for trunk in _TRUNKS
+}
+
+
+def build(wanted: ModelSettings) -> Network:
     """Build a network with fresh weights.
 
     Raises:

@@ -1,24 +1,29 @@
-"""From a map to an embedding: generalised-mean pooling and the batch-norm neck.
+"""From a map to an embedding and on to classes: pooling, the batch-norm neck, classifiers.
 
 GeM: Radenovic et al., TPAMI 2019, equation 4. BNNeck: Luo et al., CVPRW 2019, section 3.6.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
+
+from vireid.errors import TrainingError
 
 SMALLEST = 1e-6
 
 
 class GeneralisedMean(nn.Module):
-    """Pool a map by the mean of its p-th powers; p is learnt.
+    """Pool a map by the mean of its p-th powers.
 
     Args:
         p: at the beginning.
+        learnt: whether it changes.
     """
 
-    def __init__(self, p: float = 3.0) -> None:
+    def __init__(self, p: float = 3.0, *, learnt: bool = True) -> None:
         super().__init__()
-        self.p = nn.Parameter(torch.tensor(p))
+        self.p = nn.Parameter(torch.tensor(p), requires_grad=learnt)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to (B, C)."""
@@ -51,3 +56,28 @@ class Neck(nn.Module):
         """Map (B, D) to (B, D)."""
         made: Tensor = self.norm(x)
         return made
+
+
+POOLING: dict[str, Callable[[], nn.Module]] = {
+    "gem": GeneralisedMean,
+    "gem-fixed": lambda: GeneralisedMean(learnt=False),
+    "average": Average,
+}
+
+
+def pool(name: str) -> nn.Module:
+    """Make the pooling of a network: ``gem`` learns its power, ``gem-fixed`` keeps 3, ``average`` is the mean.
+
+    Raises:
+        TrainingError: there is none of that name.
+    """
+    if name not in POOLING:
+        raise TrainingError(f"there is no pooling {name!r}; known are {', '.join(POOLING)}")
+    return POOLING[name]()
+
+
+def classifier(dim: int, classes: int) -> nn.Linear:
+    """Make a linear classifier without a bias, its weights small: N(0, 0.001)."""
+    made = nn.Linear(dim, classes, bias=False)
+    nn.init.normal_(made.weight, std=0.001)
+    return made

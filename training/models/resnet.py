@@ -4,7 +4,7 @@ He et al., Deep Residual Learning for Image Recognition, CVPR 2016. The last sta
 (Luo et al., Bag of Tricks, CVPRW 2019). Knows no modality and no head.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from torch import Tensor, nn
 
@@ -62,6 +62,7 @@ class Stem(nn.Module):
     def __init__(self, width: float = 1.0) -> None:
         super().__init__()
         planes = channels(64, width)
+        self.channels = planes
         self.conv1 = nn.Conv2d(3, planes, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(planes)
         self.relu = nn.ReLU(inplace=True)
@@ -92,6 +93,7 @@ class Trunk(nn.Module):
     ) -> None:
         super().__init__()
         inputs = channels(64, width)
+        widths = []
         for stage, (depth, planes, stride) in enumerate(
             zip(depths, (64, 128, 256, 512), (1, 2, 2, last_stride), strict=True), start=1
         ):
@@ -100,12 +102,19 @@ class Trunk(nn.Module):
             inputs = wide * block.expansion
             blocks += [block(inputs, wide, 1) for _ in range(depth - 1)]
             self.add_module(f"layer{stage}", nn.Sequential(*blocks))
+            widths.append(inputs)
         self.channels = inputs
+        self.widths = tuple(widths)
+
+    def stages(self) -> Iterator[nn.Module]:
+        """Give the four stages in order; ``widths`` are the channels they make."""
+        for stage in range(1, 5):
+            yield self.get_submodule(f"layer{stage}")
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H/4, W/4) to (B, channels, H/16, W/16)."""
-        for stage in range(1, 5):
-            x = self.get_submodule(f"layer{stage}")(x)
+        for stage in self.stages():
+            x = stage(x)
         return x
 
 

@@ -1,4 +1,4 @@
-"""Standard ResNet weights (ImageNet's, say) as the start of a two-stream network.
+"""Standard ResNet weights (ImageNet's, say) as the start of a network.
 
 The names are the usual ones: ``conv1.weight``, ``layer1.0.conv1.weight``, ... Reads safetensors, never a pickle.
 """
@@ -11,10 +11,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from training.models.two_stream import TwoStream
+from training.models.network import Network
 from vireid.errors import TrainingError
 
-_PARTS = ("visible_stem", "infrared_stem", "trunk")
+_PARTS = ("stem", "visible_stem", "infrared_stem", "trunk")
 # a counter of batch norm that older weight files lack; it is not used with a fixed momentum
 _OPTIONAL = "num_batches_tracked"
 
@@ -35,8 +35,8 @@ def read(path: Path) -> dict[str, Tensor]:
         ) from None
 
 
-def load(network: TwoStream, weights: Mapping[str, Tensor]) -> list[str]:
-    """Load standard weights into both stems and the trunk.
+def load(network: Network, weights: Mapping[str, Tensor]) -> list[str]:
+    """Load standard weights into every stem and the trunk.
 
     Args:
         network: changed in place.
