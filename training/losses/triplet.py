@@ -1,4 +1,4 @@
-"""The batch-hard triplet loss, within a batch or across modalities.
+"""The batch-hard triplet loss, within a batch, across modalities, or between the pairs that masks allow.
 
 Hermans et al., In Defense of the Triplet Loss for Person Re-Identification, 2017, equation 5.
 """
@@ -6,6 +6,8 @@ Hermans et al., In Defense of the Triplet Loss for Person Re-Identification, 201
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from training.losses.precision import distances, widened
 
 
 def batch_hard(
@@ -18,6 +20,8 @@ def batch_hard(
 ) -> Tensor:
     """Average, over anchors, of margin + farthest positive - nearest negative, cut at 0.
 
+    With lengths kept, these are equations 1 and 2 (across modalities) of the DANet paper.
+
     Args:
         features: of any length, (B, D).
         labels: classes, (B,).
@@ -28,18 +32,33 @@ def batch_hard(
     Returns:
         A scalar; 0 if no anchor has both a positive and a negative.
     """
-    compared = F.normalize(features.float()) if normalise else features.float()
-    lengths = compared.square().sum(1)
-    # the square root of exactly 0 has no gradient
-    distance = (lengths[:, None] + lengths[None] - 2 * compared @ compared.T).clamp(min=1e-12).sqrt()
     same = labels[:, None] == labels[None]
     may = ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
     if modality is not None:
         may &= modality[:, None] != modality[None]
-    positive, negative = same & may, ~same & may
+    return batch_hard_between(features, same & may, ~same & may, margin, normalise=normalise)
+
+
+def batch_hard_between(
+    features: Tensor, positive: Tensor, negative: Tensor, margin: float, *, normalise: bool = True
+) -> Tensor:
+    """Compute the same of pairs that are named.
+
+    Args:
+        features: of any length, (B, D).
+        positive: whether column is a positive of anchor row, (B, B).
+        negative: whether it is a negative, (B, B).
+        margin: of Euclidean distances.
+        normalise: compare unit vectors.
+
+    Returns:
+        A scalar; 0 if no anchor has both a positive and a negative.
+    """
     anchors = positive.any(1) & negative.any(1)
     if not anchors.any():
         return features.sum() * 0
+    compared = F.normalize(widened(features)) if normalise else features
+    distance = distances(compared, compared)
     farthest = distance.masked_fill(~positive, -torch.inf).amax(1)
     nearest = distance.masked_fill(~negative, torch.inf).amin(1)
     return F.relu(margin + farthest[anchors] - nearest[anchors]).mean()
