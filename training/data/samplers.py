@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from training import ranks
 from training.settings import RunSettings
 from vireid.arrays import Int64Array
 from vireid.errors import TrainingError
@@ -27,11 +28,14 @@ class Part:
         labels: of every image, -1 for those this part leaves out, (N,).
         grouped: P labels, K images of each; else P K images one by one, whatever their labels.
         cameras: of every image, (N,); then the K images of a label come from as many cameras as it has.
+        fill: a label with fewer than K images shows each once, and further labels take the room it leaves; for
+            clusters that may be single images, in draws that are not paired.
     """
 
     labels: Int64Array
     grouped: bool = True
     cameras: Int64Array | None = None
+    fill: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,6 +90,10 @@ class IdentitySampler:
             self._decks = [sorted(shared)]
         else:
             self._decks = [sorted(part.labels) for part in grouped]
+        self._filled = {place for place, part in enumerate(grouped) if part.fill}
+        assert not (draw.paired and self._filled), (
+            "parts that show the same labels cannot be filled with others"
+        )
         fewest = min((len(deck) for deck in self._decks), default=persons)
         if fewest < (FEWEST if draw.shrink else persons):
             whose = "visible and infrared images" if draw.paired and len(grouped) > 1 else "images"
@@ -103,20 +111,30 @@ class IdentitySampler:
         """Count the batches of an epoch."""
         return self._iterations
 
-    def epoch(self, number: int) -> Iterator[Int64Array]:
+    def epoch(self, number: int, place: int = 0) -> Iterator[Int64Array]:
         """Draw the batches of one epoch.
+
+        Args:
+            number: from 0.
+            place: of the process, each of which draws batches of its own.
 
         Yields:
             Indices, part by part and identity by identity, (parts P K,).
         """
-        random = np.random.default_rng([self._seed, number])
+        random = np.random.default_rng([self._seed, number, *([place] if place else [])])
         waiting: list[list[int]] = [[] for _ in self._decks]
         singles: list[Int64Array] = [np.empty(0, np.int64) for _ in self._parts]
         for _ in range(self._iterations):
-            chosen = [self._deal(deck, waiting, place, random) for place, deck in enumerate(self._decks)]
+            chosen = [
+                [] if place in self._filled else self._deal(deck, waiting[place], self._persons, random)
+                for place, deck in enumerate(self._decks)
+            ]
             batch, group = [], 0
             for place, part in enumerate(self._parts):
-                if part.grouped:
+                if part.grouped and group in self._filled:
+                    batch.append(self._fill(part, self._decks[group], waiting[group], random))
+                    group += 1
+                elif part.grouped:
                     # paired parts share the one deck
                     batch += [part.draw(label, self._images, random) for label in chosen[group % len(chosen)]]
                     group += 1
@@ -128,15 +146,28 @@ class IdentitySampler:
                     singles[place] = singles[place][count:]
             yield np.concatenate(batch)
 
-    def _deal(
-        self, deck: list[int], waiting: list[list[int]], place: int, random: np.random.Generator
-    ) -> list[int]:
-        if len(waiting[place]) < self._persons:
+    def _fill(
+        self, part: "_Places", deck: list[int], waiting: list[int], random: np.random.Generator
+    ) -> Int64Array:
+        """Draw up to K images of each of as many labels as fill a part."""
+        drawn: list[int] = []
+        shown: set[int] = set()
+        while len(drawn) < self._persons * self._images:
+            if not waiting:
+                # those in this batch already come last, so that none stands in it twice while there are others
+                waiting += sorted(random.permutation(deck).tolist(), key=shown.__contains__)
+            label = waiting.pop(0)
+            shown.add(label)
+            drawn += part.draw(label, min(self._images, len(part.labels[label])), random).tolist()
+        return np.array(drawn[: self._persons * self._images], np.int64)
+
+    @staticmethod
+    def _deal(deck: list[int], waiting: list[int], count: int, random: np.random.Generator) -> list[int]:
+        if len(waiting) < count:
             # every identity once before any comes again
-            left = waiting[place]
-            waiting[place] = left + [int(label) for label in random.permutation(deck) if label not in left]
-        chosen = waiting[place][: self._persons]
-        waiting[place] = waiting[place][self._persons :]
+            waiting += [int(label) for label in random.permutation(deck) if label not in waiting]
+        chosen = waiting[:count]
+        del waiting[:count]
         return chosen
 
 
@@ -155,16 +186,23 @@ def sampler(draw: Draw, settings: RunSettings, seed: int | None = None) -> Ident
         draw,
         persons=settings.data.persons,
         images=settings.data.images,
-        iterations=settings.iterations,
+        iterations=settings.iterations * settings.accumulate or _enough(draw, settings),
         seed=settings.seed if seed is None else seed,
     )
+
+
+def _enough(draw: Draw, settings: RunSettings) -> int:
+    """Count the batches of whole steps in which all processes together show every image about once."""
+    drawn = sum(int((part.labels != OUTLIER).sum()) for part in draw.parts)
+    batch = len(draw.parts) * settings.data.persons * settings.data.images
+    return max(1, round(drawn / (batch * settings.accumulate * ranks.count()))) * settings.accumulate
 
 
 class _Places:
     """Where the images of each label of a part are."""
 
     def __init__(self, part: Part) -> None:
-        self.grouped = part.grouped
+        self.grouped, self.fill = part.grouped, part.fill
         self.all = np.flatnonzero(part.labels != OUTLIER)
         order = self.all[np.argsort(part.labels[self.all], kind="stable")]
         names, starts = np.unique(part.labels[order], return_index=True)

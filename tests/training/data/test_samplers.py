@@ -138,3 +138,23 @@ def test_a_part_without_images() -> None:
     draw = Draw((Part(np.array([0, 0, 1, 1])), Part(np.full(4, OUTLIER), grouped=False)))
     with pytest.raises(TrainingError, match="no images to draw from"):
         IdentitySampler(draw, persons=2, images=1, iterations=1, seed=0)
+
+
+def test_single_images_stand_once_and_leave_room_for_others() -> None:
+    labels = np.array([0, 0, 0, 0, 0, 1, 1, 2, 3, 4, 5, 6, OUTLIER])
+    draw = Draw((Part(labels, fill=True),), paired=False)
+    seen: set[int] = set()
+    for batch in IdentitySampler(draw, persons=2, images=3, iterations=6, seed=0).epoch(0):
+        assert len(batch) == len(set(batch.tolist())) == 6
+        assert np.unique(labels[batch], return_counts=True)[1].max() <= 3
+        seen |= set(labels[batch].tolist())
+    assert seen == set(range(7))
+
+
+def test_a_filled_part_stands_beside_one_that_is_not() -> None:
+    labels = np.array([0, 0, 1, 1, OUTLIER, OUTLIER, OUTLIER, OUTLIER])
+    other = np.array([OUTLIER, OUTLIER, OUTLIER, OUTLIER, 0, 1, 2, 3])
+    draw = Draw((Part(labels), Part(other, fill=True)), paired=False)
+    for batch in IdentitySampler(draw, persons=2, images=2, iterations=3, seed=0).epoch(0):
+        assert sorted(labels[batch[:4]].tolist()) == [0, 0, 1, 1]
+        assert sorted(other[batch[4:]].tolist()) == [0, 1, 2, 3]
