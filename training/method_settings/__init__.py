@@ -1,9 +1,22 @@
 """What each method may be told to do: the ``[method]`` part of a recipe, one file a method. Knows no method's code."""
 
+from training.method_settings.danet import DanetCompat, DanetSettings
 from training.method_settings.otla import OtlaCompat, OtlaSettings
 from training.method_settings.part import MethodSettings, Part
 from training.method_settings.supervised import SupervisedSettings
 
-SETTINGS: dict[str, type[MethodSettings]] = {"supervised": SupervisedSettings}
+SETTINGS: dict[str, type[MethodSettings]] = {
+    "supervised": SupervisedSettings,
+    "danet": DanetSettings,
+}
 
-__all__ = ["SETTINGS", "MethodSettings", "OtlaCompat", "OtlaSettings", "Part", "SupervisedSettings"]
+__all__ = [
+    "SETTINGS",
+    "DanetCompat",
+    "DanetSettings",
+    "MethodSettings",
+    "OtlaCompat",
+    "OtlaSettings",
+    "Part",
+    "SupervisedSettings",
+]

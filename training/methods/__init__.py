@@ -8,6 +8,7 @@ import numpy as np
 
 from training.method import Known, Method
 from training.method_settings import MethodSettings
+from training.methods.danet import Danet
 from training.methods.supervised import Supervised
 from training.models.network import Network
 from vireid.datasets.split import Split
@@ -33,7 +34,10 @@ def _all(_wanted: object) -> frozenset[Modality]:
     return frozenset(Modality)
 
 
-METHODS: dict[str, Entry] = {"supervised": Entry(Supervised, _all)}
+METHODS: dict[str, Entry] = {
+    "supervised": Entry(Supervised, _all),
+    "danet": Entry(Danet, _all),
+}
 
 
 def create(network: Network, train: Split, wanted: MethodSettings, source: Split | None = None) -> Method:
