@@ -36,6 +36,7 @@ class Admission:
         self._inside = dict.fromkeys(Lane, 0)
         self._workers = workers
         self._metrics = metrics
+        self._gauges = {lane: metrics.queue_items.labels(lane.value) for lane in Lane}
         self._each_s = FIRST_GUESS_S
         self._draining = False
 
@@ -82,4 +83,4 @@ class Admission:
 
     def _count(self, lane: Lane, step: int) -> None:
         self._inside[lane] += step
-        self._metrics.queue_items.labels(lane.value).set(self._inside[lane])
+        self._gauges[lane].set(self._inside[lane])

@@ -10,7 +10,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -129,8 +129,7 @@ class Batcher:
             for queue in self._waiting.values():
                 queue.clear()
             self._changed.notify_all()
-        for ticket in refused:
-            _answer(ticket, _ended())
+        _answer((ticket, _ended()) for ticket in refused)
         for thread in self._threads:
             thread.join()
 
@@ -170,7 +169,7 @@ class Batcher:
         try:
             ticket.prepared = ticket.prepare()
         except Exception as error:  # noqa: BLE001 - a worker must live on; the caller gets the fault
-            _answer(ticket, error)
+            _answer([(ticket, error)])
             return False
         ticket.decode_s = time.monotonic() - now
         return True
@@ -188,13 +187,13 @@ class Batcher:
                     f"the engine gave {len(vectors)} rows for {len(tickets)} images"
                 )
         except Exception as error:  # noqa: BLE001 - a worker must live on; the callers get the fault
-            for ticket in tickets:
-                _answer(ticket, error)
+            _answer((ticket, error) for ticket in tickets)
             return
         infer_s = time.monotonic() - began
-        for ticket, one, vector in zip(tickets, prepared, vectors, strict=True):
-            done = Completed(vector, one, ticket.queue_s, ticket.decode_s, infer_s, len(tickets))
-            _answer(ticket, done)
+        _answer(
+            (ticket, Completed(vector, one, ticket.queue_s, ticket.decode_s, infer_s, len(tickets)))
+            for ticket, one, vector in zip(tickets, prepared, vectors, strict=True)
+        )
 
 
 def share(waiting: int, idle: int, largest: int) -> int:
@@ -206,22 +205,29 @@ def _is_wanted(ticket: _Ticket) -> bool:
     if ticket.answer.cancelled():
         return False
     if time.monotonic() >= ticket.deadline:
-        _answer(ticket, _too_late(ticket))
+        _answer([(ticket, _too_late(ticket))])
         return False
     return True
 
 
-def _answer(ticket: _Ticket, outcome: Completed | Exception) -> None:
-    def deliver() -> None:
+def _answer(outcomes: Iterable[tuple[_Ticket, Completed | Exception]]) -> None:
+    """Hand outcomes over, waking each event loop once for all of its own."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[_Ticket, Completed | Exception]]] = {}
+    for ticket, outcome in outcomes:
+        by_loop.setdefault(ticket.loop, []).append((ticket, outcome))
+    for loop, own in by_loop.items():
+        with suppress(RuntimeError):  # the loop was closed: nobody is left to hear it
+            loop.call_soon_threadsafe(_deliver, own)
+
+
+def _deliver(outcomes: Iterable[tuple[_Ticket, Completed | Exception]]) -> None:
+    for ticket, outcome in outcomes:
         if ticket.answer.done():
-            return
+            continue
         if isinstance(outcome, Exception):
             ticket.answer.set_exception(outcome)
         else:
             ticket.answer.set_result(outcome)
-
-    with suppress(RuntimeError):  # the loop was closed: nobody is left to hear it
-        ticket.loop.call_soon_threadsafe(deliver)
 
 
 def _ended() -> Unavailable:

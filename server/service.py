@@ -86,6 +86,7 @@ class RetrievalService:
         self._admission = admission
         self._store = store
         self._metrics = metrics
+        self._stages = {stage: metrics.stage_seconds.labels(stage) for stage in STAGES}
         self._timeout_s = timeout_s
         self._threads = Threads()
         self._last_embedded = -FRESH_S
@@ -389,7 +390,7 @@ class RetrievalService:
         for stage in STAGES:
             seconds = getattr(timing, f"{stage}_s")
             if seconds:
-                self._metrics.stage_seconds.labels(stage).observe(seconds)
+                self._stages[stage].observe(seconds)
         return timing
 
     async def _digest(self, data: bytes) -> str:

@@ -19,6 +19,7 @@ from server.http import (
     search,
 )
 from server.http.asked import DeleteBody, EvaluationBody, GalleryBody, SearchBody, known_parameters
+from server.http.direct import Direct
 from server.http.envelope import Envelope
 from server.jobs import JobBoard
 from server.metrics import Metrics
@@ -77,7 +78,7 @@ def create_app(  # noqa: PLR0913 - the composition root hands over each part by 
         app.include_router(router, dependencies=[Depends(guard)])
     app.router.routes.append(page.route())
     documented.install(app, (schemas.Problem, SearchBody, DeleteBody, EvaluationBody, GalleryBody))
-    return Envelope(app, metrics, hosts)
+    return Envelope(Direct(app, search.direct(service), guard), metrics, hosts)
 
 
 def _key(request: Request) -> str | None:

@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from typing import Annotated
 
 import numpy as np
@@ -41,6 +41,15 @@ async def known_parameters(request: Request) -> None:
     known = {parameter.alias for parameter in route.dependant.query_params}
     for dependency in route.dependant.dependencies:
         known |= {parameter.alias for parameter in dependency.query_params}
+    check_known(request, known)
+
+
+def check_known(request: Request, known: Set[str]) -> None:
+    """Refuse query parameters that are not among the known ones.
+
+    Raises:
+        InvalidRequest: there is one; the known ones are named.
+    """
     unknown = sorted(set(request.query_params) - known)
     if unknown:
         raise InvalidRequest(

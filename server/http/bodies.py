@@ -150,17 +150,27 @@ async def unless_gone(request: Request, work: Coroutine[Any, Any, Result]) -> Re
     Raises:
         Cancelled: the caller left.
     """
-    task, gone = asyncio.ensure_future(work), asyncio.ensure_future(_left(request))
-    try:
-        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
+    task = asyncio.current_task()
+    assert task is not None
+    has_left = is_over = False
+
+    def stop(watching: "asyncio.Task[None]") -> None:
+        nonlocal has_left
+        if not is_over and not watching.cancelled():
+            has_left = True
             task.cancel()
-            await asyncio.wait((task,))
-            raise Cancelled("the caller left before the answer was ready")
-        return task.result()
+
+    watching = asyncio.ensure_future(_left(request))
+    watching.add_done_callback(stop)
+    try:
+        return await work
+    except asyncio.CancelledError:
+        if not has_left or task.uncancel():
+            raise  # somebody else stops this task as well
+        raise Cancelled("the caller left before the answer was ready") from None
     finally:
-        task.cancel()
-        gone.cancel()
+        is_over = True
+        watching.cancel()
 
 
 async def _left(request: Request) -> None:

@@ -69,9 +69,14 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def fault(request: Request, error: Exception) -> Response:
-        hidden = VireidError(f"{type(error).__name__}: {error}")
-        hidden.__cause__ = error
-        return of_error(hidden, request_id(request))
+        return of_fault(error, request_id(request))
+
+
+def of_fault(error: Exception, instance: str) -> Response:
+    """Describe what nobody foresaw; it is logged and not told."""
+    hidden = VireidError(f"{type(error).__name__}: {error}")
+    hidden.__cause__ = error
+    return of_error(hidden, instance)
 
 
 def of_error(error: VireidError, instance: str) -> Response:

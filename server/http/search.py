@@ -8,6 +8,7 @@ from server import ranking
 from server.answers import SearchRequest
 from server.http import asked, bodies, documented, schemas, words
 from server.http.asked import SearchBody, filter_parameters
+from server.http.direct import Call, Handler
 from server.service import RetrievalService
 from vireid.errors import InvalidRequest
 from vireid.types import Filter
@@ -26,9 +27,7 @@ def router(service: RetrievalService) -> APIRouter:
         openapi_extra=documented.raw_body(IMAGES),
     )
     async def embed(request: Request, modality: str = "auto") -> Response:
-        query = await asked.image_body(request, modality)
-        done = await bodies.unless_gone(request, service.embed(query))
-        return words.answer(words.embedded(done, service.space_id), timing=done.timing)
+        return await _embed(service, request, modality)
 
     @routes.post(
         "/v1/galleries/{gallery}/search",
@@ -56,6 +55,22 @@ def router(service: RetrievalService) -> APIRouter:
         return words.answer(words.search(found, gallery), timing=found.timing)
 
     return routes
+
+
+def direct(service: RetrievalService) -> dict[Call, Handler]:
+    """Build the handlers of calls that need no route."""
+
+    async def embed(request: Request) -> Response:
+        asked.check_known(request, {"modality"})
+        return await _embed(service, request, request.query_params.get("modality", "auto"))
+
+    return {Call("POST", "/v1/embed"): embed}
+
+
+async def _embed(service: RetrievalService, request: Request, modality: str) -> Response:
+    query = await asked.image_body(request, modality)
+    done = await bodies.unless_gone(request, service.embed(query))
+    return words.answer(words.embedded(done, service.space_id), timing=done.timing)
 
 
 async def _document(request: Request, gallery: str) -> SearchRequest:

@@ -23,7 +23,7 @@ def answer(
     sent = dict(headers or {})
     if timing is not None:
         sent["server-timing"] = ", ".join(f"{s};dur={getattr(timing, s + '_s') * 1e3:.2f}" for s in STAGES)
-    return Response(orjson.dumps(body), status, sent, JSON)
+    return Response(orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY), status, sent, JSON)
 
 
 def gallery(info: GalleryInfo) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def search(found: SearchAnswer, gallery_name: str) -> dict[str, Any]:
 def embedded(found: Embedded, space_id: str) -> dict[str, Any]:
     """Write an embedding."""
     return {
-        "embedding": found.vector.tolist(),
+        "embedding": found.vector,
         "dim": len(found.vector),
         "space_id": space_id,
         "modality": found.modality.word,
