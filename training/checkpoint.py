@@ -2,37 +2,40 @@
 
     RUN/recipe.json      the settings
     RUN/run.json         dataset, start, versions, commit
-    RUN/last.safetensors weights, optimiser, random states; what is not a tensor stands in its header
+    RUN/last.safetensors weights, optimiser; what is not a tensor stands in its header
+    RUN/best.safetensors the same of the best epoch, where the recipe chooses one
     RUN/metrics.jsonl    one line an epoch
 
-Written to a temporary name, synced, renamed: the last good one survives whatever happens.
+Written to a temporary name, synced, renamed: the last good one survives whatever happens. No random state is kept:
+every epoch begins all sources of chance anew, from the seed and its number.
 """
 
 import hashlib
 import json
 import os
-import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from training import models
+from training import models, ranks
 from training.models.network import MEAN, STD, Network
 from training.settings import RunSettings
 from vireid.errors import TrainingError
 
 FORMAT = "1"
 FILE = "last.safetensors"
+BEST = "best.safetensors"
 RECIPE = "recipe.json"
 RUN = "run.json"
 METRICS = "metrics.jsonl"
+# of a line of metrics: what a clock measured, and no other run repeats
+TIMES = ("seconds", "waited", "speed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,35 +52,50 @@ class Progress:
 
 
 def save_checkpoint(
-    run: Path, modules: nn.ModuleDict, optimiser: torch.optim.Optimizer, progress: Progress, method: str
+    run: Path,
+    modules: nn.ModuleDict,
+    optimiser: torch.optim.Optimizer,
+    progress: Progress,
+    method: str,
+    *,
+    best: bool = False,
 ) -> Path:
-    """Write ``RUN/last.safetensors`` atomically."""
+    """Write ``RUN/last.safetensors`` atomically.
+
+    Args:
+        run: folder of the run.
+        modules: of the method.
+        optimiser: over them.
+        progress: where the run is.
+        method: its name.
+        best: write ``RUN/best.safetensors`` too, and first: a stop in between makes the epoch, and both, again.
+    """
     tensors = {
         f"weights.{name}": value.detach().cpu().contiguous() for name, value in modules.state_dict().items()
     }
     slots, groups = _flat(optimiser)
     tensors |= slots
-    tensors["random.torch"] = torch.get_rng_state()
-    numbers: Any = np.random.get_state(legacy=True)  # noqa: NPY002 - the global one is saved too
-    state = random.getstate()
-    tensors["random.numpy"] = torch.from_numpy(np.asarray(numbers[1]).astype(np.int64))
-    tensors["random.python"] = torch.tensor(state[1], dtype=torch.int64)
     header = {
         "format": FORMAT,
         "method": method,
         "progress": json.dumps({"epoch": progress.epoch, "step": progress.step}),
         "groups": json.dumps(groups),
-        "random": json.dumps({"numpy_place": int(numbers[2]), "python": [state[0], state[2]]}),
+        "processes": str(ranks.count()),
     }
     header["sum"] = _sum(header, tensors)
-    path = run / FILE
-    part = run / f".{FILE}.part"
+    made = save(tensors, header)
+    for name in (BEST, FILE) if best else (FILE,):
+        _write(run / name, made)
+    return run / FILE
+
+
+def _write(path: Path, made: bytes) -> None:
+    part = path.with_name(f".{path.name}.part")
     with part.open("wb") as file:
-        file.write(save(tensors, header))
+        file.write(made)
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
-    return path
 
 
 def restore(run: Path, modules: nn.ModuleDict, optimiser: torch.optim.Optimizer, method: str) -> Progress:
@@ -89,6 +107,12 @@ def restore(run: Path, modules: nn.ModuleDict, optimiser: torch.optim.Optimizer,
     header, tensors = _read(run / FILE)
     if header["method"] != method:  # the checksum has shown that the header is ours
         raise TrainingError(f"{run / FILE} is of method {header['method']!r}; this run is {method!r}")
+    began = int(header.get("processes", "1"))
+    if began != ranks.count():
+        raise TrainingError(
+            f"{run / FILE} is of {began} processes, and {ranks.count()} would go on: their batches would differ; "
+            f"resume with as many (torchrun --nproc-per-node {began})"
+        )
     weights = {
         name.removeprefix("weights."): value for name, value in tensors.items() if name.startswith("weights.")
     }
@@ -110,12 +134,6 @@ def restore(run: Path, modules: nn.ModuleDict, optimiser: torch.optim.Optimizer,
     for group, saved in zip(own["param_groups"], groups, strict=True):
         group.update(saved)
     optimiser.load_state_dict(own)
-    kept = json.loads(header["random"])
-    torch.set_rng_state(tensors["random.torch"])
-    keys = tensors["random.numpy"].numpy().astype(np.uint32)
-    np.random.set_state(("MT19937", keys, kept["numpy_place"], 0, 0.0))  # noqa: NPY002 - as saved
-    version, gauss = kept["python"]
-    random.setstate((version, tuple(tensors["random.python"].tolist()), gauss))
     return Progress(**json.loads(header["progress"]))
 
 
@@ -129,11 +147,32 @@ def load_model(place: Path) -> Network:
         TrainingError: it is no run, or its checkpoint is missing or damaged.
     """
     network = models.build(load_settings(place).model)
-    _, tensors = _read(place / FILE)
+    path = chosen(place)
+    _, tensors = _read(path)
     start = "weights.model."
     weights = {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
-    _load(network, weights, place / FILE)
+    _load(network, weights, path)
     return network.eval()
+
+
+def chosen(run: Path) -> Path:
+    """Return the checkpoint a run ends with: its last, or its best where its recipe chooses one.
+
+    Raises:
+        TrainingError: the folder is no run.
+    """
+    best = load_settings(run).select == "best_on_test" and (run / BEST).is_file()
+    return run / (BEST if best else FILE)
+
+
+def best(run: Path) -> float | None:
+    """Return the highest score by which an epoch was chosen so far; None if there was none.
+
+    Raises:
+        TrainingError: the run's metrics are damaged.
+    """
+    scores = [line["selected"]["value"] for line in read_metrics(run) if "selected" in line]
+    return max(scores, default=None)
 
 
 def load_settings(run: Path) -> RunSettings:
@@ -181,24 +220,26 @@ def provenance(run: Path) -> dict[str, Any]:
     Raises:
         TrainingError: the run is damaged or has no checkpoint.
     """
-    header, _ = _read(run / FILE)
+    path = chosen(run)
+    header, _ = _read(path)
     told = {name: value for name, value in load_origin(run).items() if name != "root"}
     return {
         **told,
         "recipe": json.loads((run / RECIPE).read_text()),
         "progress": json.loads(header["progress"]),
-        "checkpoint_sha256": hashlib.sha256((run / FILE).read_bytes()).hexdigest(),
+        "checkpoint_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
     }
 
 
 def metrics(run: Path) -> dict[str, Any]:
-    """Return the last evaluation of a run, with its protocol in words; empty if there was none.
+    """Return the evaluation of the checkpoint a run ends with, its protocol in words; empty if there was none.
 
     Raises:
         TrainingError: the run's metrics are damaged.
     """
-    scored = [line["evaluation"] for line in read_metrics(run) if "evaluation" in line]
-    found: dict[str, Any] = scored[-1] if scored else {}
+    scored = [line for line in read_metrics(run) if "evaluation" in line]
+    taken = [line for line in scored if line.get("selected", {}).get("best")]
+    found: dict[str, Any] = (taken or scored)[-1]["evaluation"] if scored else {}
     return found
 
 

@@ -1,13 +1,18 @@
-"""Passes of a network in training over images, in order; nothing else computes embeddings."""
+"""Passes of a network in training over images, in order; nothing else computes embeddings.
+
+Where several processes train, each passes over its share, and all get all rows: what is made of them is the same
+everywhere.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from training import ranks
 from training.data.augment import augment
 from training.data.images import Images
 from training.data.samplers import Draw, sampler
@@ -15,6 +20,7 @@ from training.models.network import Embedded, Network
 from training.settings import RunSettings
 from vireid import progress
 from vireid.arrays import Float32Array, Int64Array
+from vireid.errors import TrainingError
 
 Compute = Callable[[Embedded], Tensor]
 
@@ -31,16 +37,17 @@ def extract(network: Network, images: Images, *, batch_size: int = 64, flip: boo
     Returns:
         Unit rows, (N, D).
     """
-    rows = []
-    with _mode(network, training=False), progress.bar("embedding", total=len(images)) as advance:
-        for index in _parts(np.arange(len(images)), batch_size):
+    rows = [np.empty((0, network.dim), np.float32)]
+    mine = ranks.share(np.arange(len(images)))
+    with _mode(network, training=False), _bar("embedding", len(mine)) as advance:
+        for index in _parts(mine, batch_size):
             crops, modality = _load(network, images, index)
             made = network(crops, modality)
             if flip:
                 made = torch.nn.functional.normalize(made + network(crops.flip(2), modality))
             rows.append(made.float().cpu().numpy())
             advance(len(index))
-    return np.concatenate(rows)
+    return ranks.joined(np.concatenate(rows))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,17 +83,20 @@ class Look:
             Its rows, in order.
         """
         index = np.arange(len(self.images)) if index is None else index
-        made = []
-        with _mode(self.network, training=False), progress.bar("looking", total=len(index)) as advance:
-            for part in _parts(index, self.batch_size):
+        if len(index) < ranks.count():
+            raise TrainingError(f"{len(index)} images were asked for; expected one for each process at least")
+        made, mine = [], ranks.share(index)
+        with _mode(self.network, training=False), _bar("looking", len(mine)) as advance:
+            for part in _parts(mine, self.batch_size):
                 crops, modality = _load(self.network, self.images, part)
                 made.append(compute(self.network.features(crops, modality)).float().cpu().numpy())
                 advance(len(part))
-        return np.concatenate(made)
+        return ranks.joined(np.concatenate(made))
 
     def batches(self, draw: Draw) -> Sequence[Int64Array]:
-        """Tell which images the epoch's batches will hold, if they are drawn so."""
-        return list(sampler(draw, self.settings).epoch(self.epoch))
+        """Tell which images the epoch's batches will hold, if they are drawn so; those of all processes."""
+        drawn = sampler(draw, self.settings)
+        return [batch for place in range(ranks.count()) for batch in drawn.epoch(self.epoch, place)]
 
     def rows_in_training(self, compute: Compute, batches: Sequence[Int64Array]) -> Float32Array:
         """Compute something of augmented images in training mode: running statistics change.
@@ -102,7 +112,7 @@ class Look:
         """
         random = torch.Generator().manual_seed(self.settings.seed * 100_003 + self.epoch + 50_021)
         made = []
-        with _mode(self.network, training=True), progress.bar("looking", total=len(batches)) as advance:
+        with _mode(self.network, training=True), _bar("looking", len(batches)) as advance:
             for part in batches:
                 modality = torch.from_numpy(self.images.modality[part])
                 crops = torch.from_numpy(self.images.get(part)).float()
@@ -111,7 +121,12 @@ class Look:
                 seen = self.network.features(varied.to(device), modality.to(device))
                 made.append(compute(seen).float().cpu().numpy())
                 advance(1)
-        return np.concatenate(made)
+        return ranks.of_first(np.concatenate(made))
+
+
+def _bar(what: str, total: int) -> AbstractContextManager[progress.Advance]:
+    """Show progress in the first process only."""
+    return progress.bar(what, total=total) if ranks.place() == 0 else nullcontext(lambda _steps: None)
 
 
 def _parts(index: Int64Array, size: int) -> Iterator[Int64Array]:

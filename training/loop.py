@@ -1,27 +1,53 @@
 """The one training loop: epochs, schedule, mixed precision, checkpoints, metrics. Knows no method and no dataset."""
 
+import hashlib
 import json
+import random
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from training import checkpoint, schedule
-from training.checkpoint import METRICS, Progress
+from training import checkpoint, optimiser, ranks, schedule, shortage
+from training.checkpoint import Progress
 from training.data import loaders
+from training.data.few import Few
 from training.data.images import Images
 from training.data.loaders import Batch
 from training.data.samplers import sampler
+from training.display import Display
 from training.features import Look
-from training.method import Method
-from training.settings import OptimiserSettings, RunSettings
-from vireid import progress
+from training.grouping import Grouping
+from training.journal import Journal
+from training.judge import Judge, counted
+from training.method import Epoch, Method
+from training.ranks import Ranks
+from training.settings import RunSettings
 from vireid.errors import TrainingError
 
 Evaluate = Callable[[], Mapping[str, Any]]
+
+TEST_CHOSEN = "chosen on the test images, as published code does; no fair score"
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What looks at a run and has no part in it.
+
+    Attributes:
+        evaluate: scores the network by protocol; None to leave it out.
+        judge: compares pseudo-labels with the true persons; None where they are unknown.
+    """
+
+    evaluate: Evaluate | None = None
+    judge: Judge | None = None
 
 
 class Loop:
@@ -32,23 +58,22 @@ class Loop:
         settings: the recipe.
         method: what is minimised.
         images: of the training split.
-        evaluate: scores the network by protocol, None to leave it out.
-        device: where the network is.
+        watch: what is measured beside the losses.
+        workers: the device, and the processes that train together.
     """
 
     def __init__(
-        self,
-        run: Path,
-        settings: RunSettings,
-        method: Method,
-        images: Images,
-        *,
-        evaluate: Evaluate | None,
-        device: torch.device,
+        self, run: Path, settings: RunSettings, method: Method, images: Images, watch: Watch, workers: Ranks
     ) -> None:
         self._run, self._settings, self._method, self._images = run, settings, method, images
-        self._evaluate, self._device = evaluate, device
-        self._optimiser = _optimiser(method.modules, settings.optimiser)
+        self._watch, self._workers = watch, workers
+        self._optimiser = optimiser.build(method.modules, settings.optimiser)
+        self._grouping = Grouping(settings.bn_group) if settings.bn_group else None
+        if self._grouping is not None:
+            self._grouping.apply(method.modules)
+        self._objective = workers.wrap(_Objective(method))
+        self._journal = Journal(run, settings.tensorboard)
+        self._few = Few(settings.data, images)
         self._progress = Progress()
 
     @property
@@ -72,64 +97,143 @@ class Loop:
             until: stop after this epoch instead.
 
         Raises:
-            TrainingError: the loss is not finite; the batch's indices are saved beside the checkpoint.
+            TrainingError: the loss is not finite (the batch's indices are saved beside the checkpoint), the memory
+                does not suffice, or the labels do not make batches.
         """
         last = self._settings.epochs if until is None else min(until, self._settings.epochs)
-        if self._progress.step == 0 and self._settings.evaluate_first and self._evaluate is not None:
-            self._tell({"epoch": 0, "evaluation": dict(self._evaluate())})
+        kept = f"what {self._progress.epoch} whole epochs made is kept"
+        if self._progress.step == 0 and self._settings.evaluate_first and self._watch.evaluate is not None:
+            with shortage.explained(self._settings, kept):
+                self._tell({"epoch": 0, "evaluation": dict(self._watch.evaluate())})
+        display = Display(self._settings.epochs, (self._progress.epoch, last), silent=ranks.place() > 0)
         for epoch in range(self._progress.epoch, last):
-            began = time.monotonic()
-            told: dict[str, Any] = {"epoch": epoch + 1, **self._epoch(epoch)}
-            told["seconds"] = round(time.monotonic() - began, 3)
-            self._progress = Progress(epoch + 1, self._progress.step)
-            if self._due(epoch + 1) and self._evaluate is not None:
-                told["evaluation"] = dict(self._evaluate())
-            # metrics first: a stop in between is an epoch to do again, not one without its line
-            self._tell(told)
-            checkpoint.save_checkpoint(
-                self._run, self._method.modules, self._optimiser, self._progress, self._settings.method.name
-            )
+            kept = f"what {epoch} whole epochs made is kept"
+            with shortage.explained(self._settings, kept):
+                self._one(epoch, display)
+
+    def _one(self, epoch: int, display: Display) -> None:
+        began = time.monotonic()
+        told: dict[str, Any] = {"epoch": epoch + 1, **self._epoch(epoch, display)}
+        told["seconds"] = round(time.monotonic() - began, 3)
+        self._progress = Progress(epoch + 1, self._progress.step)
+        best = False
+        if self._due(epoch + 1) and self._watch.evaluate is not None:
+            told["evaluation"] = dict(self._watch.evaluate())
+            if self._settings.select == "best_on_test":
+                told["selected"] = self._selected(told["evaluation"]["mean"])
+                best = bool(told["selected"]["best"])
+        # metrics first: a stop in between is an epoch to do again, not one without its line
+        self._tell(told)
+        if ranks.place() == 0:
+            name = self._settings.method.name
+            modules = self._method.modules
+            checkpoint.save_checkpoint(self._run, modules, self._optimiser, self._progress, name, best=best)
+        ranks.wait()
+
+    def _selected(self, mean: Mapping[str, float]) -> dict[str, Any]:
+        name, value = next(iter(mean.items()))
+        before = checkpoint.best(self._run)
+        return {"by": name, "value": value, "best": before is None or value > before, "note": TEST_CHOSEN}
 
     def _tell(self, told: Mapping[str, Any]) -> None:
-        with (self._run / METRICS).open("a") as file:
-            file.write(json.dumps(told) + "\n")
+        if ranks.place() == 0:
+            self._journal.tell(told)
 
     def _due(self, epoch: int) -> bool:
         every = self._settings.evaluate_every
         return epoch == self._settings.epochs or (every > 0 and epoch % every == 0)
 
-    def _epoch(self, epoch: int) -> dict[str, float]:
+    # ---- an epoch --------------------------------------------------------------
+    def _epoch(self, epoch: int, display: Display) -> dict[str, Any]:
         settings = self._settings
-        plan = self._method.begin_epoch(epoch, Look(self._method.network, self._images, settings, epoch))
+        _chance(settings.seed, epoch, 0)
+        look = Look(self._method.network, self._images, settings, epoch)
+        plan = self._method.begin_epoch(epoch, look)
+        labels = self._labels(plan)
+        self._few.check(plan.draw)
         batches = sampler(plan.draw, settings)
+        _chance(settings.seed, epoch, 1 + ranks.place())
         self._method.modules.train()
         sums: dict[str, float] = {}
-        drawn = loaders.batches(self._images, batches, settings.data, epoch=epoch, seed=settings.seed)
-        with progress.bar(f"epoch {epoch + 1}/{settings.epochs}", total=len(batches)) as advance:
-            for number, batch in enumerate(drawn):
-                self._set_rate(epoch + number / len(batches))
-                for name, value in self._step(batch).items():
-                    sums[name] = sums.get(name, 0.0) + value
-                advance(1)
-        return {name: total / len(batches) for name, total in sums.items()} | dict(plan.told)
-
-    def _step(self, batch: Batch) -> dict[str, float]:
-        batch = Batch(
-            batch.images.to(self._device), batch.modality.to(self._device), batch.index.to(self._device)
+        waited = shown = 0.0
+        began = time.monotonic()
+        drawn = loaders.batches(
+            self._images, batches, settings.data, epoch=epoch, seed=settings.seed, place=ranks.place()
         )
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._settings.amp):
-            losses = self._method.step(batch)
-        total = losses["total"]
-        if not torch.isfinite(total):
-            self._stop(batch, {name: float(value.detach()) for name, value in losses.items()})
-        self._optimiser.zero_grad(set_to_none=True)
-        total.backward()  # type: ignore[no-untyped-call]
+        with display.epoch(epoch, len(batches)) as tell:
+            for number in range(len(batches)):
+                asked = time.monotonic()
+                batch = next(drawn)
+                waited += time.monotonic() - asked
+                if number % settings.accumulate == 0:
+                    self._set_rate(epoch + number / len(batches))
+                whole = (number + 1) % settings.accumulate == 0
+                with self._grouped(batch, plan):
+                    values = self._batch(batch, whole=whole)
+                for name, value in values.items():
+                    sums[name] = sums.get(name, 0.0) + value
+                shown += len(batch.index)
+                tell(values["total"], len(batch.index))
+        spent = time.monotonic() - began
+        self._same_everywhere()
+        told: dict[str, Any] = {name: total / len(batches) for name, total in sums.items()}
+        told |= dict(plan.told) | labels
+        told["rate"] = self._optimiser.param_groups[-1]["lr"]
+        return told | {"waited": round(waited, 3), "speed": round(shown * ranks.count() / spent, 2)}
+
+    def _labels(self, plan: Epoch) -> dict[str, Any]:
+        """Keep the labels of an epoch, and tell of them."""
+        if plan.labels is None:
+            return {}
+        ranks.agree("the labels", plan.labels.sha256)
+        if ranks.place() == 0:
+            self._journal.keep(plan.labels)
+        told = counted(plan.labels, self._images.modality)
+        return {"labels": told | ({} if self._watch.judge is None else self._watch.judge(plan.labels))}
+
+    def _grouped(self, batch: Batch, plan: Epoch) -> AbstractContextManager[None]:
+        if self._grouping is None:
+            return nullcontext()
+        return self._grouping.of(len(batch.index), len(plan.draw.parts), self._settings.data.images)
+
+    def _same_everywhere(self) -> None:
+        """Average running statistics over processes, and see that all else is the same."""
+        if not ranks.together():
+            return
+        for module in self._method.modules.modules():
+            if isinstance(module, _BatchNorm) and module.running_mean is not None:
+                assert module.running_var is not None
+                ranks.average([module.running_mean, module.running_var])
+        seen = hashlib.sha256()
+        for value in self._method.modules.state_dict().values():
+            seen.update(value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        ranks.agree("the weights and memories", seen.hexdigest())
+
+    # ---- a batch ---------------------------------------------------------------
+    def _batch(self, batch: Batch, *, whole: bool) -> dict[str, float]:
+        """Add a batch's gradients, and step if it is the last of a step."""
+        device = self._workers.device
+        batch = Batch(
+            *(part.to(device, non_blocking=True) for part in (batch.images, batch.modality, batch.index))
+        )
+        with self._workers.holding(self._objective, share=whole):
+            with torch.autocast(device.type, torch.bfloat16, enabled=self._settings.amp):
+                losses = self._objective(batch.images, batch.modality, batch.index)
+            values = _values(losses)
+            if not np.isfinite(values["total"]):
+                self._stop(batch, values)
+            self._workers.backward(losses["total"] / self._settings.accumulate)
+        if whole:
+            self._update()
+        self._method.after_step(batch)
+        return values
+
+    def _update(self) -> None:
         if self._settings.optimiser.clip_norm:
             nn.utils.clip_grad_norm_(self._method.modules.parameters(), self._settings.optimiser.clip_norm)
         self._optimiser.step()
-        self._method.after_step(batch)
+        self._optimiser.zero_grad(set_to_none=True)
         self._progress = Progress(self._progress.epoch, self._progress.step + 1)
-        return {name: float(value.detach()) for name, value in losses.items()}
 
     def _stop(self, batch: Batch, losses: Mapping[str, float]) -> None:
         path = self._run / "not-finite.json"
@@ -145,14 +249,31 @@ class Loop:
 
     def _set_rate(self, at: float) -> None:
         share = schedule.share(at, self._settings.schedule, self._settings.epochs)
-        for group in self._optimiser.param_groups:
-            group["lr"] = self._settings.optimiser.rate * share
+        optimiser.set_rate(self._optimiser, self._settings.optimiser.rate * share)
 
 
-def _optimiser(modules: nn.ModuleDict, wanted: OptimiserSettings) -> torch.optim.Optimizer:
-    learnt = [parameter for parameter in modules.parameters() if parameter.requires_grad]
-    if wanted.name == "sgd":
-        return torch.optim.SGD(
-            learnt, lr=wanted.rate, momentum=0.9, nesterov=True, weight_decay=wanted.weight_decay
-        )
-    return torch.optim.Adam(learnt, lr=wanted.rate, weight_decay=wanted.weight_decay)
+class _Objective(nn.Module):
+    """A method's losses as a module's output, which is what several processes need to share gradients."""
+
+    def __init__(self, method: Method) -> None:
+        super().__init__()
+        self.learnt = method.modules
+        self._method = (method,)  # in a tuple: it is no module of this one
+
+    def forward(self, images: Tensor, modality: Tensor, index: Tensor) -> dict[str, Tensor]:
+        losses = self._method[0].step(Batch(images, modality, index))
+        return {name: value if name == "total" else value.detach() for name, value in losses.items()}
+
+
+def _values(losses: Mapping[str, Tensor]) -> dict[str, float]:
+    """Read all losses at once: a device is waited for once a batch."""
+    read = torch.stack([value.detach().float() for value in losses.values()]).tolist()
+    return dict(zip(losses, read, strict=True))
+
+
+def _chance(seed: int, epoch: int, stage: int) -> None:
+    """Begin all global sources of chance anew: what an epoch draws depends on nothing before it."""
+    words = np.random.SeedSequence([seed, epoch, stage]).generate_state(3)
+    random.seed(int(words[0]))
+    np.random.seed(int(words[1]))  # noqa: NPY002 - libraries that use the global one
+    torch.manual_seed(int(words[2]))

@@ -6,7 +6,7 @@ import random
 import shutil
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,17 +15,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from training import checkpoint, methods, models
+from training import checkpoint, judge, methods, models, ranks
 from training.checkpoint import RECIPE, RUN
 from training.data.images import Images
 from training.evaluate import evaluate
-from training.loop import Loop
+from training.loop import Loop, Watch
 from training.models import standard
-from training.settings import RunSettings
-from vireid.datasets import open_dataset
+from training.ranks import Ranks
+from training.settings import DataSettings, RunSettings
+from vireid.datasets import open_dataset, published
 from vireid.datasets.split import Dataset, Split
 from vireid.datasets.verify import detect
-from vireid.errors import TrainingError
+from vireid.errors import DatasetError, TrainingError
 from vireid.images.preprocess import Preprocess
 
 
@@ -40,6 +41,45 @@ class Started:
 
     folder: Path
     loop: Loop
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What a run learns from.
+
+    Attributes:
+        dataset: read from its root.
+        source: a labelled set it learns from besides; its images come after the dataset's.
+        taken: who a method is told is on the training images, in place of who is (the labels of an earlier stage,
+            -1 for nobody), (N,); None for the true persons. A method is told no more of them than its entry says.
+        told: what ``run.json`` says of where all this came from, beside dataset and root.
+    """
+
+    dataset: Dataset
+    source: Split | None = None
+    taken: tuple[int, ...] | None = None
+    told: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def known(self) -> Split:
+        """The training images, as a method may know them."""
+        train = self.dataset.train
+        if self.taken is None:
+            return train
+        if len(self.taken) != len(train):
+            raise TrainingError(
+                f"{len(self.taken)} labels for {len(train)} training images; expected one each"
+            )
+        return Split(
+            train.name,
+            tuple(replace(sample, person=who) for sample, who in zip(train.samples, self.taken, strict=True)),
+        )
+
+    @property
+    def images(self) -> Split:
+        """The training images and the source's after them."""
+        more = () if self.source is None else self.source.samples
+        return Split("train", self.dataset.train.samples + more)
 
 
 def start(
@@ -62,32 +102,64 @@ def start(
 
     Raises:
         TrainingError: the folder holds something, the dataset lacks a modality, or the weights do not fit.
-        DatasetError: the dataset is incomplete.
+        DatasetError: the dataset is incomplete, or not the published one where the recipe demands it.
     """
-    dataset = open_dataset(name or detect(data), data)
+    return begin(folder, settings, Material(read(data, name, settings.data)), device, weights)
+
+
+def read(data: Path, name: str | None, wanted: DataSettings) -> Dataset:
+    """Read the dataset of a run.
+
+    Args:
+        data: its root.
+        name: found by the layout if None.
+        wanted: which trial, and whether its counts must be the published ones.
+
+    Raises:
+        TrainingError: it lacks a modality.
+        DatasetError: it is incomplete, or not the published one where that is demanded.
+    """
+    dataset = open_dataset(name or detect(data), data, wanted.trial)
     _both_modalities(dataset)
-    if folder.exists() and any(folder.iterdir()):
+    if wanted.counts == "published":
+        _as_published(dataset)
+    return dataset
+
+
+def begin(
+    folder: Path, settings: RunSettings, material: Material, device: str = "auto", weights: Path | None = None
+) -> Started:
+    """Begin a new run on what was read; arguments and errors as for ``start``."""
+    workers = ranks.join(device)
+    taken = folder.exists() and any(folder.iterdir())
+    ranks.wait()  # before the first process writes
+    if taken:
         raise TrainingError(
             f"{folder} holds something already; resume it with 'vireid train resume', or name another"
         )
     begins = None if weights is None else standard.read(weights)
+    dataset = material.dataset
     told = {
         "dataset": dataset.name,
-        "root": str(data.resolve()),
+        "root": str(dataset.root.resolve()),
         "synthetic": dataset.synthetic,
         "train_images": len(dataset.train),
         "start": "fresh weights" if weights is None else _named(weights),
         "vireid": version("vireid"),
         "torch": torch.__version__,
         "commit": _commit(),
+        **material.told,
     }
+    first = ranks.place() == 0
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        loop = _loop(folder, settings, dataset, device, begins)
-        (folder / RECIPE).write_text(settings.model_dump_json(indent=2) + "\n")
-        (folder / RUN).write_text(json.dumps(told, indent=2) + "\n")
+        loop = build(folder, settings, material, workers, begins)
+        if first:
+            (folder / RECIPE).write_text(settings.model_dump_json(indent=2) + "\n")
+            (folder / RUN).write_text(json.dumps(told, indent=2) + "\n")
     except BaseException:
-        shutil.rmtree(folder)
+        if first:
+            shutil.rmtree(folder)
         raise
     return Started(folder, loop)
 
@@ -105,26 +177,46 @@ def resume(folder: Path, data: Path | None = None, device: str = "auto") -> Star
     """
     settings = checkpoint.load_settings(folder)
     told = checkpoint.load_origin(folder)
-    dataset = open_dataset(told["dataset"], data or Path(told["root"]))
-    if len(dataset.train) != told["train_images"]:
+    dataset = open_dataset(told["dataset"], data or Path(told["root"]), settings.data.trial)
+    return go_on(folder, Material(dataset), device)
+
+
+def go_on(folder: Path, material: Material, device: str = "auto") -> Started:
+    """Go on with a run on the same material as before; arguments and errors as for ``resume``."""
+    settings = checkpoint.load_settings(folder)
+    told = checkpoint.load_origin(folder)
+    if len(material.dataset.train) != told["train_images"]:
         raise TrainingError(
-            f"the dataset has {len(dataset.train)} training images, the run began with {told['train_images']}; "
-            "resume on the same dataset"
+            f"the dataset has {len(material.dataset.train)} training images, the run began with "
+            f"{told['train_images']}; resume on the same dataset"
         )
-    loop = _loop(folder, settings, dataset, device)
+    loop = build(folder, settings, material, ranks.join(device))
     loop.resume()
-    checkpoint.cut_metrics(folder, loop.epoch)
+    if ranks.place() == 0:
+        checkpoint.cut_metrics(folder, loop.epoch)
+    ranks.wait()
     return Started(folder, loop)
 
 
-def _loop(
+def build(
     folder: Path,
     settings: RunSettings,
-    dataset: Dataset,
-    device: str,
+    material: Material,
+    workers: Ranks,
     begins: Mapping[str, Tensor] | None = None,
 ) -> Loop:
-    place = _device(device)
+    """Put a run together: network, method, images, and what is measured.
+
+    Args:
+        folder: of the run.
+        settings: the recipe.
+        material: what it learns from.
+        workers: the device, and the processes that train together.
+        begins: standard weights to start from.
+
+    Raises:
+        TrainingError: there is no such model or method, or the weights do not fit.
+    """
     if settings.threads:
         torch.set_num_threads(settings.threads)
     random.seed(settings.seed)
@@ -133,10 +225,11 @@ def _loop(
     network = models.build(settings.model)
     if begins is not None:
         standard.load(network, begins)
-    nn.utils.convert_conv2d_weight_memory_format(network, torch.channels_last).to(place)
-    method = methods.create(network, dataset.train, settings.method)
-    method.modules.to(place)
+    nn.utils.convert_conv2d_weight_memory_format(network, torch.channels_last).to(workers.device)
+    method = methods.create(network, material.known, settings.method, material.source)
+    method.modules.to(workers.device)
     size = Preprocess(settings.model.height, settings.model.columns)
+    dataset = material.dataset
 
     def images(split: Split) -> Images:
         return Images(split, size, settings.data.cache_mb)
@@ -146,10 +239,28 @@ def _loop(
     def score() -> dict[str, Any]:
         return dict(evaluate(network, query, gallery, dataset).to_json())
 
-    may_score = len(query) > 0 and len(gallery) > 0
-    return Loop(
-        folder, settings, method, images(dataset.train), evaluate=score if may_score else None, device=place
+    whole = material.images
+    watch = Watch(
+        evaluate=score if len(query) and len(gallery) else None,
+        judge=judge.judge(whole.persons, whole.modalities) if (whole.persons >= 0).all() else None,
     )
+    return Loop(folder, settings, method, images(whole), watch, workers)
+
+
+def _as_published(dataset: Dataset) -> None:
+    """Demand the published number of training images and persons of what was not drawn."""
+    if dataset.synthetic or dataset.name not in published.IMAGES:
+        return
+    found = (len(set(dataset.train.persons.tolist())), len(dataset.train))
+    counts = published.IMAGES[dataset.name]
+    images = sum(number for (part, _, _), number in counts.items() if part == "train")
+    expected = (published.PERSONS[dataset.name]["train"], images)
+    if found != expected:
+        raise DatasetError(
+            f"{dataset.root} has {found[0]} training persons on {found[1]} images, {dataset.name} as published has "
+            f"{expected[0]} on {expected[1]}; 'vireid data verify' tells what is missing, "
+            "--set data.counts=any trains on it as it is"
+        )
 
 
 def _both_modalities(dataset: Dataset) -> None:
@@ -159,14 +270,6 @@ def _both_modalities(dataset: Dataset) -> None:
         raise TrainingError(
             f"{dataset.root} has {visible} visible and {infrared} infrared training images; expected some of both"
         )
-
-
-def _device(word: str) -> torch.device:
-    if word not in {"auto", "cpu", "cuda"}:
-        raise TrainingError(f"device is auto, cpu or cuda, not {word!r}")
-    if word == "cuda" and not torch.cuda.is_available():
-        raise TrainingError("cuda was asked for, and torch finds none; install a driver, or ask for the cpu")
-    return torch.device("cuda" if word != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def _named(weights: Path) -> str:

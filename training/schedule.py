@@ -11,11 +11,18 @@ FIRST_SHARE = 0.1
 def share(at: float, wanted: ScheduleSettings, epochs: int) -> float:
     """Return the share of the full learning rate: linear growth, then a half cosine or steps.
 
+    A stepped one is that of Wang et al., Optimal Transport for Label-Efficient Visible-Infrared Person
+    Re-Identification, ECCV 2022: constant within an epoch, (e+1)/W in the first W.
+
     Args:
         at: epochs done, fractions of one too.
         wanted: the shape.
         epochs: in all.
     """
+    if wanted.stepped:
+        at = math.floor(at)
+        if at < wanted.warmup_epochs:
+            return (at + 1) / wanted.warmup_epochs
     if at < wanted.warmup_epochs:
         return FIRST_SHARE + (1 - FIRST_SHARE) * at / wanted.warmup_epochs
     if wanted.name == "step":

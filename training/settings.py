@@ -20,14 +20,14 @@ class ModelSettings(Part):
         width: share of the standard number of channels.
         height: rows of the input.
         columns: columns of the input.
-        pooling: ``gem`` or ``average``.
+        pooling: ``gem``, whose power is learnt, ``gem-fixed`` or ``average``.
     """
 
     name: str = "two-stream-resnet50"
     width: float = Field(1.0, gt=0, le=2)
     height: int = Field(288, ge=32)
     columns: int = Field(144, ge=16)
-    pooling: Literal["gem", "average"] = "gem"
+    pooling: Literal["gem", "gem-fixed", "average"] = "gem"
 
 
 class DataSettings(Part):
@@ -42,7 +42,13 @@ class DataSettings(Part):
         exchange: chance to replace a visible image's channels by one of them (CAJ's channel exchange).
         grey: chance to turn a visible image grey.
         cache_mb: decoded crops kept in memory at most.
-        ahead: batches a second thread prepares while the network works, 0 for none; for training on a GPU.
+        ahead: batches other threads prepare while the network works, 0 for none.
+        loaders: how many such threads; what they make is the same whatever their number.
+        few: an identity with fewer than K images in a part of a batch: ``repeat`` shows some of them again, with a
+            warning; ``refuse`` stops.
+        trial: identity split of a dataset that has several (RegDB: 1 to 10).
+        counts: ``published`` demands the published number of training images and persons of data that was not
+            drawn; ``any`` takes what there is.
     """
 
     persons: int = Field(8, ge=2)
@@ -53,7 +59,11 @@ class DataSettings(Part):
     exchange: float = Field(0.3, ge=0, le=1)
     grey: float = Field(0.2, ge=0, le=1)
     cache_mb: int = Field(4096, ge=1)
-    ahead: int = Field(0, ge=0)
+    ahead: int = Field(2, ge=0)
+    loaders: int = Field(1, ge=1)
+    few: Literal["repeat", "refuse"] = "repeat"
+    trial: int = Field(1, ge=1)
+    counts: Literal["any", "published"] = "any"
 
 
 class OptimiserSettings(Part):
@@ -62,12 +72,15 @@ class OptimiserSettings(Part):
     Attributes:
         name: ``adam`` or ``sgd``.
         rate: learning rate at its highest.
+        trunk_share: of the rate, for what may be pretrained (stems and trunk); neck, classifiers and
+            discriminators learn at the full rate.
         weight_decay: of all weights.
         clip_norm: of gradients, 0 for none.
     """
 
     name: Literal["adam", "sgd"] = "adam"
     rate: float = Field(3.5e-4, gt=0)
+    trunk_share: float = Field(1.0, ge=0)
     weight_decay: float = Field(5e-4, ge=0)
     clip_norm: float = Field(5.0, ge=0)
 
@@ -80,12 +93,15 @@ class ScheduleSettings(Part):
         warmup_epochs: of linear growth.
         at: epochs after which a step schedule multiplies the rate.
         factor: by which.
+        stepped: the rate stays as it is within an epoch, and epoch e of W of growth, from 0, has the share (e+1)/W;
+            else it changes at every step, and growth begins at a tenth.
     """
 
     name: Literal["cosine", "step"] = "cosine"
     warmup_epochs: int = Field(5, ge=0)
     at: tuple[int, ...] = ()
     factor: float = Field(0.1, gt=0, le=1)
+    stepped: bool = False
 
     @model_validator(mode="after")
     def _steps_are_named(self) -> "ScheduleSettings":
@@ -103,8 +119,16 @@ class RunSettings(Part):
         seed: everything random follows from it.
         evaluate_first: score the network before its first epoch too.
         evaluate_every: epochs between evaluations, 0 for the last only.
+        select: which weights a run ends with: those of its ``last`` epoch, or ``best_on_test``: the epoch whose first
+            mean score on the test images was highest. Published code does the latter, which chooses on what it
+            reports; it is there for comparison only, and every score so chosen says so.
+        accumulate: batches whose gradients are added up, as a mean, to one optimiser step. Batch norm and the mining
+            of hard examples still see one batch at a time.
+        bn_group: rows of a batch that batch norm in training sees together, 0 for all; mimics, on one device, batches
+            that were divided over several. A group holds whole identities, in every part of the batch.
         amp: bfloat16 in the forward pass.
         threads: of the processor, 0 for one a core. It changes the last bits of a sum, so it belongs to the run.
+        tensorboard: event files in the run's folder: ``auto`` where the package is installed, ``on`` or ``off``.
         model: the network.
         data: batches.
         optimiser: steps.
@@ -117,8 +141,12 @@ class RunSettings(Part):
     seed: int = 0
     evaluate_first: bool = False
     evaluate_every: int = Field(0, ge=0)
+    select: Literal["last", "best_on_test"] = "last"
+    accumulate: int = Field(1, ge=1)
+    bn_group: int = Field(0, ge=0)
     amp: bool = False
     threads: int = Field(0, ge=0)
+    tensorboard: Literal["auto", "on", "off"] = "auto"
     model: ModelSettings = ModelSettings()
     data: DataSettings = DataSettings()
     optimiser: OptimiserSettings = OptimiserSettings()

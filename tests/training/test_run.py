@@ -46,7 +46,7 @@ def equal(one: Path, other: Path) -> bool:
 
 def lines(folder: Path) -> list[dict[str, object]]:
     return [
-        {name: value for name, value in told.items() if name != "seconds"}
+        {name: value for name, value in told.items() if name not in checkpoint.TIMES}
         for told in checkpoint.read_metrics(folder)
     ]
 

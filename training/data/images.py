@@ -35,6 +35,10 @@ class Images:
         """The size images are brought to."""
         return self._preprocess
 
+    def name(self, place: int) -> str:
+        """Name an image by its file and the folder that holds it."""
+        return "/".join(self._paths[place].parts[-2:])
+
     def get(self, index: Int64Array) -> UInt8Array:
         """Return crops, (B, H, W, 3).
 

@@ -1,10 +1,12 @@
 """Batches for a method: images, modality, index. Never a person."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice, starmap
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,6 +14,7 @@ from training.data.augment import augment
 from training.data.images import Images
 from training.data.samplers import IdentitySampler
 from training.settings import DataSettings
+from vireid.arrays import Int64Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +33,9 @@ class Batch:
 
 
 def batches(
-    images: Images, sampler: IdentitySampler, wanted: DataSettings, *, epoch: int, seed: int
+    images: Images, sampler: IdentitySampler, wanted: DataSettings, *, epoch: int, seed: int, place: int = 0
 ) -> Iterator[Batch]:
-    """Load the batches of one epoch; a pure function of its arguments, however many are prepared ahead.
+    """Load the batches of one epoch; a pure function of its arguments, however many threads prepare how many ahead.
 
     Args:
         images: of the training split.
@@ -40,27 +43,35 @@ def batches(
         wanted: augmentation.
         epoch: from 0.
         seed: of the run.
+        place: of the process, each of which has batches of its own.
     """
-    random = torch.Generator().manual_seed(seed * 100_003 + epoch)
 
-    def made() -> Iterator[Batch]:
-        for index in sampler.epoch(epoch):
-            modality = torch.from_numpy(images.modality[index])
-            crops = torch.from_numpy(images.get(index)).float()
-            yield Batch(augment(crops, modality, wanted, random), modality, torch.from_numpy(index))
+    def made(number: int, index: Int64Array) -> Batch:
+        # chance of its own for every batch: the order in which threads make them does not matter
+        words = np.random.SeedSequence([seed, epoch, number, place]).generate_state(1)
+        random = torch.Generator().manual_seed(int(words[0]))
+        modality = torch.from_numpy(images.modality[index])
+        crops = torch.from_numpy(images.get(index)).float()
+        varied = augment(crops, modality, wanted, random)
+        pin = torch.cuda.is_available()
+        return Batch(varied.pin_memory() if pin else varied, modality, torch.from_numpy(index))
 
-    return _ahead(made(), wanted.ahead) if wanted.ahead else made()
+    drawn = enumerate(sampler.epoch(epoch, place))
+    return _ahead(made, drawn, wanted) if wanted.ahead else starmap(made, drawn)
 
 
-def _ahead(source: Iterator[Batch], count: int) -> Iterator[Batch]:
-    """Yield what ``source`` yields, in its order, while one other thread makes the next ones."""
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as pool:
-        waiting = deque(pool.submit(next, source, None) for _ in range(count))
+def _ahead(
+    made: Callable[[int, Int64Array], Batch], drawn: Iterator[tuple[int, Int64Array]], wanted: DataSettings
+) -> Iterator[Batch]:
+    """Yield the batches in their order, while other threads make the next ones."""
+    with ThreadPoolExecutor(max_workers=wanted.loaders, thread_name_prefix="batches") as pool:
+        waiting = deque(pool.submit(made, *each) for each in islice(drawn, wanted.ahead))
         try:
-            while (batch := waiting.popleft().result()) is not None:
-                waiting.append(pool.submit(next, source, None))
+            while waiting:
+                batch = waiting.popleft().result()
+                waiting.extend(pool.submit(made, *each) for each in islice(drawn, 1))
                 yield batch
         finally:
-            # a reader that stops early waits for one batch, not for all of them
+            # a reader that stops early waits for what is being made, not for all that was asked for
             for future in waiting:
                 future.cancel()

@@ -1,0 +1,199 @@
+"""Processes that train together, started by torchrun. One process alone is the usual case and loads none of it.
+
+Every process has a copy of the network and batches of its own; gradients are averaged. What must be the same
+everywhere (labels, memories) is made from rows that were gathered from all of them. Knows no method.
+"""
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, distributed, nn
+
+from vireid import settings
+from vireid.arrays import Float32Array, Int64Array
+from vireid.errors import TrainingError
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+LONGEST_MARK = 64  # bytes of a fingerprint that processes compare
+
+
+class _Count(BaseModel):
+    """What the launcher puts into the environment: ``WORLD_SIZE``, ``LOCAL_WORLD_SIZE``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    size: int = 1
+
+
+def together() -> bool:
+    """Whether several processes train."""
+    return distributed.is_available() and distributed.is_initialized()
+
+
+def count() -> int:
+    """Return how many processes train."""
+    return distributed.get_world_size() if together() else 1
+
+
+def place() -> int:
+    """Return which of them this is, from 0; the first writes."""
+    return distributed.get_rank() if together() else 0
+
+
+def gather(rows: Tensor) -> Tensor:
+    """Return the rows of all processes, in their order; the same on each.
+
+    Args:
+        rows: of this one, (n, ...); n may differ.
+    """
+    if not together():
+        return rows
+    home, own = rows.device, rows.detach().to(_device()).contiguous()
+    sizes = [torch.zeros(1, dtype=torch.int64, device=own.device) for _ in range(count())]
+    distributed.all_gather(sizes, torch.tensor([len(own)], device=own.device))
+    longest = int(max(int(size) for size in sizes))
+    padded = own.new_zeros((longest, *own.shape[1:]))
+    padded[: len(own)] = own
+    parts = [torch.empty_like(padded) for _ in sizes]
+    distributed.all_gather(parts, padded)
+    return torch.cat([part[: int(size)] for part, size in zip(parts, sizes, strict=True)]).to(home)
+
+
+def share(index: Int64Array) -> Int64Array:
+    """Return this process's part of a pass over images; ``joined`` puts the parts together again."""
+    return np.array_split(index, count())[place()]
+
+
+def joined(rows: Float32Array) -> Float32Array:
+    """Return what all processes made of their shares, in order."""
+    return gather(torch.from_numpy(rows)).numpy() if together() else rows
+
+
+def of_first(rows: Float32Array) -> Float32Array:
+    """Return the first process's rows: what all made alike may still differ in its last bits."""
+    if not together():
+        return rows
+    sent = torch.from_numpy(rows).to(_device()).contiguous()
+    distributed.broadcast(sent, 0)
+    return sent.cpu().numpy()
+
+
+def average(values: Iterable[Tensor]) -> None:
+    """Put the mean over all processes into each tensor."""
+    if together():
+        for value in values:
+            distributed.all_reduce(value)
+            value /= count()
+
+
+def agree(what: str, mark: str) -> None:
+    """See that all processes hold the same.
+
+    Args:
+        what: in words.
+        mark: its fingerprint, hexadecimal.
+
+    Raises:
+        TrainingError: they do not.
+    """
+    if not together():
+        return
+    own = torch.frombuffer(bytearray(mark.encode().ljust(LONGEST_MARK)[:LONGEST_MARK]), dtype=torch.uint8)
+    if len(torch.unique(gather(own[None]), dim=0)) > 1:
+        raise TrainingError(
+            f"{what} differ between the {count()} processes; a method must make them from gathered rows "
+            "and from chance that its settings seed"
+        )
+
+
+def wait() -> None:
+    """Go on when all processes have come this far."""
+    if together():
+        distributed.barrier()
+
+
+def leave() -> None:
+    """End the processes' connection, if there is one."""
+    if together():
+        distributed.destroy_process_group()
+
+
+class Ranks:
+    """How gradients are made: by one process, or by several through Lightning Fabric.
+
+    Args:
+        device: where this process works.
+        fabric: of the processes; None for one alone.
+    """
+
+    def __init__(self, device: torch.device, fabric: "Fabric | None" = None) -> None:
+        self.device = device
+        self._fabric = fabric
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """Prepare a module whose ``forward`` makes the loss."""
+        return module if self._fabric is None else self._fabric.setup_module(module)
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradients of what a wrapped module made."""
+        if self._fabric is None:
+            loss.backward()  # type: ignore[no-untyped-call]
+            return
+        self._fabric.backward(loss)
+
+    def holding(self, module: nn.Module, *, share: bool) -> AbstractContextManager[None]:
+        """Return the context in which a module runs forward and backward.
+
+        Args:
+            module: from ``wrap``.
+            share: average what was added up over the processes; not before the last batch of a step.
+        """
+        if self._fabric is None or share:
+            return nullcontext()
+        return self._fabric.no_backward_sync(module)  # type: ignore[arg-type]
+
+
+def join(word: str) -> Ranks:
+    """Find the device, and the other processes if torchrun started some.
+
+    Args:
+        word: ``auto``, ``cpu`` or ``cuda``.
+
+    Raises:
+        TrainingError: no such device, or Lightning Fabric is missing where there are several processes.
+    """
+    if word not in {"auto", "cpu", "cuda"}:
+        raise TrainingError(f"device is auto, cpu or cuda, not {word!r}")
+    if word == "cuda" and not torch.cuda.is_available():
+        raise TrainingError("cuda was asked for, and torch finds none; install a driver, or ask for the cpu")
+    kind = "cuda" if word != "cpu" and torch.cuda.is_available() else "cpu"
+    world = settings.load(_Count, prefix="WORLD_").size if distributed.is_torchelastic_launched() else 1
+    if world == 1:
+        return Ranks(torch.device(kind))
+    fabric = _fabric(kind, world, settings.load(_Count, prefix="LOCAL_WORLD_").size)
+    return Ranks(fabric.device, fabric)
+
+
+def _fabric(kind: str, world: int, local: int) -> "Fabric":
+    try:
+        from lightning_fabric import Fabric
+        from lightning_fabric.strategies.ddp import DDPStrategy
+    except ModuleNotFoundError:
+        raise TrainingError(
+            f"{world} processes need Lightning Fabric, which is not installed; run: pip install lightning-fabric"
+        ) from None
+    # a loss may leave parameters out for a while; running statistics are averaged once an epoch
+    strategy = DDPStrategy(find_unused_parameters=True, broadcast_buffers=False)
+    fabric = Fabric(accelerator=kind, devices=local, num_nodes=world // local, strategy=strategy)
+    fabric.launch()
+    return fabric
+
+
+def _device() -> torch.device:
+    on_gpu = distributed.get_backend() == "nccl"
+    return torch.device("cuda", torch.cuda.current_device()) if on_gpu else torch.device("cpu")
