@@ -1,38 +1,83 @@
-"""``vireid train``: start a run, or go on with one."""
+"""``vireid train``: start a run of a method, or go on with one; list the recipes.
 
+One subcommand for each method's settings. Torch is imported when a run starts, not to show help.
+"""
+
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from training import checkpoint, run
-from training.run import Started
-from training.settings import read, recipes
+from training.method_settings import SETTINGS, MethodSettings
+from training.settings import described, fitting, read, recipes
 from vireid.settings import parse_assignments
+
+if TYPE_CHECKING:
+    from training.run import Started
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="Train a model.")
 
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 
 
-@app.command()
-def supervised(
-    data: Annotated[Path, typer.Option(help="The dataset's root folder.")],
-    recipe: Annotated[str, typer.Option(help=f"One of {', '.join(recipes())}, or a TOML file.")],
-    out: Annotated[
-        Path | None, typer.Option(help="Folder of the run, new or empty; runs/RECIPE if left out.")
-    ] = None,
-    name: Annotated[str | None, typer.Option(help="The dataset; found by the layout if left out.")] = None,
-    assign: Annotated[list[str] | None, typer.Option("--set", help="key=value over the recipe.")] = None,
-    weights: Annotated[
-        Path | None, typer.Option("--init", help="Standard ResNet weights (.safetensors) to start from.")
-    ] = None,
-    device: Device = "auto",
-) -> None:
-    """Train the supervised two-stream baseline."""
-    overrides: dict[str, Any] = parse_assignments(assign or [])
-    settings = read(recipe, overrides, "supervised")
-    _train(run.start(out or Path("runs") / Path(recipe).stem, settings, data, name, device, weights))
+def _starting(method: str) -> Callable[..., None]:
+    """Make the subcommand of a method."""
+    usual = ", ".join(fitting(method)) or "none comes along"
+
+    def start(
+        data: Annotated[Path, typer.Option(help="The dataset's root folder.")],
+        recipe: Annotated[
+            str | None,
+            typer.Option(
+                help=f"A recipe ({usual}) or a TOML file. Left out: DATASET-{method} of the dataset's name, "
+                f"synthetic-{method} for drawn data."
+            ),
+        ] = None,
+        out: Annotated[
+            Path | None, typer.Option(help="Folder of the run, new or empty; runs/RECIPE if left out.")
+        ] = None,
+        name: Annotated[
+            str | None, typer.Option(help="The dataset; found by the layout if left out.")
+        ] = None,
+        assign: Annotated[list[str] | None, typer.Option("--set", help="key=value over the recipe.")] = None,
+        weights: Annotated[
+            Path | None,
+            typer.Option("--init", help="Standard ResNet weights (.safetensors) to start from."),
+        ] = None,
+        device: Device = "auto",
+    ) -> None:
+        overrides: dict[str, Any] = parse_assignments(assign or [])
+        chosen = recipe or _usual(method, data, name)
+        settings = read(chosen, overrides, method)
+        from training import run
+
+        _train(
+            lambda: run.start(out or Path("runs") / Path(chosen).stem, settings, data, name, device, weights)
+        )
+
+    return start
+
+
+def _usual(method: str, data: Path, name: str | None) -> str:
+    """Name the recipe for a dataset."""
+    from vireid.datasets.split import is_synthetic
+    from vireid.datasets.verify import detect
+
+    return f"{'synthetic' if is_synthetic(data) else name or detect(data)}-{method}"
+
+
+def _help(settings: type[MethodSettings]) -> str:
+    """Turn the docstring of a method's settings into help; its lines stay as they are."""
+    first, _, rest = (inspect.getdoc(settings) or "").partition("\n")
+    words = rest.strip().replace("Attributes:", "Settings, as --set method.KEY=VALUE:")
+    # a paragraph that begins with \b is not filled anew
+    return "\n\n".join([first, *("\b\n" + part for part in words.split("\n\n") if part)])
+
+
+for _method, _settings in SETTINGS.items():
+    app.command(_method, help=_help(_settings))(_starting(_method))
 
 
 @app.command()
@@ -42,21 +87,40 @@ def resume(
     device: Device = "auto",
 ) -> None:
     """Go on with a run as if it had never stopped."""
-    _train(run.resume(folder, data, device))
+    from training import run
+
+    _train(lambda: run.resume(folder, data, device))
 
 
-def _train(started: Started) -> None:
+@app.command(name="recipes")
+def list_recipes() -> None:
+    """List the recipes that come along, one line each."""
+    widest = max(map(len, recipes()))
+    for name, path in recipes().items():
+        typer.echo(f"{name:{widest}}  {described(path)}")
+
+
+def _train(begin: "Callable[[], Started]") -> None:
+    from training import ranks
+
     try:
-        started.loop.train()
-    except KeyboardInterrupt:
-        typer.echo(f"stopped after {started.loop.epoch} whole epochs", err=True)
-        if started.loop.epoch:
-            typer.echo(f"go on with: vireid train resume {started.folder}", err=True)
-        raise typer.Exit(130) from None
-    _tell(started.folder)
+        started = begin()
+        try:
+            started.loop.train()
+        except KeyboardInterrupt:
+            typer.echo(f"stopped after {started.loop.epoch} whole epochs", err=True)
+            if started.loop.epoch:
+                typer.echo(f"go on with: vireid train resume {started.folder}", err=True)
+            raise typer.Exit(130) from None
+        if ranks.place() == 0:
+            _tell(started.folder)
+    finally:
+        ranks.leave()
 
 
 def _tell(folder: Path) -> None:
+    from training import checkpoint
+
     typer.echo(f"run       {folder}")
     for line in checkpoint.read_metrics(folder):
         scores = line.get("evaluation")
@@ -64,4 +128,7 @@ def _tell(folder: Path) -> None:
             label = "synthetic: " if scores["synthetic"] else ""
             means = ", ".join(f"{key} {value:.4f}" for key, value in scores["mean"].items())
             typer.echo(f"epoch {line['epoch']:<3} {means}  ({label}{scores['protocol']['words']})")
+        if line.get("selected", {}).get("best"):
+            chosen = line["selected"]
+            typer.echo(f"          best {chosen['by']} so far, kept: {chosen['note']}")
     typer.echo(f"next      vireid export onnx {folder} --out model.bundle.zip")

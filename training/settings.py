@@ -153,6 +153,12 @@ class RunSettings(Part):
     schedule: ScheduleSettings = ScheduleSettings()
     method: SerializeAsAny[MethodSettings] = SupervisedSettings()
 
+    @model_validator(mode="after")
+    def _there_is_a_choice(self) -> "RunSettings":
+        if self.select == "best_on_test" and not self.evaluate_every:
+            raise ValueError("select is best_on_test, and evaluate_every=0 leaves one epoch to choose from")
+        return self
+
     @field_validator("method", mode="before")
     @classmethod
     def _of_its_own_kind(cls, given: Any) -> Any:
@@ -181,6 +187,21 @@ def recipes() -> dict[str, Path]:
     """Name the recipes that come with vireid."""
     folder = Path(str(resources.files("training") / "recipes"))
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def fitting(method: str) -> list[str]:
+    """Name the recipes of one method."""
+    return [name for name, path in recipes().items() if (_named(path) or "supervised") == method]
+
+
+def described(path: Path) -> str:
+    """Return the first sentence of the comment a recipe begins with."""
+    words: list[str] = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            break
+        words.append(line.removeprefix("#").strip())
+    return " ".join(words).partition(". ")[0].rstrip(".")
 
 
 def read(recipe: str, overrides: dict[str, Any] | None = None, method: str | None = None) -> RunSettings:

@@ -73,7 +73,7 @@ def test_interrupting_says_how_to_go_on(
     [
         ("method.name=magic", SettingsError, "method.name: found 'magic'; known are .*supervised"),
         ("method.margn=1", SettingsError, r"method\.margin"),
-        ("model.name=vgg", TrainingError, "there is no model 'vgg'; known are two-stream-resnet18"),
+        ("model.name=vgg", TrainingError, "there is no model 'vgg'; known are .*two-stream-resnet18"),
     ],
 )
 def test_what_is_refused(blocks: Path, tmp_path: Path, more: str, error: type[Exception], said: str) -> None:

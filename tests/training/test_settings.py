@@ -5,16 +5,18 @@ from pathlib import Path
 import pytest
 
 from training import methods, models
-from training.settings import read, recipes
+from training.method_settings import SETTINGS
+from training.settings import described, fitting, read, recipes
 from vireid.errors import SettingsError
 
 
 def test_every_recipe_that_comes_along_names_what_exists() -> None:
-    assert recipes().keys() == {
-        "synthetic-supervised", "sysu-mm01-supervised", "regdb-supervised", "llcm-supervised",
-    }  # fmt: skip
-    for name in recipes():
+    for method in SETTINGS:
+        assert fitting(method), method
+    for name, path in recipes().items():
         wanted = read(name)
+        assert name in fitting(wanted.method.name)
+        assert described(path)
         assert wanted.model.name in models.MODELS
         assert wanted.method.name in methods.METHODS
         assert wanted.schedule.warmup_epochs < wanted.epochs

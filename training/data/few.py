@@ -33,7 +33,7 @@ class Few:
         Raises:
             TrainingError: there are some, and the recipe refuses them.
         """
-        parts = ((place, part) for place, part in enumerate(draw.parts) if part.grouped)
+        parts = ((place, part) for place, part in enumerate(draw.parts) if part.grouped and not part.fill)
         found = [words for place, part in parts for words in self._part(place, part.labels)]
         if not found:
             return
