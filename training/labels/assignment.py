@@ -22,7 +22,7 @@ from vireid.arrays import Float32Array, Int64Array
 from vireid.errors import TrainingError
 
 DELTA = 25.0
-LEAST = 1e-38  # a probability that underflowed counts as this, so that its logarithm is finite
+LEAST = 1e-37  # a probability that underflowed counts as this, so that its logarithm is finite
 
 Probabilities = Tensor | NDArray[np.floating]
 log = logging.getLogger(__name__)

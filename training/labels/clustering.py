@@ -74,21 +74,25 @@ def demand(labels: Int64Array, graph: RadiusGraph, eps: float, min_samples: int 
     if clusters >= LEAST_CLUSTERS:
         return
     reach = core_distances(graph, min_samples)
-    outliers = int((labels == OUTLIER).sum())
-    said = "no cluster" if clusters == 0 else "one cluster alone"
-    change = (
-        f"raise eps until it passes where most images lie, or lower min_samples ({min_samples})"
-        if clusters == 0
-        else "lower eps below where most images lie"
-    )
     raise TrainingError(
-        f"clustering {len(labels)} images with eps {eps:g} and min_samples {min_samples} made {said} "
-        f"({outliers} outliers); expected at least {LEAST_CLUSTERS}.\n"
-        f"Distance of each image to its {_ordinal(min_samples)} nearest, itself counted:\n"
+        f"clustering {len(labels)} images with eps {eps:g} and min_samples {min_samples} made "
+        f"{'one cluster alone' if clusters else 'no cluster'} ({int((labels == OUTLIER).sum())} outliers); "
+        f"expected at least {LEAST_CLUSTERS}.\n"
+        f"Distance at which each image has {min_samples} neighbours, itself counted:\n"
         f"{histogram(reach, eps)}\n"
-        f"What to do: {change}; if every distance is near 1 or near 0, the features tell nothing apart: "
-        f"look at the network and its learning rate."
+        f"What to do: {_advice(clusters, reach, graph.radius)}; if almost all lie near 0 or near 1, the features "
+        f"tell nothing apart: look at the network and its learning rate"
     )
+
+
+def _advice(clusters: int, reach: Float32Array, radius: float) -> str:
+    """Say which way to move eps."""
+    if clusters:
+        return "lower eps to below where most images lie, or raise min_samples"
+    middle = float(np.median(reach))
+    if np.isfinite(middle):
+        return f"raise eps to {middle:.2g}, where half of the images have enough neighbours, or lower min_samples"
+    return f"raise eps beyond {radius:g}, where the graph ends, or lower min_samples"
 
 
 def core_distances(graph: RadiusGraph, min_samples: int) -> Float32Array:
@@ -120,8 +124,3 @@ def histogram(values: Float32Array, mark: float) -> str:
 def _line(name: str, size: int, longest: int, note: str) -> str:
     bar = "#" * max(round(BAR * size / longest), 1 if size else 0)
     return f"  {name:<10} {size:>7} {bar}{note}".rstrip()
-
-
-def _ordinal(number: int) -> str:
-    ending = {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th") if number % 100 not in (11, 12, 13) else "th"
-    return f"{number}{ending}"

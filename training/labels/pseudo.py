@@ -113,7 +113,7 @@ def load(path: Path, sha256: str | None = None) -> PseudoLabels:
         TrainingError: no such file, no labels, or labels of another fingerprint.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             held = {name: file[name] for name in (*_ARRAYS, "made", "sha256")}
         made = json.loads(str(held["made"]))
     except FileNotFoundError:

@@ -50,7 +50,7 @@ class Reliability:
         return float(values[min(len(values) - 1, round(share * len(values)))])
 
     def kept(self, threshold: float, *, spare_last: bool = False) -> BoolArray:
-        """Decide which images stay in their cluster; outliers stay what they are.
+        """Decide which images stay in their cluster.
 
         An image stays if its cluster's best member is independent enough and itself is as compact as the
         cluster's best member.
@@ -60,7 +60,7 @@ class Reliability:
             spare_last: leave each cluster its last image, as later re-implementations do.
 
         Returns:
-            Whether each image stays, (N,).
+            Whether each image stays, (N,); of an outlier it decides nothing, as that has nothing to leave.
         """
         group = _classes(self.labels)
         cluster_independence = _best(self.independence, group)[group]
