@@ -4,29 +4,21 @@ Needs the extra ``evaluation``: importing this module without it raises ``Missin
 """
 
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from vireid.errors import MissingExtra
 from vireid.evaluation import report_parts
 from vireid.evaluation.album import FILES, Album
 from vireid.evaluation.evidence import Evidence
+from vireid.evaluation.page import picture, render
 from vireid.evaluation.pictures import style
 from vireid.evaluation.pictures.cmc import cmc
 from vireid.evaluation.pictures.det import det
 from vireid.evaluation.pictures.grid import grid
 from vireid.evaluation.pictures.histogram import histogram
-from vireid.evaluation.pictures.inline import inline
 from vireid.evaluation.pictures.precision_recall import precision_recall
 from vireid.evaluation.pictures.style import Figure
 from vireid.evaluation.result import Result
-
-try:
-    from jinja2 import Environment, FunctionLoader, StrictUndefined
-    from markupsafe import Markup
-except ModuleNotFoundError as error:
-    raise MissingExtra("the HTML report needs jinja2; run: pip install 'vireid[evaluation]'") from error
 
 TEMPLATE = "report.html.jinja"
 
@@ -67,19 +59,11 @@ def html(
     Raises:
         DatasetError: an image is missing or cannot be read.
     """
-    environment = Environment(
-        loader=FunctionLoader(_template),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    pictures = {name: _inline(name, picture) for name, picture in _charts(result, evidence).items()}
+    charts = _charts(result, evidence)
     parts: dict[str, Any] = {
         "result": result,
         "evidence": evidence,
-        "pictures": pictures,
+        "pictures": {name: picture(drawn, name, _SAYS[name]) for name, drawn in charts.items()},
         "headline": report_parts.headline(result),
         "trials": report_parts.trials(result),
         "facts": report_parts.facts(result),
@@ -90,7 +74,7 @@ def html(
         "images": album is not None,
         "provenance": report_parts.flat(provenance),
     }
-    return environment.get_template(TEMPLATE).render(parts)
+    return render(TEMPLATE, parts)
 
 
 def write_pictures(
@@ -112,13 +96,7 @@ def write_pictures(
     drawn = _charts(result, evidence, title)
     if album is not None:
         drawn["ranked-lists"] = grid(evidence, album, title)
-    folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    for name, picture in drawn.items():
-        written += [folder / f"{name}.svg", folder / f"{name}.png"]
-        written[-2].write_text(style.svg(picture), encoding="utf-8", newline="\n")
-        written[-1].write_bytes(style.png(picture))
-    return tuple(written)
+    return style.save(folder, drawn)
 
 
 _SAYS = {
@@ -136,11 +114,3 @@ def _charts(result: Result, evidence: Evidence, title: str = "") -> dict[str, Fi
         "histogram": histogram(evidence, title),
         "det": det(evidence, title),
     }
-
-
-def _inline(name: str, picture: Figure) -> Markup:
-    return Markup(inline(picture, name, _SAYS[name]))  # noqa: S704 - drawn here, without foreign words
-
-
-def _template(name: str) -> str:
-    return resources.files("vireid.evaluation").joinpath(name).read_text(encoding="utf-8")

@@ -361,6 +361,7 @@ def test_a_missing_image_leaves_no_half_report(run: Run, tmp_path: Path) -> None
 def test_without_jinja_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jinja2", None)
     monkeypatch.delitem(sys.modules, "vireid.evaluation.report_html")
+    monkeypatch.delitem(sys.modules, "vireid.evaluation.page")
     with pytest.raises(MissingExtra, match=r"pip install 'vireid\[evaluation\]'"):
         importlib.import_module("vireid.evaluation.report_html")
 

@@ -5,8 +5,9 @@ the extra ``evaluation``.
 """
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
+from pathlib import Path
 from threading import RLock
 from typing import Any, ParamSpec, TypeVar
 
@@ -133,3 +134,18 @@ def png(picture: Figure) -> bytes:
     out = io.BytesIO()
     picture.savefig(out, format="png", dpi=DPI, metadata={"Software": None})
     return out.getvalue()
+
+
+def save(folder: Path, pictures: Mapping[str, Figure]) -> tuple[Path, ...]:
+    """Write each picture under its name, as an SVG and a PNG file.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, picture in pictures.items():
+        written += [folder / f"{name}.svg", folder / f"{name}.png"]
+        written[-2].write_text(svg(picture), encoding="utf-8", newline="\n")
+        written[-1].write_bytes(png(picture))
+    return tuple(written)
