@@ -94,9 +94,8 @@ def time_to(moment: datetime) -> Timestamp:
 
 def duration_to(seconds: float) -> Duration:
     """Write a length of time."""
-    message = Duration()
-    message.FromNanoseconds(round(seconds * 1e9))
-    return message
+    whole, nanos = divmod(round(seconds * 1e9), 1_000_000_000)
+    return Duration(seconds=whole, nanos=nanos)
 
 
 def seconds_of(message: Duration) -> float:
