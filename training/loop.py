@@ -169,7 +169,7 @@ class Loop:
                     self._set_rate(epoch + number / len(batches))
                 whole = (number + 1) % settings.accumulate == 0
                 with self._grouped(batch, plan):
-                    values = self._batch(batch, whole=whole)
+                    values = self.step(batch, whole=whole)
                 for name, value in values.items():
                     sums[name] = sums.get(name, 0.0) + value
                 shown += len(batch.index)
@@ -210,8 +210,19 @@ class Loop:
         ranks.agree("the weights and memories", seen.hexdigest())
 
     # ---- a batch ---------------------------------------------------------------
-    def _batch(self, batch: Batch, *, whole: bool) -> dict[str, float]:
-        """Add a batch's gradients, and step if it is the last of a step."""
+    def step(self, batch: Batch, *, whole: bool = True) -> dict[str, float]:
+        """Train on one batch.
+
+        Args:
+            batch: from a loader.
+            whole: step with the gradients added up so far; else only add this batch's.
+
+        Returns:
+            The losses by name.
+
+        Raises:
+            TrainingError: the loss is not finite.
+        """
         device = self._workers.device
         batch = Batch(
             *(part.to(device, non_blocking=True) for part in (batch.images, batch.modality, batch.index))

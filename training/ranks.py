@@ -4,6 +4,7 @@ Every process has a copy of the network and batches of its own; gradients are av
 everywhere (labels, memories) is made from rows that were gathered from all of them. Knows no method.
 """
 
+import inspect
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
@@ -187,8 +188,10 @@ def _fabric(kind: str, world: int, local: int) -> "Fabric":
         raise TrainingError(
             f"{world} processes need Lightning Fabric, which is not installed; run: pip install lightning-fabric"
         ) from None
-    # a loss may leave parameters out for a while; running statistics are averaged once an epoch
-    strategy = DDPStrategy(find_unused_parameters=True, broadcast_buffers=False)
+    # a loss may leave parameters out for a while; running statistics are averaged once an epoch, not copied at each step
+    known = inspect.signature(nn.parallel.DistributedDataParallel.__init__).parameters
+    copied = {"forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers": False}
+    strategy = DDPStrategy(find_unused_parameters=True, **copied)
     fabric = Fabric(accelerator=kind, devices=local, num_nodes=world // local, strategy=strategy)
     fabric.launch()
     return fabric
