@@ -6,6 +6,7 @@ Newton's method on the columns' potentials follows, damped as Levenberg and Marq
 steps after each of its own: those undo what a long step does to single columns.
 """
 
+import math
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -17,6 +18,7 @@ from training.transport.plan import Plan
 
 REMEMBERED = 8  # earlier steps that an extrapolation is made of
 PATIENCE, WORTH = 30, 60  # steps before a forecast is made, and how many more it may ask for
+FAILURES, LONGEST = 3, 40.0  # extrapolated steps that may fail, and their greatest length
 NEWTON_COLUMNS = 2048  # most columns whose second derivative is formed
 POLISH, ROUGH = 2, 1e-3  # Sinkhorn steps after one of Newton's, down to an error
 FIRST_DAMPING, DAMPING_FACTOR, TRIES = 1e-2, 6.0, 12
@@ -50,7 +52,6 @@ class Search:
         look = dual.look(g)
         return cls(dual, tolerance, budget, g, look, [look.error])
 
-    @property
     def over(self) -> bool:
         """Tell whether the tolerance is met or the budget spent."""
         return self.look.error <= self.tolerance or len(self.errors) >= self.budget
@@ -66,7 +67,7 @@ def solve_balanced(dual: Dual, max_iterations: int, tolerance: float) -> Plan:
     search = Search.start(dual, tolerance, max_iterations)
     small = dual.problem.shape[1] <= NEWTON_COLUMNS
     extrapolate(search, forecast=small)
-    if small and not search.over:
+    if small and not search.over():
         newton(search)
         extrapolate(search, forecast=False)
     problem, f = dual.problem, dual.rows()
@@ -94,19 +95,21 @@ def extrapolate(search: Search, *, forecast: bool) -> None:
     """
     weights = search.dual.problem.columns.sqrt()
     past: deque[tuple[Tensor, Tensor]] = deque(maxlen=REMEMBERED + 1)
-    kept = search.g, search.look
-    while not search.over:
-        if search.look.value > kept[1].value + SLACK * abs(kept[1].value):
-            past.clear()
-            g, look = kept
-            search.go(g + look.residual)
+    kept, failures = (search.g, search.look), 0
+    while not search.over() and not (
+        forecast and (failures == FAILURES or _slow(search.errors, search.tolerance))
+    ):
+        if _better(search.look, kept[1]):
             kept = search.g, search.look
-            continue
-        kept = search.g, search.look
-        if forecast and len(search.errors) % (PATIENCE // 2) == 0 and _slow(search):
-            return
-        past.append((search.g, search.look.residual))
-        search.go(search.g + _step(past, weights))
+            past.append((search.g, search.look.residual))
+            search.go(search.g + _step(past, weights))
+        else:
+            failures += 1
+            past.clear()
+            search.go(kept[0] + kept[1].residual)
+            kept = search.g, search.look
+    if not _better(search.look, kept[1]) and not search.over():
+        search.go(kept[0])
 
 
 def _step(past: deque[tuple[Tensor, Tensor]], weights: Tensor) -> Tensor:
@@ -126,35 +129,34 @@ def _step(past: deque[tuple[Tensor, Tensor]], weights: Tensor) -> Tensor:
     inverse = torch.where(values > 1e-8 * values[0], 1 / values, 0.0)
     mix = (right.T @ (inverse * (left.T @ (residual * weights)))) / norms
     step = residual - (moves + changes) @ mix
-    return step if bool(torch.isfinite(step).all()) else residual
+    return step if float(step.max() - step.min()) < LONGEST else residual
 
 
-def _slow(search: Search) -> bool:
-    """Tell whether the errors of late would need many more steps to come down to the tolerance."""
-    if len(search.errors) < PATIENCE:
-        return False
-    late = torch.tensor(search.errors[-PATIENCE:], dtype=torch.float64).log()
+def _slow(errors: list[float], tolerance: float) -> bool:
+    """Tell, now and then, whether the errors of late would need many more steps to come down to the tolerance."""
     half = PATIENCE // 2
-    gain = float(late[:half].mean() - late[half:].mean()) / half
-    missing = float(late[-1]) - float(torch.tensor(search.tolerance, dtype=torch.float64).log())
-    return missing > WORTH * gain
+    if len(errors) < PATIENCE or len(errors) % half:
+        return False
+    late = [math.log(error) for error in errors[-PATIENCE:]]
+    gain = (sum(late[:half]) - sum(late[half:])) / half**2
+    return late[-1] - math.log(tolerance) > WORTH * gain
 
 
 def newton(search: Search) -> None:
     """Take damped Newton steps until the search is over or none helps any more."""
     damping = FIRST_DAMPING
     columns = search.dual.problem.columns
-    while not search.over:
+    while not search.over():
         before, start = search.look, search.g
         coupled = search.dual.couplings().fill_diagonal_(0)
         for attempt in range(TRIES):
             step = _newton_step(coupled, before.sums, columns, damping)
             search.go(start + step)
             for _ in range(POLISH):
-                if search.over or search.look.error <= ROUGH:
+                if search.over() or search.look.error <= ROUGH:
                     break
                 search.go(search.g + search.look.residual)
-            if _better(search.look, before) or search.over:
+            if search.over() or _better(search.look, before):
                 damping /= DAMPING_FACTOR if attempt == 0 else 1
                 break
             damping *= DAMPING_FACTOR
@@ -164,6 +166,7 @@ def newton(search: Search) -> None:
 
 
 def _better(look: Look, before: Look) -> bool:
+    """Tell whether a look is no worse: rounding may raise the dual's value near its least."""
     return look.value <= before.value + SLACK * abs(before.value) or look.error < before.error / 2
 
 

@@ -18,8 +18,8 @@ from training.transport.problem import Problem
 GROWN = 40.0  # how far apart column potentials may move before the kernel is made anew
 FLOOR = -80.0  # of exponents: nothing in the kernel is 0 or denormal, whichever column asks for it
 LEAST_SHARE = 1e-9  # of a row, below which an entry couples nothing
-DENSE = 6  # a row's entries are few if there are this many times more columns
-STRIP = 1 << 18  # elements multiplied at a time
+DENSE = 16  # a row's entries are few if there are this many times more columns
+STRIP = 1 << 20  # elements multiplied at a time
 
 
 class Kernel:
@@ -90,15 +90,18 @@ class Kernel:
         return coupled.div(scale)
 
     def _build(self, g: Tensor) -> None:
-        v = g + self.problem.columns.log()
+        from training.transport.loops import exponents
+
+        v = torch.where(
+            self.problem.columns > 0, g + self.problem.columns.log(), -torch.finfo(torch.float64).max
+        )
+        height = max(stop - start for start, stop in self.problem.spans())
+        values = np.empty((height, self.problem.shape[1]))
         for start, stop in self.problem.spans():
-            exponents = self.problem.block(start, stop).to(torch.float64, copy=True).mul_(-self.problem.delta)
-            exponents.add_(v)
-            greatest = exponents.amax(1)
-            exponents.sub_(greatest[:, None]).clamp_(min=FLOOR)
-            values = exponents.numpy()
-            self._kernel[start:stop] = torch.from_numpy(np.exp(values, out=values))
-            self._shift[start:stop] = -greatest
+            part = values[: stop - start]
+            block, shift = self.problem.block(start, stop).numpy(), self._shift[start:stop].numpy()
+            exponents(block, v.numpy(), self.problem.delta, FLOOR, part, shift)
+            self._kernel[start:stop] = torch.from_numpy(np.exp(part, out=part))
         if bool((self.problem.columns == 0).any()):
             self._kernel[:, self.problem.columns == 0] = 0
         self._absorbed = g.clone()

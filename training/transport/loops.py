@@ -10,6 +10,32 @@ Kernel = NDArray[np.floating]
 
 
 @compiled(fastmath=True)
+def exponents(
+    cost: Kernel, v: Float64Array, delta: float, floor: float, out: Float64Array, shift: Float64Array
+) -> None:
+    """Fill out with ``v_j - delta C_ij`` less its greatest in the row, from a floor up.
+
+    Args:
+        cost: some rows, (n, K).
+        v: potentials of the columns, finite, (K,).
+        delta: sharpness.
+        floor: least exponent.
+        out: receives the exponents, (n, K).
+        shift: receives minus the rows' greatest, (n,).
+    """
+    n, k = cost.shape
+    for i in range(n):
+        greatest = v[0] - delta * cost[i, 0]
+        for j in range(k):
+            value = v[j] - delta * cost[i, j]
+            out[i, j] = value
+            greatest = max(greatest, value)
+        shift[i] = -greatest
+        for j in range(k):
+            out[i, j] = max(out[i, j] - greatest, floor)
+
+
+@compiled(fastmath=True)
 def sweep(
     kernel: Kernel, beta: Float64Array, rows: Float64Array, dots: Float64Array, sums: Float64Array
 ) -> None:
