@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from training import report_command
 from training.method_settings import SETTINGS, MethodSettings
 from training.settings import described, fitting, read, recipes
 from vireid.settings import parse_assignments
@@ -92,6 +93,9 @@ def resume(
     _train(lambda: run.resume(folder, data, device))
 
 
+app.command("report")(report_command.report)
+
+
 @app.command(name="recipes")
 def list_recipes() -> None:
     """List the recipes that come along, one line each."""
@@ -103,19 +107,17 @@ def list_recipes() -> None:
 def _train(begin: "Callable[[], Started]") -> None:
     from training import ranks
 
+    started = begin()
     try:
-        started = begin()
-        try:
-            started.loop.train()
-        except KeyboardInterrupt:
-            typer.echo(f"stopped after {started.loop.epoch} whole epochs", err=True)
-            if started.loop.epoch:
-                typer.echo(f"go on with: vireid train resume {started.folder}", err=True)
-            raise typer.Exit(130) from None
-        if ranks.place() == 0:
-            _tell(started.folder)
-    finally:
-        ranks.leave()
+        started.loop.train()
+    except KeyboardInterrupt:
+        typer.echo(f"stopped after {started.loop.epoch} whole epochs", err=True)
+        if started.loop.epoch:
+            typer.echo(f"go on with: vireid train resume {started.folder}", err=True)
+        raise typer.Exit(130) from None
+    if ranks.place() == 0:
+        _tell(started.folder)
+    ranks.leave()
 
 
 def _tell(folder: Path) -> None:

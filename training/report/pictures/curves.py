@@ -1,0 +1,77 @@
+"""Numbers over epochs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from matplotlib.ticker import MaxNLocator
+
+from training.report.history import Series
+from vireid.evaluation.pictures import style
+from vireid.evaluation.pictures.style import Axes, Figure, styled
+
+SMALL = (3.1, 2.2)  # inches of a picture that stands among many
+_MARKS = 30  # epochs up to which each gets a mark
+_WIDE = 30.0  # greatest over smallest value from which powers of ten stand apart alike
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One curve.
+
+    Attributes:
+        name: for the legend.
+        series: its numbers.
+        colour: one of the palette's.
+        dashes: of matplotlib's line styles.
+        mark: of matplotlib's markers; lines are told apart by it too.
+    """
+
+    name: str
+    series: Series
+    colour: str = style.FIRST
+    dashes: str = "-"
+    mark: str = "o"
+
+
+@styled
+def curves(
+    lines: Sequence[Line], says: str, title: str = "", *, shares: bool = False, small: bool = False
+) -> Figure:
+    """Draw numbers over epochs.
+
+    Args:
+        lines: at least one; a legend tells several apart.
+        says: what the numbers are.
+        title: above the picture.
+        shares: they are shares of 1, drawn in percent from 0 to 100.
+        small: the picture stands among many.
+    """
+    made = style.figure(*(SMALL if small else (style.WIDTH, style.HEIGHT)), title=title)
+    axes = made.add_subplot()
+    for line in lines:
+        axes.plot(
+            line.series.epochs,
+            line.series.values,
+            color=line.colour,
+            linestyle=line.dashes,
+            marker=line.mark if len(line.series.epochs) <= _MARKS else "",
+            markersize=3.2,
+            label=line.name,
+        )
+    _scale(axes, [value for line in lines for value in line.series.values], shares=shares)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(says)
+    if len(lines) > 1:
+        axes.legend(loc="best")
+    return made
+
+
+def _scale(axes: Axes, values: Sequence[float], *, shares: bool) -> None:
+    if shares:
+        axes.set_ylim(-0.02, 1.02)
+        style.percents(axes.yaxis)
+    elif min(values) > 0 and max(values) > _WIDE * min(values):
+        axes.set_yscale("log")
+    elif min(values) >= 0:
+        axes.set_ylim(0, 1.06 * max(values) or 1.0)
