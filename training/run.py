@@ -6,7 +6,7 @@ import random
 import shutil
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -50,8 +50,8 @@ class Material:
     Attributes:
         dataset: read from its root.
         source: a labelled set it learns from besides; its images come after the dataset's.
-        taken: who a method is told is on the training images, in place of who is (the labels of an earlier stage,
-            -1 for nobody), (N,); None for the true persons. A method is told no more of them than its entry says.
+        taken: labels that an earlier stage made of the training images, -1 for none, (N,); told to the method in
+            place of true persons.
         told: what ``run.json`` says of where all this came from, beside dataset and root.
     """
 
@@ -59,21 +59,6 @@ class Material:
     source: Split | None = None
     taken: tuple[int, ...] | None = None
     told: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def known(self) -> Split:
-        """The training images, as a method may know them."""
-        train = self.dataset.train
-        if self.taken is None:
-            return train
-        if len(self.taken) != len(train):
-            raise TrainingError(
-                f"{len(self.taken)} labels for {len(train)} training images; expected one each"
-            )
-        return Split(
-            train.name,
-            tuple(replace(sample, person=who) for sample, who in zip(train.samples, self.taken, strict=True)),
-        )
 
     @property
     def images(self) -> Split:
@@ -226,7 +211,7 @@ def build(
     if begins is not None:
         standard.load(network, begins)
     nn.utils.convert_conv2d_weight_memory_format(network, torch.channels_last).to(workers.device)
-    method = methods.create(network, material.known, settings.method, material.source)
+    method = methods.create(network, material.dataset.train, settings.method, material.source, material.taken)
     method.modules.to(workers.device)
     size = Preprocess(settings.model.height, settings.model.columns)
     dataset = material.dataset

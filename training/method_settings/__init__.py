@@ -8,6 +8,7 @@ from training.method_settings.supervised import SupervisedSettings
 SETTINGS: dict[str, type[MethodSettings]] = {
     "supervised": SupervisedSettings,
     "danet": DanetSettings,
+    "otla": OtlaSettings,
 }
 
 __all__ = [

@@ -1,6 +1,6 @@
 """The methods; the dict says which, and what each may know. They do not know one another."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from training.method import Known, Method
 from training.method_settings import MethodSettings
+from training.methods import otla
 from training.methods.danet import Danet
 from training.methods.supervised import Supervised
 from training.models.network import Network
@@ -37,10 +38,17 @@ def _all(_wanted: object) -> frozenset[Modality]:
 METHODS: dict[str, Entry] = {
     "supervised": Entry(Supervised, _all),
     "danet": Entry(Danet, _all),
+    "otla": Entry(otla.Otla, otla.told),
 }
 
 
-def create(network: Network, train: Split, wanted: MethodSettings, source: Split | None = None) -> Method:
+def create(
+    network: Network,
+    train: Split,
+    wanted: MethodSettings,
+    source: Split | None = None,
+    taken: Sequence[int] | None = None,
+) -> Method:
     """Build a method over a network.
 
     Args:
@@ -48,6 +56,8 @@ def create(network: Network, train: Split, wanted: MethodSettings, source: Split
         train: its images; only what the method may know of them is handed on.
         wanted: which method, and its settings.
         source: a labelled set it learns from besides, its images after those of ``train``.
+        taken: labels that an earlier stage made of the images of ``train``, -1 for none; they are told in place of
+            all persons.
 
     Raises:
         TrainingError: there is none of that name, or it lacks what it must know.
@@ -56,7 +66,13 @@ def create(network: Network, train: Split, wanted: MethodSettings, source: Split
         raise TrainingError(f"there is no method {wanted.name!r}; known are {', '.join(METHODS)}")
     entry = METHODS[wanted.name]
     told = np.isin(train.modalities, [int(each) for each in entry.told(wanted)])
-    persons, modality, camera = np.where(told, train.persons, -1), train.modalities, train.cameras
+    if taken is not None and (told.any() or len(taken) != len(train)):
+        raise TrainingError(
+            f"an earlier stage made labels of {len(taken)} images, for {wanted.name} on {len(train)}; expected one "
+            f"each, and a setting that is told no true persons"
+        )
+    persons = np.where(told, train.persons, -1) if taken is None else np.array(taken, np.int64)
+    modality, camera = train.modalities, train.cameras
     if source is not None:
         persons = np.concatenate([persons, source.persons])
         modality = np.concatenate([modality, source.modalities])
