@@ -81,13 +81,16 @@ class Server:
     @property
     def http_address(self) -> str:
         """Where the page and the HTTP API are."""
-        host = f"[{self.settings.host}]" if ":" in self.settings.host else self.settings.host
-        return f"http://{host}:{self._socket.getsockname()[1]}"
+        return f"http://{self._host}:{self._socket.getsockname()[1]}"
 
     @property
     def grpc_address(self) -> str:
         """Where gRPC is, once the server runs."""
-        return f"{self.settings.host}:{self._rpc.port}"
+        return f"{self._host}:{self._rpc.port}"
+
+    @property
+    def _host(self) -> str:
+        return f"[{self.settings.host}]" if ":" in self.settings.host else self.settings.host
 
     async def run(self, ready: Ready) -> None:
         """Serve until SIGTERM or SIGINT, then drain.

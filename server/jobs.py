@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 KEPT_FINISHED = 200
 KEPT_ERRORS = 100
 FINAL = frozenset({"succeeded", "partial", "failed", "cancelled"})
+UNDONE = frozenset({"failed", "cancelled"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,8 @@ class JobBoard:
             kind: a word for lists.
             work: the coroutine; it gets the job to write progress to and returns its result.
             release: called when the job ended, or was refused, whether it ever began or not.
-            once: known for as long as the job is; the very same request again gets the job it began.
+            once: known for as long as the job is; the very same request again gets the job it began, unless that
+                failed or was cancelled.
             alone: stays queued while another such job runs, for work that takes much memory or a whole core.
 
         Raises:
@@ -233,6 +235,8 @@ class JobBoard:
         if once is None or once.key not in self._once:
             return None
         before, job = self._once[once.key]
+        if job.state in UNDONE:  # whoever asks again after a failure wants it tried again
+            return None
         if before != once:
             raise IdempotencyConflict(
                 f"the idempotency key {once.key[:80]!r} came with other content before; choose another",

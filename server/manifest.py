@@ -81,7 +81,7 @@ def from_ndjson(line: bytes) -> tuple[Described, bytes]:
         raise InvalidRequest(
             f"the line is no JSON ({error})", field="line", reason="MALFORMED_JSON"
         ) from None
-    if not isinstance(fields, dict) or not fields.get("item_id") or not fields.get("image"):
+    if not isinstance(fields, dict) or fields.get("item_id") in (None, "") or not fields.get("image"):
         raise InvalidRequest("the line is no object with item_id and image", field="line")
     try:
         image = base64.b64decode(str(fields["image"]), validate=True)

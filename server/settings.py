@@ -49,10 +49,10 @@ class ServerSettings(BaseModel):
     workers: int = Field(0, ge=0, le=256)
     max_batch: int = Field(0, ge=0, le=1024)
     queue_limit: int = Field(256, ge=1)
-    timeout_s: float = Field(10.0, gt=0)
+    timeout_s: float = Field(10.0, gt=0, allow_inf_nan=False)
     max_upload_bytes: int = Field(2048 * MIB, ge=MIB)
     max_jobs: int = Field(16, ge=1)
-    drain_s: float = Field(10.0, ge=0)
+    drain_s: float = Field(10.0, ge=0, allow_inf_nan=False)
     api_keys: tuple[SecretStr, ...] = ()
     api_key_hashes: tuple[str, ...] = Field((), repr=False)
     insecure_no_auth: bool = False

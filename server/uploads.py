@@ -15,11 +15,11 @@ from index.records import Enrolment
 from server import manifest
 from server.admission import Lane
 from server.answers import ImageQuery
-from server.archive import Archive, Entry
+from server.archive import MAX_ENTRIES, Archive, Entry
 from server.jobs import Job
 from server.service import RetrievalService
 from vireid.described import Described, from_place
-from vireid.errors import ArchiveError, Overloaded, VireidError
+from vireid.errors import ArchiveError, DeadlineExceeded, Overloaded, VireidError
 from vireid.images.decode import Limits
 from vireid.types import Item
 
@@ -72,15 +72,22 @@ async def _enrol(
     job.total = len(sources)
     waiting = iter(sources)
     for some in iter(lambda: [source for _, source in zip(range(BATCH), waiting, strict=False)], []):
-        embedded = await asyncio.gather(*(_embed(service, gallery, source, job) for source in some))
-        new = [one for one in embedded if one is not None]
+        prepared = await asyncio.gather(*(_prepare(service, gallery, source, job) for source in some))
+        # of an item that comes twice the last counts, also where the gallery holds that one already
+        last = {one.item_id: one for one in prepared if one is not None}
+        for one in prepared:
+            if one is not None and (isinstance(one, Item) or last[one.item_id] is not one):
+                job.count("unchanged")
+        new = [one for one in last.values() if isinstance(one, Enrolment)]
         if new:
             for outcome in await asyncio.shield(asyncio.to_thread(gallery.enroll, new)):
                 job.count(outcome)
     return dict(job.counts)
 
 
-async def _embed(service: RetrievalService, gallery: Gallery, source: Source, job: Job) -> Enrolment | None:
+async def _prepare(
+    service: RetrievalService, gallery: Gallery, source: Source, job: Job
+) -> Enrolment | Item | None:
     name, read = source
     try:
         described, data = await asyncio.to_thread(read)
@@ -91,13 +98,14 @@ async def _embed(service: RetrievalService, gallery: Gallery, source: Source, jo
                     gallery, described.item_id, query, described.meta, Lane.BULK
                 )
                 break
-            except Overloaded as error:  # bulk work gives way and waits as long as it must
+            # bulk work gives way and waits as long as it must
+            except Overloaded as error:
                 await asyncio.sleep(error.retry_after_s)
+            except DeadlineExceeded as error:
+                if error.stable_reason != DeadlineExceeded.reason:  # at work: the image itself takes too long
+                    raise
     except VireidError as error:
         job.refuse(name, error)
-        return None
-    if isinstance(new, Item):
-        job.count("unchanged")
         return None
     return new
 
@@ -158,13 +166,19 @@ def _entry_reader(
 
 def _lines(file: IO[bytes]) -> Iterator[tuple[int, int]]:
     file.seek(0)
-    at = 0
+    at = count = 0
     while line := file.readline(LONGEST_LINE + 1):
         if len(line) > LONGEST_LINE:
             raise ArchiveError(
                 f"a line has more than {LONGEST_LINE:,} bytes; nothing was stored", reason="LINE_TOO_LONG"
             )
         if line.strip():
+            count += 1
+            if count > MAX_ENTRIES:
+                raise ArchiveError(
+                    f"there are more than {MAX_ENTRIES:,} lines; split the upload; nothing was stored",
+                    reason="ARCHIVE_TOO_MANY_ENTRIES",
+                )
             yield at, len(line)
         at += len(line)
 

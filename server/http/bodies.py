@@ -16,12 +16,13 @@ from pydantic import BaseModel, ValidationError
 from starlette.datastructures import FormData, UploadFile
 from starlette.types import Message
 
-from vireid.errors import BodyTooLarge, Cancelled, InvalidRequest, StorageError
+from vireid.errors import BodyTooLarge, Cancelled, DeadlineExceeded, InvalidRequest, StorageError
 from vireid.images.decode import Limits
 
 MAX_JSON_BYTES = 16 * 1024 * 1024
 MAX_FORM_FILES = 1000
 AT_ONCE = 1024 * 1024
+SLOWEST_S = 30.0  # between two parts of a body
 
 Document = TypeVar("Document", bound=BaseModel)
 Result = TypeVar("Result")
@@ -45,11 +46,17 @@ class Spooled:
             file.close()
 
 
+def media_type(request: Request) -> str:
+    """Tell what a body says it is, without parameters, in lower case."""
+    return request.headers.get("content-type", "").split(";")[0].strip().lower()
+
+
 def capped(request: Request, limit: int) -> Request:
     """Return the same request, whose body cannot be read beyond the limit.
 
     Raises:
         BodyTooLarge: it says itself that it is larger; what says nothing, or lies, is caught while it is read.
+        DeadlineExceeded: nothing of it comes for a while: a body that is held open holds what came of it.
         Cancelled: while it is read, the caller leaves.
     """
     claimed = request.headers.get("content-length", "")
@@ -59,7 +66,14 @@ def capped(request: Request, limit: int) -> Request:
 
     async def receive() -> Message:
         nonlocal size
-        message = await request.receive()
+        try:
+            async with asyncio.timeout(SLOWEST_S):
+                message = await request.receive()
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"nothing of the body came for {SLOWEST_S:.0f} s; send it again, without a pause",
+                reason="BODY_TOO_SLOW",
+            ) from None
         if message["type"] == "http.disconnect":
             raise Cancelled("the caller left before the body was whole; nothing was stored")
         size += len(message.get("body", b""))
@@ -135,7 +149,10 @@ async def spool_form(request: Request, limit: int) -> Spooled:
         InvalidRequest: a field is no file, or there is none.
         BodyTooLarge: it is over the limit.
     """
-    form = await capped(request, limit).form(max_files=MAX_FORM_FILES)
+    try:
+        form = await capped(request, limit).form(max_files=MAX_FORM_FILES)
+    except OSError as error:
+        raise _no_room(error) from error
     try:
         files = list(_files_of(form))
         return Spooled(files, await asyncio.to_thread(_fingerprint, files))
@@ -206,7 +223,11 @@ def _write(file: IO[bytes], digest: "hashlib._Hash", part: bytes) -> None:
     try:
         file.write(part)
     except OSError as error:
-        raise StorageError(f"the upload cannot be held: {error}; free space, then try again") from error
+        raise _no_room(error) from error
+
+
+def _no_room(error: OSError) -> StorageError:
+    return StorageError(f"the upload cannot be held: {error}; free space, then try again")
 
 
 def _check_size(found: int, limit: int) -> None:

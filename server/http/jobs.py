@@ -43,7 +43,7 @@ def router(service: RetrievalService, board: JobBoard, max_upload_bytes: int) ->
         ] = "",
     ) -> Response:
         target = service.gallery(gallery)
-        kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
+        kind = bodies.media_type(request)
         if kind not in (*ARCHIVES, *NDJSON, FORM):
             raise InvalidRequest(
                 f"found content type {kind!r}; expected one of {', '.join((*ARCHIVES, *NDJSON, FORM))}",

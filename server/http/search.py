@@ -45,7 +45,7 @@ def router(service: RetrievalService) -> APIRouter:
         min_probability: float | None = None,
         rerank: Annotated[int, Query(description="re-rank so many candidates, 0 for none")] = 0,
     ) -> Response:
-        if request.headers.get("content-type", "").split(";")[0] == "application/json":
+        if bodies.media_type(request) == "application/json":
             wanted = await _document(request, gallery)
         else:
             query = await asked.image_body(request, modality)

@@ -192,6 +192,25 @@ async def test_the_same_request_again_is_the_same_job() -> None:
     assert len(board.list()) == 1
 
 
+async def test_what_failed_or_was_cancelled_is_tried_again() -> None:
+    board, held = JobBoard(1), Held()
+    once = Once("k", "abc")
+
+    async def fails(_job: Job) -> Mapping[str, Any]:
+        raise ArchiveError("no archive")
+
+    failed = await ended(board, board.start("upload", fails, nothing, once))
+    assert failed.state == "failed"
+    second = board.start("upload", held, held.release, once)
+    assert second is not failed
+    board.cancel(second.job_id)
+    assert (await ended(board, second)).state == "cancelled"
+    held.go.set()
+    third = board.start("upload", held, held.release, once)
+    assert (await ended(board, third)).state == "succeeded"
+    assert board.start("upload", held, held.release, once) is third
+
+
 async def test_draining_cancels_and_says_so() -> None:
     board, held = JobBoard(4), Held()
     job = board.start("upload", held, held.release)

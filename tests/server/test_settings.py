@@ -65,7 +65,8 @@ def test_an_unknown_key_names_the_nearest() -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("http_port", 65536), ("http_port", -1), ("max_batch", -1), ("queue_limit", 0), ("timeout_s", 0),
+    [("http_port", 65536), ("http_port", -1), ("max_batch", -1), ("queue_limit", 0), ("timeout_s", 0), ("timeout_s", "inf"),
+     ("drain_s", "inf"), ("drain_s", "nan"), ("drain_s", -1),
      ("device", "tpu"), ("backend", "magic"), ("log_level", "loud"), ("workers", -1), ("max_upload_bytes", 5)],
 )  # fmt: skip
 def test_values_out_of_range(key: str, value: object) -> None:

@@ -218,6 +218,61 @@ async def test_a_line_without_an_end(made: Any, stored: Any, monkeypatch: pytest
     assert asked == [1001]
 
 
+def line_of(item_id: object, image: bytes) -> bytes:
+    return json.dumps({"item_id": item_id, "image": base64.b64encode(image).decode()}).encode() + b"\n"
+
+
+async def test_of_an_item_that_comes_twice_the_last_line_counts(made: Any, stored: Any, draw: Draw) -> None:
+    held, other = draw(1), draw(2)
+    await run(made, uploads.run_ndjson, stored(line_of("a", held)))
+    job = await run(made, uploads.run_ndjson, stored(line_of("a", other) + line_of("a", held)))
+    assert (job.done, job.counts) == (2, {"unchanged": 2})
+    assert await made.service.image("yard", "a") == held
+    job = await run(made, uploads.run_ndjson, stored(line_of("a", held) + line_of("a", other)))
+    assert job.counts == {"unchanged": 1, "replaced": 1}
+    assert await made.service.image("yard", "a") == other
+
+
+async def test_an_item_may_be_called_0_and_none_may_be_called_nothing(
+    made: Any, stored: Any, draw: Draw
+) -> None:
+    job = await run(made, uploads.run_ndjson, stored(line_of(0, draw(1)) + line_of("", draw(2))))
+    assert job.counts == {"created": 1}
+    assert [error.item for error in job.errors] == ["line 2"]
+    assert await made.service.image("yard", "0") == draw(1)
+
+
+async def test_too_many_lines_store_nothing(
+    made: Any, stored: Any, draw: Draw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "MAX_ENTRIES", 2)
+    lines = [line_of(f"n{n}", draw(n)) for n in range(3)]
+    assert (await run(made, uploads.run_ndjson, stored(b"".join(lines[:2])))).counts == {"created": 2}
+    with pytest.raises(errors.ArchiveError, match="more than 2 lines"):
+        await run(made, uploads.run_ndjson, stored(b"".join(lines)))
+    assert (await made.service.get_gallery("yard")).items == 2
+
+
+async def test_bulk_that_waited_too_long_waits_again(
+    made: Any, stored: Any, draw: Draw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare, asked = made.service.prepare_item, []
+
+    async def late(*args: Any) -> Any:
+        asked.append(args[1])
+        if len(asked) < 3:
+            raise errors.DeadlineExceeded("2 s in the queue")
+        if args[1] == "slow":
+            raise errors.DeadlineExceeded("2 s at work", reason="DEADLINE_EXCEEDED")
+        return await prepare(*args)
+
+    monkeypatch.setattr(made.service, "prepare_item", late)
+    job = await run(made, uploads.run_ndjson, stored(line_of("a", draw(1))))
+    assert (job.counts, asked) == ({"created": 1}, ["a", "a", "a"])
+    job = await run(made, uploads.run_ndjson, stored(line_of("slow", draw(2))))
+    assert [error.reason for error in job.errors] == ["DEADLINE_EXCEEDED"]
+
+
 async def test_loose_files(made: Any, stored: Any, draw: Draw) -> None:
     files = [("infrared/p1/c3_1.jpg", stored(draw(1))), ("b.jpg", stored(draw(2))), ("c.jpg", stored(b""))]
     job = await run(made, uploads.run_files, files)

@@ -1,10 +1,13 @@
 """The edges of what may be asked: whole documents that are wrong, names at their limits, every route without its gallery."""
 
+import asyncio
 import base64
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+
+from server.http import bodies as http_bodies
 
 Draw = Callable[..., bytes]
 ROOT = "/v1/galleries/yard"
@@ -178,3 +181,34 @@ async def test_embeddings_that_are_no_directions(http: Any) -> None:
         assert found[:2] == (status, reason), change
     answer = await http("POST", f"{ROOT}/search", json={"query": own})
     assert answer.json()["hits"] == []
+
+
+async def test_a_media_type_is_read_in_any_case(http: Any, draw: Draw) -> None:
+    await http.put("a", draw(1), gallery="yard")
+    typed = {"content-type": "Application/JSON; charset=utf-8"}
+    found = await http("POST", f"{ROOT}/search", json={"query": {"item_id": "a"}}, headers=typed)
+    assert found.status_code == 200, found.text
+    assert found.json()["hits"][0]["item_id"] == "a"
+
+
+async def test_a_body_that_stops_is_not_waited_for(
+    http: Any, draw: Draw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_bodies, "SLOWEST_S", 0.05)
+
+    async def halting() -> AsyncIterator[bytes]:
+        yield draw(1)[:100]
+        await asyncio.sleep(30)
+
+    async with asyncio.timeout(10):
+        found = await refusal(http, "POST", "/v1/embed", content=halting())
+    assert found == (504, "BODY_TOO_SLOW", "")
+
+
+async def test_no_room_for_a_form(http: Any, draw: Draw, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(http_bodies.Request, "form", full)
+    found = await refusal(http, "POST", f"{ROOT}/items:upload", files=[("files", ("a.jpg", draw(1)))])
+    assert found == (507, "DISK_FULL", "")
