@@ -10,7 +10,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.http import problem
 from server.metrics import Metrics
+from vireid.errors import Overloaded
 
+# what the admission queue refuses is far below; this bounds the memory of bodies not yet whole
+MOST_REQUESTS = 1024
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _HOST = re.compile(r"(?:\[(?P<bracketed>[0-9A-Fa-f:.]+)\]|(?P<plain>[A-Za-z0-9.-]+))(?::[0-9]{1,5})?")
@@ -38,12 +41,20 @@ class Envelope:
         self._app = app
         self._metrics = metrics
         self._hosts = None if hosts is None else frozenset(hosts)
+        self._inside = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        self._inside += 1
+        try:
+            await self._handle(scope, receive, send)
+        finally:
+            self._inside -= 1
+
+    async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         given = headers.get("x-request-id", "")
         scope["vireid.request_id"] = given if _ID.fullmatch(given) else os.urandom(16).hex()
@@ -57,6 +68,17 @@ class Envelope:
                 self._metrics.requests.labels(_call(scope), str(message["status"])).inc()
             await send(message)
 
+        if self._inside > MOST_REQUESTS:
+            refusal = problem.of_error(
+                Overloaded(
+                    f"{self._inside} requests are under way, {MOST_REQUESTS} may be; try again in 1 s",
+                    retry_after_s=1.0,
+                    metadata={"limit": str(MOST_REQUESTS)},
+                ),
+                problem.request_id(Request(scope)),
+            )
+            await refusal(scope, receive, send_more)
+            return
         if self._hosts is not None and _host(headers.get("host", "")) not in self._hosts:
             refusal = problem.response(
                 421,

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from server.http import bodies as http_bodies
+from server.http import envelope
 
 Draw = Callable[..., bytes]
 ROOT = "/v1/galleries/yard"
@@ -212,3 +213,24 @@ async def test_no_room_for_a_form(http: Any, draw: Draw, monkeypatch: pytest.Mon
     monkeypatch.setattr(http_bodies.Request, "form", full)
     found = await refusal(http, "POST", f"{ROOT}/items:upload", files=[("files", ("a.jpg", draw(1)))])
     assert found == (507, "DISK_FULL", "")
+
+
+async def test_more_requests_than_may_be_under_way(
+    http: Any, draw: Draw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(envelope, "MOST_REQUESTS", 2)
+    go = asyncio.Event()
+
+    async def held() -> AsyncIterator[bytes]:
+        yield draw(1)[:100]
+        await go.wait()
+        yield draw(1)[100:]
+
+    waiting = [asyncio.create_task(http("POST", "/v1/embed", content=held())) for _ in range(2)]
+    await asyncio.sleep(0.05)
+    answer = await http("POST", "/v1/embed", content=draw(1))
+    assert (answer.status_code, answer.json()["reason"]) == (429, "QUEUE_FULL")
+    assert answer.headers["retry-after"] == "1"
+    go.set()
+    assert [(await task).status_code for task in waiting] == [200, 200]
+    assert (await http("POST", "/v1/embed", content=draw(1))).status_code == 200
