@@ -119,8 +119,12 @@ def wait() -> None:
 
 
 def leave() -> None:
-    """End the processes' connection, if there is one."""
+    """End the processes' connection, if there is one, when all have come this far.
+
+    Not after an error: the others may wait for what never comes, and torchrun ends them.
+    """
     if together():
+        wait()
         distributed.destroy_process_group()
 
 

@@ -52,6 +52,7 @@ def tiny() -> RunSettings:
             "iterations": 3,
             "seed": 5,
             "threads": 1,
+            "tensorboard": "off",
             "model": {"name": "two-stream-resnet18", "width": 0.125, "height": 64, "columns": 32},
             "data": {"persons": 3, "images": 2, "pad": 2},
             "optimiser": {"rate": 1e-3},

@@ -29,22 +29,38 @@ import torch
 from safetensors.torch import save_file
 from training import ranks, run
 from training.settings import RunSettings
+from vireid.errors import TrainingError
 
-folder, recipe, data, until = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
-if folder.exists():
-    started = run.resume(folder, device="cpu")
-else:
-    started = run.start(folder, RunSettings.model_validate_json(recipe.read_text()), data, None, "cpu")
-assert ranks.count() == 2
-started.loop.train(until)
-own = started.loop._method.modules.state_dict()
-save_file({name: value.contiguous() for name, value in own.items()}, f"{folder}-{ranks.place()}.safetensors")
+out, data = Path(sys.argv[1]), Path(sys.argv[2])
+whole, step = (RunSettings.model_validate_json((out / f"{name}.json").read_text()) for name in ("whole", "step"))
+
+def begun(name, wanted):
+    return run.start(out / name, wanted, data, None, "cpu")
+
+def kept(name, started):
+    own = started.loop._method.modules.state_dict()
+    save_file({key: value.contiguous() for key, value in own.items()}, out / f"{name}-{ranks.place()}.safetensors")
+
+for name, wanted in (("whole", whole), ("step", step)):
+    started = begun(name, wanted)
+    assert ranks.count() == 2
+    started.loop.train()
+    kept(name, started)
+started = begun("parts", whole)
+started.loop.train(until=1)
+kept("half", started)
+begun("other", whole.model_copy(update={"seed": 99})).loop.train(until=1)
+resumed = run.resume(out / "parts", device="cpu")
+assert resumed.loop.epoch == 1
+resumed.loop.train()
+kept("parts", resumed)
+
 rows = torch.arange(2.0 + ranks.place())[:, None] + 10 * ranks.place()
 assert ranks.gather(rows).flatten().tolist() == [0, 1, 10, 11, 12]
-assert "lightning_fabric" in sys.modules
+assert ranks.of_first(rows[:2].numpy()).flatten().tolist() == [0, 1]
 try:
     ranks.agree("the numbers", str(ranks.place()))
-except ranks.TrainingError as error:
+except TrainingError as error:
     assert "the numbers differ between the 2 processes" in error.message
 else:
     raise SystemExit("nothing was said of numbers that differ")
@@ -52,56 +68,63 @@ ranks.leave()
 """
 
 
-def together(tmp_path: Path, name: str, wanted: RunSettings, data: Path, until: int = 99) -> Path:
-    worker, recipe = tmp_path / "worker.py", tmp_path / f"{name}.json"
-    worker.write_text(WORKER)
-    recipe.write_text(wanted.model_dump_json())
-    words = [*TORCHRUN, str(worker), str(tmp_path / name), str(recipe), str(data), str(until)]
+TINY = {
+    "epochs": 2,
+    "iterations": 2,
+    "seed": 5,
+    "threads": 1,
+    "tensorboard": "off",
+    "model": {"name": "two-stream-resnet18", "width": 0.125, "height": 64, "columns": 32},
+    "data": {"persons": 3, "images": 2, "pad": 2},
+    "schedule": {"warmup_epochs": 0},
+}
+WHOLE = RunSettings.model_validate({**TINY, "accumulate": 2})
+PLAIN = {"name": "sgd", "rate": 0.1, "clip_norm": 0.0}
+STEP = RunSettings.model_validate({**TINY, "epochs": 1, "iterations": 1, "optimiser": PLAIN})
+
+
+@pytest.fixture(scope="module")
+def made(blocks: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Train in two processes: a whole run, one in two parts, and one of a single plain step."""
+    out = tmp_path_factory.mktemp("together")
+    (out / "worker.py").write_text(WORKER)
+    (out / "whole.json").write_text(WHOLE.model_dump_json())
+    (out / "step.json").write_text(STEP.model_dump_json())
+    words = [*TORCHRUN, str(out / "worker.py"), str(out), str(blocks)]
     alone = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(run.__file__).parents[1])}  # noqa: TID251
     done = subprocess.run(words, env=alone, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
-    return tmp_path / name
+    return out
 
 
-def weights(folder: Path, place: int) -> dict[str, torch.Tensor]:
-    return load_file(f"{folder}-{place}.safetensors")
+def weights(out: Path, name: str, place: int) -> dict[str, torch.Tensor]:
+    return load_file(out / f"{name}-{place}.safetensors")
 
 
 def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_two_processes_end_alike_and_go_on_as_if_they_had_not_stopped(
-    blocks: Path, tmp_path: Path, tiny: RunSettings
-) -> None:
-    wanted = tiny.model_copy(update={"epochs": 2, "accumulate": 2, "iterations": 2})
-    whole = together(tmp_path, "whole", wanted, blocks)
-    assert same(weights(whole, 0), weights(whole, 1))
-    assert [line["epoch"] for line in checkpoint.read_metrics(whole)] == [1, 2]
-    assert checkpoint.provenance(whole)["progress"] == {"epoch": 2, "step": 4}
-    parts = together(tmp_path, "parts", wanted, blocks, until=1)
+def test_two_processes_end_alike_and_go_on_as_if_they_had_not_stopped(made: Path) -> None:
+    whole = weights(made, "whole", 0)
+    assert same(whole, weights(made, "whole", 1))
+    assert not same(whole, weights(made, "half", 0))
+    assert same(whole, weights(made, "parts", 0))
+    assert same(whole, weights(made, "parts", 1))
+    # one of them wrote
+    assert [line["epoch"] for line in checkpoint.read_metrics(made / "whole")] == [1, 2]
+    assert checkpoint.provenance(made / "whole")["progress"] == {"epoch": 2, "step": 4}
+
+
+def test_one_process_does_not_go_on_with_a_run_of_two(made: Path) -> None:
     with pytest.raises(TrainingError, match=r"of 2 processes, and 1 would go on.*--nproc-per-node 2"):
-        run.resume(parts, device="cpu")
-    assert not same(weights(parts, 0), weights(whole, 0))
-    together(tmp_path, "parts", wanted, blocks)
-    assert same(weights(parts, 0), weights(whole, 0))
-    assert same(weights(parts, 1), weights(whole, 0))
+        run.resume(made / "whole", device="cpu")
 
 
-def test_a_step_of_two_processes_is_one_along_the_mean_of_their_gradients(
-    blocks: Path, tmp_path: Path, tiny: RunSettings
-) -> None:
+def test_a_step_of_two_processes_is_one_along_the_mean_of_their_gradients(made: Path, blocks: Path) -> None:
     """The oracle is one process that computes both batches' gradients one after the other."""
-    plain = {"name": "sgd", "rate": 0.1, "clip_norm": 0.0}
-    wanted = tiny.model_copy(
-        update={
-            "epochs": 1,
-            "iterations": 1,
-            "optimiser": tiny.optimiser.model_copy(update=plain),
-            "schedule": tiny.schedule.model_copy(update={"warmup_epochs": 0}),
-        }
-    )
-    found = weights(together(tmp_path, "two", wanted, blocks), 0)
+    wanted = STEP
+    found = weights(made, "step", 0)
     torch.manual_seed(wanted.seed)
     network = models.build(wanted.model)
     train = open_dataset("sysu-mm01", blocks).train

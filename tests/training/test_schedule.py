@@ -31,3 +31,9 @@ def test_no_growth_and_a_single_epoch() -> None:
 def test_steps_and_their_epochs_go_together(values: dict[str, object]) -> None:
     with pytest.raises(ValidationError, match="names the epochs of a step schedule"):
         ScheduleSettings.model_validate(values)
+
+
+def test_a_stepped_rate_is_constant_within_an_epoch() -> None:
+    wanted = ScheduleSettings(warmup_epochs=4, stepped=True)
+    assert [schedule.share(at, wanted, 12) for at in (0, 0.99, 1, 3, 3.9)] == [0.25, 0.25, 0.5, 1, 1]
+    assert schedule.share(8.7, wanted, 12) == schedule.share(8, wanted, 12) == pytest.approx(0.5)
