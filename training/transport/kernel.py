@@ -99,8 +99,10 @@ class Kernel:
         values = np.empty((height, self.problem.shape[1]))
         for start, stop in self.problem.spans():
             part = values[: stop - start]
-            block, shift = self.problem.block(start, stop).numpy(), self._shift[start:stop].numpy()
-            exponents(block, v.numpy(), self.problem.delta, FLOOR, part, shift)
+            block, shift = self.problem.block(start, stop), self._shift[start:stop]
+            if block.dtype not in (torch.float32, torch.float64):
+                block = block.float()
+            exponents(block.numpy(), v.numpy(), self.problem.delta, FLOOR, part, shift.numpy())
             self._kernel[start:stop] = torch.from_numpy(np.exp(part, out=part))
         if bool((self.problem.columns == 0).any()):
             self._kernel[:, self.problem.columns == 0] = 0

@@ -18,7 +18,7 @@ from torch import Tensor
 from vireid.errors import TrainingError
 
 BLOCK = {"cpu": 1 << 17, "other": 1 << 25}  # elements held at a time: half of a CPU's second cache
-BALANCE = 1e-8  # by which the two sides' totals may differ
+BALANCE = 1e-6  # by which the two sides' totals may differ; what rounding leaves is made good
 
 Dense = Tensor | NDArray[np.floating]
 
@@ -88,11 +88,13 @@ class Problem:
         self.rows = _marginal(rows, self.shape[0], "row", self.device)
         self.columns = _marginal(columns, self.shape[1], "column", self.device)
         totals = float(self.rows.sum()), float(self.columns.sum())
-        if penalties == (None, None) and abs(totals[0] - totals[1]) > BALANCE * max(totals):
-            raise TrainingError(
-                f"row marginals sum to {totals[0]:.9g}, column marginals to {totals[1]:.9g}; a balanced problem "
-                "needs equal sums: scale one side, or give a penalty"
-            )
+        if self.balanced:
+            if abs(totals[0] - totals[1]) > BALANCE * max(totals):
+                raise TrainingError(
+                    f"row marginals sum to {totals[0]:.9g}, column marginals to {totals[1]:.9g}; a balanced "
+                    "problem needs equal sums: scale one side, or give a penalty"
+                )
+            self.columns = self.columns * (totals[0] / totals[1])
         if isinstance(self._given, Tensor):
             for start, stop in self.spans():
                 _check_finite(self._given[start:stop], start)

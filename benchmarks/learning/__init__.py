@@ -1,0 +1,1 @@
+"""Benchmarks of what training is made of, one file a block; benchmarks/training.py runs them."""
