@@ -15,6 +15,7 @@ from training.report.sight import Sight
 from vireid.arrays import Int64Array
 from vireid.evaluation.pictures import style
 from vireid.evaluation.pictures.cmc import cmc
+from vireid.evaluation.pictures.histogram import histogram
 from vireid.evaluation.pictures.style import Figure
 
 BEFORE, AFTER = "before", "after"
@@ -43,7 +44,9 @@ def losses(history: History, title: str = "") -> dict[str, Chart]:
         said = name.replace("_", " ").replace("/", ", ")
         what = "What is minimised, a mean over the epoch." if name == "total" else "A mean over the epoch."
         found[f"loss-{_slug(name)}"] = Chart(
-            curves([Line(said, history.series[name])], said, title, small=True), said.capitalize(), what
+            curves([Line(said, history.series[name])], said, title, scale="wide", small=True),
+            said.capitalize(),
+            what,
         )
     if RATE in history.series:
         found["rate"] = Chart(
@@ -58,9 +61,11 @@ def told(history: History, title: str = "") -> dict[str, Chart]:
     """Draw what the method told of its labelling, number by number."""
     return {
         f"told-{_slug(name)}": Chart(
-            curves([Line(name, history.series[name])], name.replace("_", " "), title, small=True),
+            curves(
+                [Line(name, history.series[name])], name.replace("_", " "), title, scale="wide", small=True
+            ),
             name.replace("_", " ").capitalize(),
-            "As the method told it at the begin of the epoch.",
+            "As the method told it when the epoch began.",
         )
         for name in history.told
     }
@@ -81,7 +86,7 @@ def scores(history: History, title: str = "") -> dict[str, Chart]:
         if f"evaluation/mean/{key}" in history.series
     ]
     says = "Mean scores of the evaluated epochs; epoch 0 is before training."
-    return {"scores": Chart(curves(lines, "% of valid queries", title, shares=True), "Scores", says)}
+    return {"scores": Chart(curves(lines, "% of valid queries", title, scale="shares"), "Scores", says)}
 
 
 _LABELS = (
@@ -137,7 +142,7 @@ def labels(history: History, title: str = "") -> dict[str, Chart]:
             if f"labels/{key}" in history.series
         ]
         if lines:
-            found[slug] = Chart(curves(lines, axis, title, shares=True), name, says)
+            found[slug] = Chart(curves(lines, axis, title, scale="shares"), name, says)
     counts = [
         Line(said, history.series[f"labels/{key}"], colour, dashes, mark)
         for key, said, colour, dashes, mark in (
@@ -183,10 +188,17 @@ def class_histogram(content: Content, title: str = "") -> dict[str, Chart]:
 
 
 def found(sight: Sight, title: str = "") -> dict[str, Chart]:
-    """Draw the CMC curve."""
+    """Draw the CMC curve, and scores of the same person and of different people."""
     level = "persons" if sight.result.protocol.cmc == "identity" else "images"
     says = f"How often the person asked for is among the first r {level} of the ranking."
-    return {"cmc": Chart(cmc(sight.result, title), "CMC", says)}
+    pairs = (
+        f"{sight.evidence.score.capitalize()} of the image pairs that are compared. Where the two overlap, no "
+        "threshold tells them apart."
+    )
+    return {
+        "cmc": Chart(cmc(sight.result, title), "CMC", says),
+        "histogram": Chart(histogram(sight.evidence, title), "Scores", pairs),
+    }
 
 
 def planes(sight: Sight, title: str = "") -> dict[str, Chart]:

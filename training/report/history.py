@@ -104,7 +104,7 @@ def _own(lines: list[dict[str, Any]]) -> tuple[tuple[str, ...], tuple[str, ...]]
     """Tell losses from what else a method tells: each line has the losses first, the sum of all as their last."""
     losses: dict[str, None] = {}
     told: dict[str, None] = {}
-    for line in lines:
+    for line in sorted(lines, key=len, reverse=True):  # the fullest one has them in order
         into = losses if TOTAL in line else told
         for name, _ in journal.numbers(line):
             if name in _OWN or name.startswith(_PARTS):

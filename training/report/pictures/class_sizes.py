@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from training.report.pictures.curves import SIZE
 from vireid.arrays import Int64Array
 from vireid.evaluation.pictures import style
 from vireid.evaluation.pictures.style import Figure, styled
@@ -19,7 +20,7 @@ def class_sizes(counts: Mapping[str, Int64Array], title: str = "") -> Figure:
         counts: images of each class, by what the legend calls them; each is sorted by itself, (K,).
         title: above the picture.
     """
-    made = style.figure(title=title)
+    made = style.figure(*SIZE, title=title)
     axes = made.add_subplot()
     most = 1
     for (name, sizes), (colour, dashes) in zip(counts.items(), _LOOKS, strict=False):

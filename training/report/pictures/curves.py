@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from training.report.history import Series
 from vireid.evaluation.pictures import style
 from vireid.evaluation.pictures.style import Axes, Figure, styled
 
-SMALL = (3.1, 2.2)  # inches of a picture that stands among many
+SIZE = (4.0, 3.1)  # inches
+SMALL = (2.9, 2.05)  # inches of a picture that stands among many
 _MARKS = 30  # epochs up to which each gets a mark
 _WIDE = 30.0  # greatest over smallest value from which powers of ten stand apart alike
 
@@ -35,7 +37,12 @@ class Line:
 
 @styled
 def curves(
-    lines: Sequence[Line], says: str, title: str = "", *, shares: bool = False, small: bool = False
+    lines: Sequence[Line],
+    says: str,
+    title: str = "",
+    *,
+    scale: Literal["plain", "shares", "wide"] = "plain",
+    small: bool = False,
 ) -> Figure:
     """Draw numbers over epochs.
 
@@ -43,10 +50,10 @@ def curves(
         lines: at least one; a legend tells several apart.
         says: what the numbers are.
         title: above the picture.
-        shares: they are shares of 1, drawn in percent from 0 to 100.
+        scale: ``shares`` of 1 are drawn in percent from 0 to 100; numbers of a ``wide`` range by powers of ten.
         small: the picture stands among many.
     """
-    made = style.figure(*(SMALL if small else (style.WIDTH, style.HEIGHT)), title=title)
+    made = style.figure(*(SMALL if small else SIZE), title=title)
     axes = made.add_subplot()
     for line in lines:
         axes.plot(
@@ -58,20 +65,22 @@ def curves(
             markersize=3.2,
             label=line.name,
         )
-    _scale(axes, [value for line in lines for value in line.series.values], shares=shares)
+    _scale(axes, [value for line in lines for value in line.series.values], scale)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
     axes.set_xlabel("epoch")
     axes.set_ylabel(says)
     if len(lines) > 1:
-        axes.legend(loc="best")
+        made.legend(loc="outside lower center", ncols=3, frameon=False, borderaxespad=0.2)
     return made
 
 
-def _scale(axes: Axes, values: Sequence[float], *, shares: bool) -> None:
-    if shares:
+def _scale(axes: Axes, values: Sequence[float], scale: str) -> None:
+    if scale == "shares":
         axes.set_ylim(-0.02, 1.02)
         style.percents(axes.yaxis)
-    elif min(values) > 0 and max(values) > _WIDE * min(values):
+    elif scale == "wide" and min(values) > 0 and max(values) > _WIDE * min(values):
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_formatter(style.NullFormatter())
     elif min(values) >= 0:
         axes.set_ylim(0, 1.06 * max(values) or 1.0)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vireid.arrays import Float64Array, Int64Array
+from vireid.arrays import BoolArray, Float64Array, Int64Array
 from vireid.evaluation.pictures import style
 from vireid.evaluation.pictures.style import Axes, Figure, styled
 from vireid.types import Modality
@@ -13,7 +13,9 @@ from vireid.types import Modality
 PERSONS = ("#e0524d", "#d98300", "#8f8a00", "#3a9d4a", "#0f9b9b", "#3f7fe0", "#8f6fe8", "#cf4fb0")
 _MARKS = {Modality.VISIBLE: "o", Modality.INFRARED: "^"}
 _COLOURS = {Modality.VISIBLE: style.FIRST, Modality.INFRARED: style.SECOND}
-_SIZE = 3.6  # points
+_SHAPE = (4.0, 3.8)  # inches
+_FEW = 400  # points up to which each is drawn large
+_SIZE, _LARGE = 3.4, 4.8  # points
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,7 +43,7 @@ def by_modality(plane: Plane, title: str = "") -> Figure:
         rows = plane.modality == kind
         if rows.any():
             label = f"{kind.word} ({int(rows.sum()):,})"
-            _draw(axes, plane.points[rows], kind, _COLOURS[kind], 0.6, label)
+            _draw(axes, plane, rows, (kind, _COLOURS[kind], 0.6), label)
     _legend(made)
     return made
 
@@ -59,36 +61,40 @@ def by_person(plane: Plane, shown: Int64Array, title: str = "") -> Figure:
     others = ~np.isin(plane.person, shown)
     for kind in Modality:
         if (rows := others & (plane.modality == kind)).any():
-            _draw(axes, plane.points[rows], kind, style.FAINT, 0.22)
+            _draw(axes, plane, rows, (kind, style.FAINT, 0.22))
     for person, colour in zip(shown.tolist(), PERSONS, strict=False):
         label = f"person {person}"
         for kind in Modality:
             if (rows := (plane.person == person) & (plane.modality == kind)).any():
-                _draw(axes, plane.points[rows], kind, colour, 0.9, label)
+                _draw(axes, plane, rows, (kind, colour, 0.9), label)
                 label = ""
     _legend(made)
     return made
 
 
 def _empty(plane: Plane, title: str) -> tuple[Figure, Axes]:
-    made = style.figure(style.WIDTH, 0.92 * style.WIDTH, title=title)
+    made = style.figure(*_SHAPE, title=title)
     axes = made.add_subplot()
     axes.set_xlabel(plane.axes[0])
     axes.set_ylabel(plane.axes[1])
-    axes.tick_params(labelbottom=False, labelleft=False, length=0)
+    # places have no unit: only distances within the picture count, and they count alike both ways
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set_aspect("equal", adjustable="datalim")
     return made, axes
 
 
 def _draw(
-    axes: Axes, points: Float64Array, kind: Modality, colour: str, alpha: float, label: str = ""
+    axes: Axes, plane: Plane, rows: BoolArray, look: tuple[Modality, str, float], label: str = ""
 ) -> None:
+    kind, colour, alpha = look
     axes.plot(
-        *points.T,
+        *plane.points[rows].T,
         color=colour,
         alpha=alpha,
         linestyle="",
         marker=_MARKS[kind],
-        markersize=_SIZE,
+        markersize=_LARGE if len(plane.points) <= _FEW else _SIZE,
         markeredgewidth=0,
         label=label or None,
     )
