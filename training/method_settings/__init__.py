@@ -3,12 +3,14 @@
 from training.method_settings.danet import DanetCompat, DanetSettings
 from training.method_settings.otla import OtlaCompat, OtlaSettings
 from training.method_settings.part import MethodSettings, Part
+from training.method_settings.spcl import SpclCompat, SpclSettings
 from training.method_settings.supervised import SupervisedSettings
 
 SETTINGS: dict[str, type[MethodSettings]] = {
     "supervised": SupervisedSettings,
     "danet": DanetSettings,
     "otla": OtlaSettings,
+    "spcl": SpclSettings,
 }
 
 __all__ = [
@@ -19,5 +21,7 @@ __all__ = [
     "OtlaCompat",
     "OtlaSettings",
     "Part",
+    "SpclCompat",
+    "SpclSettings",
     "SupervisedSettings",
 ]

@@ -10,6 +10,7 @@ from training.method import Known, Method
 from training.method_settings import MethodSettings
 from training.methods import otla
 from training.methods.danet import Danet
+from training.methods.spcl import Spcl
 from training.methods.supervised import Supervised
 from training.models.network import Network
 from vireid.datasets.split import Split
@@ -35,10 +36,15 @@ def _all(_wanted: object) -> frozenset[Modality]:
     return frozenset(Modality)
 
 
+def _nobody(_wanted: object) -> frozenset[Modality]:
+    return frozenset()
+
+
 METHODS: dict[str, Entry] = {
     "supervised": Entry(Supervised, _all),
     "danet": Entry(Danet, _all),
     "otla": Entry(otla.Otla, otla.told),
+    "spcl": Entry(Spcl, _nobody),
 }
 
 

@@ -16,6 +16,7 @@ from training.data.samplers import two_modalities
 from training.features import Look
 from training.method import Epoch, Known
 from training.method_settings import SupervisedSettings
+from training.models.heads import classifier
 from training.models.network import Network
 from vireid.errors import TrainingError
 
@@ -42,11 +43,9 @@ class Supervised:
         self._labels = labels.astype(np.int64)
         self._modality = known.modality
         self._wanted = wanted
-        classifier = nn.Linear(network.dim, len(names), bias=False)
-        nn.init.normal_(classifier.weight, std=0.001)
         self._network = network
-        self._classifier = classifier
-        self._modules = nn.ModuleDict({"model": network, "classifier": classifier})
+        self._classifier = classifier(network.dim, len(names))
+        self._modules = nn.ModuleDict({"model": network, "classifier": self._classifier})
 
     @property
     def modules(self) -> nn.ModuleDict:

@@ -27,6 +27,11 @@ class SourceNorms(nn.Module):
         self._names = [name for name, part in network.named_modules() if isinstance(part, _BatchNorm)]
         self.norms = nn.ModuleList(copy.deepcopy(network.get_submodule(name)) for name in self._names)
 
+    def follow(self, network: nn.Module) -> None:
+        """Become what the network's own are now."""
+        for name, norm in zip(self._names, self.norms, strict=True):
+            norm.load_state_dict(network.get_submodule(name).state_dict())
+
     @contextmanager
     def used(self, network: nn.Module, source: Tensor | None = None) -> Iterator[None]:
         """Normalise the source's rows of every batch by these norms, the others by the network's own.
