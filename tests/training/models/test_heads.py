@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from training.models.heads import Average, GeneralisedMean, Neck
+from training.models.heads import Average, GeneralisedMean, Neck, classifier, pool
+from vireid.errors import TrainingError
 
 
 def test_generalised_mean() -> None:
@@ -40,3 +41,24 @@ def test_the_neck_learns_a_scale_and_no_shift() -> None:
     made.square().sum().backward()
     assert neck.norm.weight.grad is not None
     assert neck.norm.bias.grad is None
+
+
+def test_pooling_by_name() -> None:
+    x = torch.tensor([1.0, 2.0]).view(1, 1, 1, 2)
+    values = {name: float(pool(name)(x).detach()) for name in ("gem", "gem-fixed", "average")}
+    assert values == pytest.approx({"gem": 1.6509636, "gem-fixed": 1.6509636, "average": 1.5})
+    assert [each.requires_grad for each in pool("gem").parameters()] == [True]
+    assert [each.requires_grad for each in pool("gem-fixed").parameters()] == [False]
+    assert pool("gem").state_dict().keys() == pool("gem-fixed").state_dict().keys()
+    with pytest.raises(
+        TrainingError, match="there is no pooling 'maximum'; known are gem, gem-fixed, average"
+    ):
+        pool("maximum")
+
+
+def test_a_classifier_begins_small_and_has_no_bias() -> None:
+    torch.manual_seed(0)
+    made = classifier(500, 40)
+    assert made.bias is None
+    assert made.weight.shape == (40, 500)
+    assert float(made.weight.detach().std()) == pytest.approx(0.001, rel=0.05)
