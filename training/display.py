@@ -64,7 +64,7 @@ class Display:
                 shown.add(loss, images)
                 if bar is not None and task is not None:
                     bar.update(task, advance=1, numbers=shown.numbers(left()))
-                elif time.monotonic() - told >= LINE_EVERY_S:
+                elif shown.done < batches and time.monotonic() - told >= LINE_EVERY_S:
                     told = time.monotonic()
                     self._line(shown, left())
 

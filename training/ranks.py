@@ -7,7 +7,7 @@ everywhere (labels, memories) is made from rows that were gathered from all of t
 import inspect
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -194,7 +194,9 @@ def _fabric(kind: str, world: int, local: int) -> "Fabric":
         ) from None
     # a loss may leave parameters out for a while; running statistics are averaged once an epoch, not copied at each step
     known = inspect.signature(nn.parallel.DistributedDataParallel.__init__).parameters
-    copied = {"forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers": False}
+    copied: dict[str, Any] = {
+        "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers": False
+    }
     strategy = DDPStrategy(find_unused_parameters=True, **copied)
     fabric = Fabric(accelerator=kind, devices=local, num_nodes=world // local, strategy=strategy)
     fabric.launch()

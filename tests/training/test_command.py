@@ -1,19 +1,25 @@
 """``vireid train`` from the outside."""
 
+import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from typer.testing import CliRunner
 
-from training import checkpoint
+from training import checkpoint, run
 from training.command import app
 from training.loop import Loop
-from vireid.errors import SettingsError, TrainingError
+from training.method_settings import SETTINGS
+from training.settings import DataSettings, RunSettings, read, recipes
+from vireid.errors import DatasetError, SettingsError, TrainingError
 
 SMALL = [
     "epochs=2", "iterations=2", "model.width=0.125", "model.height=64", "model.columns=32",
-    "data.persons=3", "data.images=2", "schedule.warmup_epochs=1",
+    "data.persons=3", "data.images=2", "schedule.warmup_epochs=1", "tensorboard=off",
 ]  # fmt: skip
 
 
@@ -80,3 +86,76 @@ def test_what_is_refused(blocks: Path, tmp_path: Path, more: str, error: type[Ex
     with pytest.raises(error, match=said):
         CliRunner().invoke(app, words(blocks, tmp_path / "run", more), catch_exceptions=False)
     assert not (tmp_path / "run").exists()
+
+
+def test_help_and_recipes_need_no_torch() -> None:
+    asked = """
+import sys
+from typer.testing import CliRunner
+from vireid.command import app
+for words in (["--help"], ["train", "--help"], ["train", "supervised", "--help"], ["train", "recipes"]):
+    done = CliRunner().invoke(app, words, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    print(done.output)
+assert not {"torch", "sklearn", "safetensors"} & sys.modules.keys()
+"""
+    root = Path(run.__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", asked], cwd=root, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    for name in SETTINGS:
+        assert re.search(rf"^  {name} +\S", done.stdout, re.MULTILINE), name
+    for name in recipes():
+        assert re.search(rf"^{name} +\S", done.stdout, re.MULTILINE), name
+    assert "label_smoothing: of the identity loss." in done.stdout
+
+
+def test_the_recipe_is_found_by_the_dataset(
+    blocks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[str] = []
+
+    def begun(folder: Path, settings: RunSettings, *_more: object) -> None:
+        taken.append(folder.name)
+        raise TrainingError(settings.model.name)
+
+    monkeypatch.setattr(run, "start", begun)
+    for marked, name in ((False, None), (True, None), (False, "regdb")):
+        data = tmp_path / f"{marked}-{name}"
+        data.symlink_to(blocks)
+        if marked:
+            data.unlink()
+            shutil.copytree(blocks, data)
+            (data / "synthetic.json").write_text("{}")
+        given = ["supervised", "--data", str(data)] + ([] if name is None else ["--name", name])
+        with pytest.raises(TrainingError, match="two-stream-resnet"):
+            CliRunner().invoke(app, given, catch_exceptions=False)
+    assert taken == ["sysu-mm01-supervised", "synthetic-supervised", "regdb-supervised"]
+    nothing = tmp_path / "nothing"
+    nothing.mkdir()
+    with pytest.raises(DatasetError, match="no known layout"):
+        CliRunner().invoke(app, ["supervised", "--data", str(nothing)], catch_exceptions=False)
+
+
+def test_data_that_is_not_the_published_set_is_refused_where_the_recipe_demands_it(
+    blocks: Path, tmp_path: Path
+) -> None:
+    given = words(blocks, tmp_path / "run", "data.counts=published")
+    with pytest.raises(
+        DatasetError, match=r"5 training persons on 60 images.*has 395 on 34167.*data\.counts=any"
+    ):
+        CliRunner().invoke(app, given, catch_exceptions=False)
+    drawn = tmp_path / "drawn"
+    shutil.copytree(blocks, drawn)
+    (drawn / "synthetic.json").write_text("{}")
+    assert len(run.read(drawn, None, DataSettings(counts="published")).train) == 60
+    for name in ("sysu-mm01", "regdb", "llcm"):
+        assert read(f"{name}-supervised").data.counts == "published"
+
+
+def test_a_choice_on_the_test_images_is_shown_as_such(blocks: Path, tmp_path: Path) -> None:
+    given = words(blocks, tmp_path / "run", "select=best_on_test", "evaluate_every=1")
+    done = CliRunner().invoke(app, given, catch_exceptions=False)
+    assert done.exit_code == 0
+    assert "best rank1 so far, kept: chosen on the test images" in done.stdout

@@ -129,7 +129,13 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(blocks: Path, tmp_path: Path
     wanted = tiny.model_copy(update={"iterations": 12})
     run.start(tmp_path / "whole", wanted, blocks, None, "cpu").loop.train()
     folder = tmp_path / "killed"
-    changed = [f"epochs={wanted.epochs}", "iterations=12", f"seed={wanted.seed}", "evaluate_first=false"]
+    changed = [
+        f"epochs={wanted.epochs}",
+        "iterations=12",
+        "tensorboard=off",
+        f"seed={wanted.seed}",
+        "evaluate_first=false",
+    ]
     changed += ["model.width=0.125", "model.height=64", "model.columns=32"]
     changed += [
         "data.persons=3",

@@ -68,7 +68,9 @@ def test_batches_do_not_depend_on_true_persons(train: Split) -> None:
 
 @pytest.mark.parametrize("ahead", [1, 2, 9])
 def test_preparing_ahead_changes_nothing(train: Split, ahead: int) -> None:
-    assert same(drawn(train, WANTED), drawn(train, WANTED.model_copy(update={"ahead": ahead})))
+    for loaders_ in (1, 3):
+        threads = WANTED.model_copy(update={"ahead": ahead, "loaders": loaders_})
+        assert same(drawn(train, WANTED.model_copy(update={"ahead": 0})), drawn(train, threads))
     assert not same(drawn(train, WANTED), drawn(train, WANTED, epoch=5))
 
 
