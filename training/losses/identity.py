@@ -42,6 +42,8 @@ def capped(logits: Tensor, labels: Tensor) -> Tensor:
         labels: classes, (B,).
     """
     logits = widened(logits)
-    powers = logits.exp()
-    likely = powers.gather(1, labels[:, None])[:, 0] / (powers.sum(1) + FLOOR)
+    # both sides of the fraction divided by the greatest power: sharp temperatures would overflow otherwise
+    shift = logits.detach().amax(1, keepdim=True).clamp(min=0)
+    powers = (logits - shift).exp()
+    likely = powers.gather(1, labels[:, None])[:, 0] / (powers.sum(1) + FLOOR * (-shift[:, 0]).exp())
     return -(likely + FLOOR).log().mean()

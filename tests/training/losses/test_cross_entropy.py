@@ -54,3 +54,13 @@ def test_a_hopeless_sample_costs_the_cap_and_is_left_alone() -> None:
     assert float(loss.detach()) == pytest.approx(13.8155, abs=1e-4)
     assert logits.grad is not None
     assert logits.grad.abs().max() < 1e-9
+
+
+def test_sharp_temperatures_do_not_overflow() -> None:
+    logits = torch.tensor([[300.0, 299.0], [-300.0, -301.0]], requires_grad=True)
+    loss = capped(logits, torch.tensor([0, 0]))
+    loss.backward()
+    # where all powers are far below the constant beside their sum, the answer is that nothing is likely
+    assert float(loss.detach()) == pytest.approx((math.log(1 + math.exp(-1)) - math.log(1e-6)) / 2, abs=1e-4)
+    assert logits.grad is not None
+    assert torch.isfinite(logits.grad).all()
