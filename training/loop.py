@@ -71,7 +71,7 @@ class Loop:
         self._grouping = Grouping(settings.bn_group) if settings.bn_group else None
         if self._grouping is not None:
             self._grouping.apply(method.modules)
-        self._objective = workers.wrap(_Objective(method))
+        self._objective: nn.Module | None = None
         self._journal = Journal(run, settings.tensorboard)
         self._few = Few(settings.data, images)
         self._progress = Progress()
@@ -110,6 +110,7 @@ class Loop:
             kept = f"what {epoch} whole epochs made is kept"
             with shortage.explained(self._settings, kept):
                 self._one(epoch, display)
+        self._objective = None  # it holds the processes' connection
 
     def _one(self, epoch: int, display: Display) -> None:
         began = time.monotonic()
@@ -224,6 +225,8 @@ class Loop:
             TrainingError: the loss is not finite.
         """
         device = self._workers.device
+        if self._objective is None:
+            self._objective = self._workers.wrap(_Objective(self._method))
         batch = Batch(
             *(part.to(device, non_blocking=True) for part in (batch.images, batch.modality, batch.index))
         )

@@ -4,6 +4,7 @@ Every process has a copy of the network and batches of its own; gradients are av
 everywhere (labels, memories) is made from rows that were gathered from all of them. Knows no method.
 """
 
+import gc
 import inspect
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -125,6 +126,8 @@ def leave() -> None:
     """
     if together():
         wait()
+        # what is wrapped holds the connection, whose threads may ask for Python when Python ends
+        gc.collect()
         distributed.destroy_process_group()
 
 
