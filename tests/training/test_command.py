@@ -10,7 +10,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from training import checkpoint, run
+from training import checkpoint, command, run
 from training.command import app
 from training.loop import Loop
 from training.method_settings import SETTINGS
@@ -116,11 +116,11 @@ def test_the_recipe_is_found_by_the_dataset(
 ) -> None:
     taken: list[str] = []
 
-    def begun(folder: Path, settings: RunSettings, *_more: object) -> None:
-        taken.append(folder.name)
-        raise TrainingError(settings.model.name)
+    def asked(recipe: str, *_more: object) -> RunSettings:
+        taken.append(recipe)
+        raise SettingsError("enough")
 
-    monkeypatch.setattr(run, "start", begun)
+    monkeypatch.setattr(command, "read", asked)
     for marked, name in ((False, None), (True, None), (False, "regdb")):
         data = tmp_path / f"{marked}-{name}"
         data.symlink_to(blocks)
@@ -129,7 +129,7 @@ def test_the_recipe_is_found_by_the_dataset(
             shutil.copytree(blocks, data)
             (data / "synthetic.json").write_text("{}")
         given = ["supervised", "--data", str(data)] + ([] if name is None else ["--name", name])
-        with pytest.raises(TrainingError, match="two-stream-resnet"):
+        with pytest.raises(SettingsError, match="enough"):
             CliRunner().invoke(app, given, catch_exceptions=False)
     assert taken == ["sysu-mm01-supervised", "synthetic-supervised", "regdb-supervised"]
     nothing = tmp_path / "nothing"
