@@ -14,6 +14,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -30,6 +31,7 @@ from training.method import Method
 from training.run import Material
 from training.settings import RunSettings
 from vireid.datasets import open_dataset
+from vireid.datasets.split import Split
 from vireid.datasets.synthetic.layout import draw_dataset
 from vireid.images.preprocess import Preprocess
 
@@ -131,7 +133,8 @@ def _size(settings: RunSettings) -> Preprocess:
 
 
 def _waiting(settings: RunSettings, data: Path, folder: Path) -> Goal:
-    run.start(folder, settings, data, None, "cpu").loop.train()
+    dataset = replace(open_dataset("sysu-mm01", data), query=Split("query", ()))  # nothing to evaluate
+    run.begin(folder, settings, Material(dataset), "cpu").loop.train()
     (line,) = checkpoint.read_metrics(folder)
     batch = 2 * settings.data.persons * settings.data.images
     spent = WAITING_STEPS * batch / line["speed"]
