@@ -39,6 +39,7 @@ class DataSettings(Part):
         flip: chance to mirror.
         pad: pixels added around before a random crop.
         erase: chance to erase a rectangle.
+        erase_with: the image's ``own`` mean colour, or the ``mean`` of the images standard weights were learnt on.
         exchange: chance to replace a visible image's channels by one of them (CAJ's channel exchange).
         grey: chance to turn a visible image grey.
         cache_mb: decoded crops kept in memory at most.
@@ -56,6 +57,7 @@ class DataSettings(Part):
     flip: float = Field(0.5, ge=0, le=1)
     pad: int = Field(10, ge=0)
     erase: float = Field(0.5, ge=0, le=1)
+    erase_with: Literal["own", "mean"] = "own"
     exchange: float = Field(0.3, ge=0, le=1)
     grey: float = Field(0.2, ge=0, le=1)
     cache_mb: int = Field(4096, ge=1)
@@ -134,6 +136,8 @@ class RunSettings(Part):
         optimiser: steps.
         schedule: their learning rate.
         method: losses.
+        stage1: of a method that needs labels of visible images: the recipe that makes them, under ``recipe``, and what
+            is to be changed in it, under the keys it has there.
     """
 
     epochs: int = Field(60, ge=1)
@@ -152,6 +156,7 @@ class RunSettings(Part):
     optimiser: OptimiserSettings = OptimiserSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     method: SerializeAsAny[MethodSettings] = SupervisedSettings()
+    stage1: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _there_is_a_choice(self) -> "RunSettings":

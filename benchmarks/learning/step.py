@@ -18,9 +18,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from learning.goal import Goal
 from torch import nn
 
+from learning.goal import Goal
 from training import checkpoint, methods, models, optimiser, ranks, run
 from training.data import loaders
 from training.data.images import Images

@@ -12,6 +12,8 @@ from training.settings import DataSettings
 
 ERASED_SHARE = (0.02, 0.4)
 ERASED_ASPECT = (0.3, 3.3)
+# what a published erasing with 0, made after normalisation, comes to
+MEAN_COLOUR = torch.tensor([0.485, 0.456, 0.406]) * 255
 GREY = torch.tensor([0.299, 0.587, 0.114])
 
 
@@ -46,7 +48,7 @@ def _one(image: Tensor, visible: bool, wanted: DataSettings, random: torch.Gener
         elif draw < wanted.exchange + wanted.grey:
             image = (image @ GREY)[..., None].expand(-1, -1, 3).clone()
     if _chance(random) < wanted.erase:
-        image = _erase(image, random)
+        image = _erase(image, image.mean((0, 1)) if wanted.erase_with == "own" else MEAN_COLOUR, random)
     return image
 
 
@@ -57,7 +59,7 @@ def _shift(image: Tensor, pad: int, random: torch.Generator) -> Tensor:
     return wide[up : up + height, left : left + width]
 
 
-def _erase(image: Tensor, random: torch.Generator) -> Tensor:
+def _erase(image: Tensor, colour: Tensor, random: torch.Generator) -> Tensor:
     height, width, _ = image.shape
     share = ERASED_SHARE[0] + (ERASED_SHARE[1] - ERASED_SHARE[0]) * _chance(random)
     aspect = ERASED_ASPECT[0] * (ERASED_ASPECT[1] / ERASED_ASPECT[0]) ** _chance(random)
@@ -66,7 +68,7 @@ def _erase(image: Tensor, random: torch.Generator) -> Tensor:
     up = int(_chance(random) * (height - tall + 1))
     left = int(_chance(random) * (width - wide + 1))
     image = image.clone()
-    image[up : up + tall, left : left + wide] = image.mean((0, 1))
+    image[up : up + tall, left : left + wide] = colour
     return image
 
 

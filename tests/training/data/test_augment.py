@@ -1,5 +1,7 @@
 """Augmentation: what each kind does, and to whom."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -17,7 +19,7 @@ def pictures(count: int = 6) -> torch.Tensor:
     return torch.randint(1, 256, (count, 24, 12, 3), generator=random).float()
 
 
-def varied(images: torch.Tensor, kinds: list[int], seed: int = 0, **wanted: float) -> torch.Tensor:
+def varied(images: torch.Tensor, kinds: list[int], seed: int = 0, **wanted: Any) -> torch.Tensor:
     chosen = DataSettings.model_validate({**NOTHING, **wanted})
     return augment(images, torch.tensor(kinds), chosen, torch.Generator().manual_seed(seed))
 
@@ -63,16 +65,19 @@ def test_pad_and_crop_moves_the_picture_by_at_most_the_pad(seed: int) -> None:
     assert len(places) == 1
 
 
+@pytest.mark.parametrize("colour", ["own", "mean"])
 @given(st.integers(0, 1000))
 @settings(max_examples=50, deadline=None)
-def test_erasing_fills_one_rectangle_with_the_mean(seed: int) -> None:
+def test_erasing_fills_one_rectangle_with_a_mean(colour: str, seed: int) -> None:
     image = pictures(1)
-    made = varied(image, [1], seed, erase=1.0)[0].numpy()
+    made = varied(image, [1], seed, erase=1.0, erase_with=colour)[0].numpy()
+    # 0 after normalisation by the usual mean
+    expected = image[0].numpy().mean((0, 1)) if colour == "own" else [123.675, 116.28, 103.53]
     changed = (made != image[0].numpy()).any(2)
     rows, columns = np.flatnonzero(changed.any(1)), np.flatnonzero(changed.any(0))
     tall, wide = rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
     assert changed.sum() == pytest.approx(tall * wide, abs=2)  # a pixel may be the mean by itself
-    assert np.allclose(made[changed], image[0].numpy().mean((0, 1)), atol=1e-2)
+    assert np.allclose(made[changed], expected, atol=1e-2)
     # roundings of both sides aside; a side is never longer than the picture
     assert tall * wide <= ERASED_SHARE[1] * 24 * 12 + tall + wide
     assert np.array_equal(made[~changed], image[0].numpy()[~changed])
