@@ -65,7 +65,7 @@ def told(history: History, title: str = "") -> dict[str, Chart]:
                 [Line(name, history.series[name])], name.replace("_", " "), title, scale="wide", small=True
             ),
             name.replace("_", " ").capitalize(),
-            "As the method told it when the epoch began.",
+            _TOLD.get(name, "As the method told it when the epoch began."),
         )
         for name in history.told
     }
@@ -88,6 +88,15 @@ def scores(history: History, title: str = "") -> dict[str, Chart]:
     says = "Mean scores of the evaluated epochs; epoch 0 is before training."
     return {"scores": Chart(curves(lines, "% of valid queries", title, scale="shares"), "Scores", says)}
 
+
+_TOLD = {
+    "iterations": "Of the solver, until the epoch's labels stood.",
+    "error": "Greatest relative error of a marginal, when the solver stopped.",
+    "classes": "That were given an image.",
+    "largest_class": "Share of the images in the largest class.",
+    "clusters": "That the clustering found.",
+    "outliers": "Images that belong to no cluster.",
+}
 
 _LABELS = (
     (

@@ -41,6 +41,7 @@ def html(content: Content) -> str:
         "labels": _shown(charts.labels(history)),
         "sizes": _shown(charts.class_histogram(content)),
         "histograms": [(name, *words.histogram(each)) for name, each in charts.histograms(content).items()],
+        "about_labels": words.about_labels(history),
         "labelled": _labelled(content),
         "missing": content.missing,
         "differs": words.differs(content),

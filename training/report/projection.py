@@ -64,18 +64,17 @@ def persons(person: Int64Array, modality: Int64Array, most: int) -> Int64Array:
     return np.sort(everybody[np.argsort(-least, kind="stable")][:most])
 
 
-def project(vectors: Float32Array, modality: Int64Array, seed: int) -> Projection:
+def project(vectors: Float32Array, modality: Int64Array) -> Projection:
     """Lay embeddings out in the plane; the same input gives the same places, whatever the number of threads.
 
     Args:
         vectors: unit rows, (N, D), at least two.
         modality: of each, (N,).
-        seed: of t-SNE.
     """
     rows = vectors.astype(np.float64)
     with threadpool_limits(1):
         pca, explained = _pca(rows)
-        tsne = _tsne(rows, pca, seed) if len(rows) >= FEWEST else None
+        tsne = _tsne(rows, pca) if len(rows) >= FEWEST else None
         foreign, mixed = _foreign(rows, modality)
     return Projection(pca, explained, tsne, _apart(rows, modality), foreign, mixed)
 
@@ -93,11 +92,12 @@ def _pca(rows: Float64Array) -> tuple[Float64Array, tuple[float, float]]:
     return places, (float(shares[0]), float(shares[1]))
 
 
-def _tsne(rows: Float64Array, pca: Float64Array, seed: int) -> Float64Array:
+def _tsne(rows: Float64Array, pca: Float64Array) -> Float64Array:
+    # it begins at the places of the PCA, so nothing is left to chance
     begins = pca / max(float(pca[:, 0].std()), 1e-300) * 1e-4
     perplexity = min(_PERPLEXITY, (len(rows) - 1) / 3)
     found: Float64Array = (
-        TSNE(perplexity=perplexity, init=begins, random_state=seed, n_jobs=1)
+        TSNE(perplexity=perplexity, init=begins, random_state=0, n_jobs=1)
         .fit_transform(rows)
         .astype(np.float64)
     )

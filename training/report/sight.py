@@ -93,24 +93,27 @@ def look(
     before = None
     if begins is not None:
         some = Split("test", tuple(test.samples[place] for place in drawn.tolist()))
-        before = features.extract(_untrained(settings, begins).to(device), _images(some, settings))
+        before = features.extract(untrained(settings, begins).to(device), _images(some, settings))
     return Sight(
         result=measured.result,
         evidence=parts[0],
         modality=modality,
         person=person,
-        before=None if before is None else _projected(before, modality, settings.seed),
-        after=_projected(after, modality, settings.seed),
+        before=None if before is None else _projected(before, modality),
+        after=_projected(after, modality),
     )
 
 
-def _images(split: Split, settings: RunSettings) -> Images:
-    size = Preprocess(settings.model.height, settings.model.columns)
-    return Images(split, size, settings.data.cache_mb)
+def untrained(settings: RunSettings, begins: Mapping[str, Tensor]) -> Network:
+    """Make the network as the run made it; chance elsewhere is left as it is.
 
+    Args:
+        settings: its recipe.
+        begins: the standard weights it began with, empty for fresh ones.
 
-def _untrained(settings: RunSettings, begins: Mapping[str, Tensor]) -> Network:
-    """Make the network as the run made it; chance elsewhere is left as it is."""
+    Raises:
+        TrainingError: the weights do not fit.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         network = models.build(settings.model)
@@ -119,8 +122,13 @@ def _untrained(settings: RunSettings, begins: Mapping[str, Tensor]) -> Network:
     return network
 
 
-def _projected(vectors: Float32Array, modality: Int64Array, seed: int) -> Projection:
+def _images(split: Split, settings: RunSettings) -> Images:
+    size = Preprocess(settings.model.height, settings.model.columns)
+    return Images(split, size, settings.data.cache_mb)
+
+
+def _projected(vectors: Float32Array, modality: Int64Array) -> Projection:
     with progress.bar("laying out the plane", total=1) as advance:
-        made = projection.project(vectors, modality, seed)
+        made = projection.project(vectors, modality)
         advance(1)
     return made

@@ -19,8 +19,13 @@ _AGREE = 5e-4  # how far scores of the same weights may lie apart on two compute
 def title(content: Content) -> str:
     """Name the run."""
     setting = getattr(content.settings.method, "setting", "")
-    method = f"{content.settings.method.name} ({setting})" if setting else content.settings.method.name
-    return f"{method} on {content.origin['dataset']}"
+    name = content.settings.method.name
+    return f"{name} ({setting}) on {content.origin['dataset']}" if setting else short_title(content)
+
+
+def short_title(content: Content) -> str:
+    """Name the run where there is little room."""
+    return f"{content.settings.method.name} on {content.origin['dataset']}"
 
 
 def facts(content: Content) -> tuple[tuple[str, str], ...]:
@@ -115,6 +120,16 @@ def differs(content: Content) -> str:
         return ""
     told = ", ".join(f"{_name(k)} {percent(now[k])} now and {percent(recorded['mean'][k])} then" for k in far)
     return f"These are not the scores that the run recorded ({told}): the dataset is another one by now."
+
+
+def about_labels(history: History) -> str:
+    """Say what the numbers of the labels are held against."""
+    if "labels/ari" in history.series:
+        return (
+            "How the labels that each epoch was trained on compare with the truth, which the method never sees "
+            "beyond what it was told."
+        )
+    return "Who is truly on the images is not known, so nothing is said of how right the labels are."
 
 
 def histogram(counts: Int64Array) -> tuple[str, ...]:

@@ -50,8 +50,9 @@ def write(
 
 
 def _save(folder: Path, content: Content) -> None:
-    title = (f"{style.SYNTHETIC} \u00b7 " if content.synthetic else "") + words.title(content)
-    drawn = {name: chart.figure for name, chart in charts.every(content, title).items()}
+    lines = [style.SYNTHETIC] if content.synthetic else []
+    lines.append(words.short_title(content))
+    drawn = {name: chart.figure for name, chart in charts.every(content, "\n".join(lines)).items()}
     if content.sight is not None:
-        drawn["ranked-lists"] = grid(content.sight.evidence, title=title)
+        drawn["ranked-lists"] = grid(content.sight.evidence, title=" \u00b7 ".join(lines))
     style.save(folder, drawn)

@@ -12,6 +12,7 @@ from vireid.evaluation.pictures.style import Axes, Figure, styled
 
 SIZE = (4.0, 3.1)  # inches
 SMALL = (2.9, 2.05)  # inches of a picture that stands among many
+_SHORT = 12  # letters of a name up to which three stand beside one another
 _MARKS = 30  # epochs up to which each gets a mark
 _WIDE = 30.0  # greatest over smallest value from which powers of ten stand apart alike
 
@@ -70,7 +71,8 @@ def curves(
     axes.set_xlabel("epoch")
     axes.set_ylabel(says)
     if len(lines) > 1:
-        made.legend(loc="outside lower center", ncols=3, frameon=False, borderaxespad=0.2)
+        columns = 3 if max(len(line.name) for line in lines) <= _SHORT else 2
+        made.legend(loc="outside lower center", ncols=columns, frameon=False, borderaxespad=0.2)
     return made
 
 
