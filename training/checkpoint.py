@@ -34,6 +34,7 @@ BEST = "best.safetensors"
 RECIPE = "recipe.json"
 RUN = "run.json"
 METRICS = "metrics.jsonl"
+ROOTS = ("root", "source_root")  # what of a run's origin is this machine's alone
 # of a line of metrics: what a clock measured, and no other run repeats
 TIMES = ("seconds", "waited", "speed")
 
@@ -222,7 +223,7 @@ def provenance(run: Path) -> dict[str, Any]:
     """
     path = chosen(run)
     header, _ = _read(path)
-    told = {name: value for name, value in load_origin(run).items() if name != "root"}
+    told = {name: value for name, value in load_origin(run).items() if name not in ROOTS}
     return {
         **told,
         "recipe": json.loads((run / RECIPE).read_text()),

@@ -4,7 +4,7 @@ One subcommand for each method's settings. Torch is imported when a run starts, 
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +16,7 @@ from training.settings import described, fitting, read, recipes
 from vireid.settings import parse_assignments
 
 if TYPE_CHECKING:
-    from training.run import Started
+    from training.stages import Stage
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="Train a model.")
 
@@ -47,16 +47,25 @@ def _starting(method: str) -> Callable[..., None]:
             Path | None,
             typer.Option("--init", help="Standard ResNet weights (.safetensors) to start from."),
         ] = None,
+        source: Annotated[
+            str | None,
+            typer.Option(
+                help="NAME=DIR: a labelled visible set that spcl, or otla's first stage, learns from besides."
+            ),
+        ] = None,
+        stage1: Annotated[
+            Path | None, typer.Option(help="A finished run to take an unsupervised otla's first labels from.")
+        ] = None,
         device: Device = "auto",
     ) -> None:
         overrides: dict[str, Any] = parse_assignments(assign or [])
         chosen = recipe or _usual(method, data, name)
         settings = read(chosen, overrides, method)
-        from training import run
+        from training import stages
 
-        _train(
-            lambda: run.start(out or Path("runs") / Path(chosen).stem, settings, data, name, device, weights)
-        )
+        besides = None if source is None else stages.Source.of(source)
+        order = stages.Order(settings, data, name, weights, besides, stage1, device)
+        _train(stages.start(out or Path("runs") / Path(chosen).stem, order))
 
     return start
 
@@ -88,9 +97,9 @@ def resume(
     device: Device = "auto",
 ) -> None:
     """Go on with a run as if it had never stopped."""
-    from training import run
+    from training import stages
 
-    _train(lambda: run.resume(folder, data, device))
+    _train(stages.resume(folder, data, device))
 
 
 app.command("report")(report_command.report)
@@ -104,19 +113,21 @@ def list_recipes() -> None:
         typer.echo(f"{name:{widest}}  {described(path)}")
 
 
-def _train(begin: "Callable[[], Started]") -> None:
+def _train(stages: "Iterator[Stage]") -> None:
     from training import ranks
 
-    started = begin()
-    try:
-        started.loop.train()
-    except KeyboardInterrupt:
-        typer.echo(f"stopped after {started.loop.epoch} whole epochs", err=True)
-        if started.loop.epoch:
-            typer.echo(f"go on with: vireid train resume {started.folder}", err=True)
-        raise typer.Exit(130) from None
+    for stage in stages:
+        if stage.banner and ranks.place() == 0:
+            typer.echo(stage.banner)
+        try:
+            stage.started.loop.train()
+        except KeyboardInterrupt:
+            typer.echo(f"stopped after {stage.started.loop.epoch} whole epochs", err=True)
+            if stage.started.loop.epoch or stage.banner:
+                typer.echo(f"go on with: vireid train resume {stage.folder}", err=True)
+            raise typer.Exit(130) from None
     if ranks.place() == 0:
-        _tell(started.folder)
+        _tell(stage.folder)
     ranks.leave()
 
 

@@ -34,13 +34,14 @@ def judge(persons: Int64Array, modality: Int64Array) -> Judge:
     """
 
     def judged(labels: PseudoLabels) -> dict[str, Any]:
-        stands = represented(persons, labels.labels, modality)
-        right = {
-            kind.word: quality.accuracy(persons[rows], labels.labels[rows], stands)
-            for kind in Modality
-            if (rows := modality == kind).any()
-        }
-        found = asdict(quality.assess(persons, labels.labels, modality, stands))
+        given = labels.labels[: len(persons)]
+        # a modality that nobody labelled is left aside; so is a source set, whose images come after these
+        of = {kind: modality == kind for kind in Modality if (given[modality == kind] >= 0).any()}
+        of = of or {kind: modality == kind for kind in Modality if (modality == kind).any()}
+        stands = represented(persons, given, modality)
+        right = {kind.word: quality.accuracy(persons[rows], given[rows], stands) for kind, rows in of.items()}
+        rows = np.isin(modality, list(of))
+        found = asdict(quality.assess(persons[rows], given[rows], modality[rows], stands))
         return {**found, "accuracy": {**right, "all": found["accuracy"]}}
 
     return judged

@@ -5,7 +5,7 @@ import json
 import random
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -28,6 +28,9 @@ from vireid.datasets.split import Dataset, Split
 from vireid.datasets.verify import detect
 from vireid.errors import DatasetError, TrainingError
 from vireid.images.preprocess import Preprocess
+
+# what a first stage leaves in the folder of the second: how both were begun, its own run, the labels it ended with
+HANDED = ("stages.json", "stage1", "stage1-labels.npz")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +117,10 @@ def read(data: Path, name: str | None, wanted: DataSettings) -> Dataset:
 def begin(
     folder: Path, settings: RunSettings, material: Material, device: str = "auto", weights: Path | None = None
 ) -> Started:
-    """Begin a new run on what was read; arguments and errors as for ``start``."""
+    """Begin a new run on what was read; arguments and errors as for ``start``, but a first stage may have been here."""
     workers = ranks.join(device)
-    taken = folder.exists() and any(folder.iterdir())
+    handed = [folder / name for name in HANDED]
+    taken = folder.exists() and any(found not in handed for found in folder.iterdir())
     ranks.wait()  # before the first process writes
     if taken:
         raise TrainingError(
@@ -144,7 +148,7 @@ def begin(
             (folder / RUN).write_text(json.dumps(told, indent=2) + "\n")
     except BaseException:
         if first:
-            shutil.rmtree(folder)
+            _empty(folder, handed)
         raise
     return Started(folder, loop)
 
@@ -224,12 +228,20 @@ def build(
     def score() -> dict[str, Any]:
         return dict(evaluate(network, query, gallery, dataset).to_json())
 
-    whole = material.images
+    train = dataset.train
     watch = Watch(
         evaluate=score if len(query) and len(gallery) else None,
-        judge=judge.judge(whole.persons, whole.modalities) if (whole.persons >= 0).all() else None,
+        judge=judge.judge(train.persons, train.modalities) if (train.persons >= 0).all() else None,
     )
-    return Loop(folder, settings, method, images(whole), watch, workers)
+    return Loop(folder, settings, method, images(material.images), watch, workers)
+
+
+def _empty(folder: Path, but: Sequence[Path]) -> None:
+    """Remove what a folder holds but for some, and the folder if nothing is left."""
+    for found in [found for found in folder.iterdir() if found not in but]:
+        shutil.rmtree(found) if found.is_dir() else found.unlink()
+    if not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def _as_published(dataset: Dataset) -> None:

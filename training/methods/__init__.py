@@ -26,10 +26,12 @@ class Entry:
         build: makes it over a network.
         told: the modalities whose true persons it is told under given settings; those of the others it cannot
             reach.
+        source: whether it learns from a labelled source set besides, if there is one.
     """
 
     build: Callable[[Network, Known, Any], Method]
     told: Callable[[Any], frozenset[Modality]]
+    source: bool = False
 
 
 def _all(_wanted: object) -> frozenset[Modality]:
@@ -44,7 +46,7 @@ METHODS: dict[str, Entry] = {
     "supervised": Entry(Supervised, _all),
     "danet": Entry(Danet, _all),
     "otla": Entry(otla.Otla, otla.told),
-    "spcl": Entry(Spcl, _nobody),
+    "spcl": Entry(Spcl, _nobody, source=True),
 }
 
 
@@ -71,6 +73,8 @@ def create(
     if wanted.name not in METHODS:
         raise TrainingError(f"there is no method {wanted.name!r}; known are {', '.join(METHODS)}")
     entry = METHODS[wanted.name]
+    if source is not None and not entry.source:
+        raise TrainingError(f"{wanted.name} learns from no source set; leave --source out")
     told = np.isin(train.modalities, [int(each) for each in entry.told(wanted)])
     if taken is not None and (told.any() or len(taken) != len(train)):
         raise TrainingError(

@@ -171,10 +171,6 @@ class Otla:
 
 def _classes(known: Known, wanted: OtlaSettings) -> Int64Array:
     """Number the persons that are known from 0; -1 elsewhere."""
-    if known.source.any():
-        raise TrainingError(
-            "OTLA takes no labelled source set; give it to the first stage that labels for it"
-        )
     needed = np.isin(known.modality, [int(each) for each in told(wanted)])
     missing = int((known.persons[needed] < 0).sum())
     if missing:
