@@ -131,14 +131,14 @@ def test_balance_repairs_a_biased_classifier(seed: int, by_argmax: tuple[float, 
 def test_prototypes_match_across_an_offset(seed: int) -> None:
     random = np.random.default_rng(seed)
     day = random.standard_normal((30, 32))
-    night = day + random.standard_normal(32) + 0.5 * random.standard_normal((30, 32))
+    night = day + 2 * random.standard_normal(32) + 1.1 * random.standard_normal((30, 32))
     day, night = (side / np.linalg.norm(side, axis=1, keepdims=True) for side in (day, night))
     problem = Problem(-np.log((day @ night.T + 1) / 2))
     plan = solve(problem)
     nearest = (day @ night.T).argmax(1)
     assert assign(plan).rows.tolist() == list(range(30))
     assert exact(problem).argmax(1).tolist() == list(range(30))
-    assert (nearest == np.arange(30)).mean() <= 1
+    assert 0.9 < (nearest == np.arange(30)).mean() < 1
 
 
 def test_three_suppliers_and_four_receivers() -> None:
