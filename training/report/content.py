@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from training import checkpoint, ranks
-from training.checkpoint import RECIPE
+from training.checkpoint import RECIPE, ROOTS
 from training.journal import LABELS
 from training.labels import pseudo
 from training.labels.pseudo import PseudoLabels
@@ -77,7 +77,7 @@ def read(run: Path, data: Path | None, weights: Path | None, device: str) -> Con
         EvaluationError: no query of the dataset has a match.
     """
     settings, origin = checkpoint.load_settings(run), checkpoint.load_origin(run)
-    told = {name: value for name, value in origin.items() if name != "root"}
+    told = {name: value for name, value in origin.items() if name not in ROOTS}
     epoch = 0
     if checkpoint.chosen(run).is_file():
         told = checkpoint.provenance(run)

@@ -231,6 +231,19 @@ def test_a_run_that_was_stopped_says_so(
     assert one.section("found").charts
 
 
+def test_no_path_is_told_even_without_a_checkpoint(alone: Copy, parsed: Parsed) -> None:
+    folder = alone("otla")
+    origin = json.loads((folder / checkpoint.RUN).read_text())
+    (folder / checkpoint.RUN).write_text(json.dumps(origin | {"source_root": "/somewhere/else"}))
+    for keep in (True, False):
+        if not keep:
+            (folder / checkpoint.FILE).unlink()
+        made = report.write(folder, device="cpu").read_text()
+        assert "somewhere" not in made
+        assert str(folder.parent) not in made
+    assert parsed(folder / "report.html").section("found").all("p", "absent")[0].text == content.NO_EPOCH
+
+
 def test_an_epoch_chosen_on_the_test_images_is_called_so(
     blocks: Path, tmp_path: Path, recipe: Callable[..., RunSettings], parsed: Parsed
 ) -> None:
