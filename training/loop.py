@@ -5,7 +5,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -161,7 +161,8 @@ class Loop:
         drawn = loaders.batches(
             self._images, batches, settings.data, epoch=epoch, seed=settings.seed, place=ranks.place()
         )
-        with display.epoch(epoch, len(batches)) as tell:
+        # closed whatever happens: its threads end with it
+        with closing(drawn), display.epoch(epoch, len(batches)) as tell:
             for number in range(len(batches)):
                 asked = time.monotonic()
                 batch = next(drawn)

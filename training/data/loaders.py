@@ -1,7 +1,7 @@
 """Batches for a method: images, modality, index. Never a person."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice, starmap
@@ -34,7 +34,7 @@ class Batch:
 
 def batches(
     images: Images, sampler: IdentitySampler, wanted: DataSettings, *, epoch: int, seed: int, place: int = 0
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """Load the batches of one epoch; a pure function of its arguments, however many threads prepare how many ahead.
 
     Args:
@@ -57,7 +57,7 @@ def batches(
         return Batch(varied.pin_memory() if pin else varied, modality, torch.from_numpy(index))
 
     drawn = enumerate(sampler.epoch(epoch, place))
-    return _ahead(made, drawn, wanted) if wanted.ahead else starmap(made, drawn)
+    yield from _ahead(made, drawn, wanted) if wanted.ahead else starmap(made, drawn)
 
 
 def _ahead(
