@@ -13,6 +13,7 @@ import typer
 from training import report_command
 from training.method_settings import SETTINGS, MethodSettings
 from training.settings import described, fitting, read, recipes
+from vireid.errors import VireidError
 from vireid.settings import parse_assignments
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="Train a model.")
 
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Report = Annotated[bool, typer.Option(help="Write RUN/report.html at the end.")]
 
 
 def _starting(method: str) -> Callable[..., None]:
@@ -57,6 +59,7 @@ def _starting(method: str) -> Callable[..., None]:
             Path | None, typer.Option(help="A finished run to take an unsupervised otla's first labels from.")
         ] = None,
         device: Device = "auto",
+        report: Report = True,
     ) -> None:
         overrides: dict[str, Any] = parse_assignments(assign or [])
         chosen = recipe or _usual(method, data, name)
@@ -65,17 +68,18 @@ def _starting(method: str) -> Callable[..., None]:
 
         besides = None if source is None else stages.Source.of(source)
         order = stages.Order(settings, data, name, weights, besides, stage1, device)
-        _train(stages.start(out or Path("runs") / Path(chosen).stem, order))
+        _train(stages.start(out or Path("runs") / Path(chosen).stem, order), report, weights)
 
     return start
 
 
 def _usual(method: str, data: Path, name: str | None) -> str:
-    """Name the recipe for a dataset."""
+    """Name the recipe for a dataset; of several settings of a method, the first."""
     from vireid.datasets.split import is_synthetic
     from vireid.datasets.verify import detect
 
-    return f"{'synthetic' if is_synthetic(data) else name or detect(data)}-{method}"
+    usual = f"{'synthetic' if is_synthetic(data) else name or detect(data)}-{method}"
+    return next((known for known in fitting(method) if known.startswith(usual)), usual)
 
 
 def _help(settings: type[MethodSettings]) -> str:
@@ -95,11 +99,12 @@ def resume(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")],
     data: Annotated[Path | None, typer.Option(help="The dataset's root, if it moved.")] = None,
     device: Device = "auto",
+    report: Report = True,
 ) -> None:
     """Go on with a run as if it had never stopped."""
     from training import stages
 
-    _train(stages.resume(folder, data, device))
+    _train(stages.resume(folder, data, device), report)
 
 
 app.command("report")(report_command.report)
@@ -113,7 +118,7 @@ def list_recipes() -> None:
         typer.echo(f"{name:{widest}}  {described(path)}")
 
 
-def _train(stages: "Iterator[Stage]") -> None:
+def _train(stages: "Iterator[Stage]", report: bool, weights: Path | None = None) -> None:
     from training import ranks
 
     for stage in stages:
@@ -126,9 +131,21 @@ def _train(stages: "Iterator[Stage]") -> None:
             if stage.started.loop.epoch or stage.banner:
                 typer.echo(f"go on with: vireid train resume {stage.folder}", err=True)
             raise typer.Exit(130) from None
-    if ranks.place() == 0:
-        _tell(stage.folder)
+    is_first = ranks.place() == 0
     ranks.leave()
+    if is_first:
+        _tell(stage.folder)
+        if report:
+            _report(stage.folder, weights)
+
+
+def _report(folder: Path, weights: Path | None) -> None:
+    from training.report import write  # pictures: seconds
+
+    try:
+        typer.echo(f"report    {write(folder, weights=weights)}")
+    except VireidError as error:  # what was trained is there, and can be reported later
+        typer.echo(f"report    none: {error}", err=True)
 
 
 def _tell(folder: Path) -> None:

@@ -19,6 +19,6 @@ def evaluate(network: Network, query: Images, gallery: Images, dataset: Dataset)
         gallery: images of ``dataset.gallery``.
         dataset: whose labels are compared.
     """
-    protocol = choose(dataset.name)
+    protocol = choose(dataset.name, trial=dataset.trial or None)
     found = Features(query=features.extract(network, query), gallery=features.extract(network, gallery))
     return score(found, dataset, protocol)

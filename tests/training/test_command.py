@@ -10,12 +10,12 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from training import checkpoint, command, run
+from training import checkpoint, command, report, run
 from training.command import app
 from training.loop import Loop
 from training.method_settings import SETTINGS
 from training.settings import DataSettings, RunSettings, read, recipes
-from vireid.errors import DatasetError, SettingsError, TrainingError
+from vireid.errors import DatasetError, EvaluationError, SettingsError, TrainingError
 
 SMALL = [
     "epochs=2", "iterations=2", "model.width=0.125", "model.height=64", "model.columns=32",
@@ -25,7 +25,7 @@ SMALL = [
 
 def words(data: Path, out: Path, *more: str) -> list[str]:
     given = ["supervised", "--data", str(data), "--recipe", "synthetic-supervised", "--out", str(out)]
-    given += ["--device", "cpu"]
+    given += ["--device", "cpu", "--no-report"]
     return given + [word for change in (*SMALL, *more) for word in ("--set", change)]
 
 
@@ -41,6 +41,29 @@ def test_train_says_where_it_began_and_where_it_ended(blocks: Path, tmp_path: Pa
     assert after.startswith("epoch 2 ")
     assert f"mAP {checkpoint.metrics(tmp_path / 'run')['mean']['mAP']:.4f}" in after
     assert shown[-1] == f"next      vireid export onnx {tmp_path / 'run'} --out model.bundle.zip"
+
+
+def test_a_run_ends_with_its_report_unless_told_otherwise(blocks: Path, tmp_path: Path) -> None:
+    given = [word for word in words(blocks, tmp_path / "run") if word != "--no-report"]
+    done = CliRunner().invoke(app, given, catch_exceptions=False)
+    assert done.stdout.splitlines()[-1] == f"report    {tmp_path / 'run' / 'report.html'}"
+    assert "supervised" in (tmp_path / "run" / "report.html").read_text()
+    CliRunner().invoke(app, words(blocks, tmp_path / "other"), catch_exceptions=False)
+    assert not (tmp_path / "other" / "report.html").exists()
+
+
+def test_a_report_that_cannot_be_made_takes_nothing_from_the_run(
+    blocks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> Path:
+        raise EvaluationError("no query has a match")
+
+    monkeypatch.setattr(report, "write", broken)
+    given = [word for word in words(blocks, tmp_path / "run") if word != "--no-report"]
+    done = CliRunner().invoke(app, given, catch_exceptions=False)
+    assert done.exit_code == 0
+    assert "report    none: no query has a match" in done.stderr
+    assert (tmp_path / "run" / checkpoint.FILE).is_file()
 
 
 def test_a_run_has_a_place_of_its_own(blocks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
