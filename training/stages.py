@@ -203,7 +203,12 @@ def _first_settings(wanted: RunSettings) -> RunSettings:
     """Read the recipe of the first stage, with what the second's recipe changes in it."""
     changes = dict(_dotted(wanted.stage1))
     recipe = str(changes.pop("recipe"))
-    return _tells_nothing(settings.read(recipe, {"data.trial": wanted.data.trial, **changes}))
+    try:
+        return _tells_nothing(settings.read(recipe, {"data.trial": wanted.data.trial, **changes}))
+    except SettingsError as error:
+        # the reader takes changes for words of the command line
+        said = error.message.replace(" on the command line", "")
+        raise SettingsError(f"under [stage1]: {said}") from None
 
 
 def _tells_nothing(first: RunSettings) -> RunSettings:
