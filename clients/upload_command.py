@@ -11,6 +11,7 @@ from clients.http_client import DEFAULT_SERVER, HttpClient
 from clients.options import key_of
 from clients.replies import ItemFailure, Job
 from vireid import image_folder, progress
+from vireid.described import MANIFEST
 from vireid.errors import GalleryExists, GalleryNotFound
 
 SHOWN_FAILURES = 20
@@ -46,6 +47,12 @@ def upload(
             show_failures((*job.errors, *((job.error,) if job.error else ())), job.failed)
             raise typer.Exit(0 if job.state == "succeeded" else 1)
         entries = image_folder.read(source, manifest)
+        if not any(entry.meta.person or entry.meta.camera for entry in entries):
+            typer.echo(
+                f"note: nothing tells who is on these images or which camera took them; a {MANIFEST} in the folder "
+                "would ('vireid data manifest' writes one for a dataset)",
+                err=True,
+            )
         make_gallery(client, gallery)
         with progress.bar("uploading", total=len(entries)) as advance:
             report = uploads.upload(client, gallery, entries, side_by_side=parallel, advance=advance)

@@ -7,7 +7,8 @@
 The item id is the file's place below ROOT, so that a second enrolment finds the first. Opens no image.
 """
 
-from collections.abc import Iterable, Iterator
+import logging
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from vireid import described
 from vireid.described import MANIFEST
 from vireid.errors import DatasetError, InvalidRequest
 from vireid.types import ItemMeta, Modality
+
+log = logging.getLogger(__name__)
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 
@@ -57,7 +60,15 @@ def read(root: Path, manifest: Path | None = None) -> tuple[Entry, ...]:
     if not entries:
         raise DatasetError(f"{root} holds no image; expected {', '.join(sorted(SUFFIXES))} files")
     check_distinct(entries)
+    _tell_left_out(root, entries)
     return entries
+
+
+def _tell_left_out(root: Path, entries: Sequence[Entry]) -> None:
+    """A list may be meant to be short; that it is should not go unseen."""
+    left_out = len(_images(root.rglob("*"))) - len(entries)
+    if left_out > 0:
+        log.warning("%d images below %s are left out: nothing tells of them", left_out, root)
 
 
 def is_listed(root: Path) -> bool:

@@ -59,6 +59,19 @@ def test_upload_then_query(live: Any, people: Path, name: str, tmp_path: Path) -
     assert found["hits"][0]["person"] == "p2"
 
 
+def test_upload_says_that_nothing_tells_who_is_who(
+    live: Any, people: Path, name: str, tmp_path: Path
+) -> None:
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    (bare / "1.jpg").write_bytes((people / "infrared" / "p2" / "c3_0.jpg").read_bytes())
+    told = _invoke(upload, bare, "--gallery", name, "--server", live.http)
+    assert told.exit_code == 0
+    assert "nothing tells who is on these images" in told.output
+    told = _invoke(upload, people, "--gallery", name, "--server", live.http)
+    assert "nothing tells" not in told.output
+
+
 def test_upload_names_what_was_refused(live: Any, people: Path, name: str) -> None:
     (people / "visible" / "p1" / "c1_broken.jpg").write_bytes(b"no picture")
     result = _invoke(upload, people, "--gallery", name, "--server", live.http)

@@ -46,6 +46,19 @@ def test_a_manifest_elsewhere(tmp_path: Path) -> None:
     assert [entry.item_id for entry in found] == ["b.jpg"]
 
 
+def test_images_that_are_left_out_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    _touch(tmp_path, "a.jpg", "b.jpg", "deep/c.png", "deep/notes.txt")
+    image_folder.read(tmp_path)
+    assert not caplog.records
+    _manifest(tmp_path, "path", "b.jpg")
+    image_folder.read(tmp_path)
+    assert "2 images below" in caplog.text
+    caplog.clear()
+    _manifest(tmp_path, "path", "a.jpg", "b.jpg", "deep/c.png")
+    image_folder.read(tmp_path)
+    assert not caplog.records
+
+
 def test_two_folders_and_none(tmp_path: Path) -> None:
     _touch(tmp_path, "visible/7/cam1_0.jpg", "infrared/7/cam3_0.png", "infrared/7/.hidden.png", "notes.txt")
     found = image_folder.read(tmp_path)
