@@ -75,7 +75,7 @@ def solve_balanced(dual: Dual, max_iterations: int, tolerance: float) -> Plan:
         problem=problem,
         u=f + problem.rows.log(),
         v=search.g + problem.columns.log(),
-        row_error=0.0,
+        row_error=dual.rounding,
         column_error=search.look.error,
         converged=search.look.error <= tolerance,
         iterations=len(search.errors),

@@ -42,9 +42,10 @@ class Look:
 
 
 class Dual(Protocol):
-    """A problem's dual; ``couplings`` and ``rows`` belong to the last look."""
+    """A problem's dual; ``couplings`` and ``rows`` belong to the last look, ``rounding`` bounds a row's error."""
 
     problem: Problem
+    rounding: float
 
     def look(self, g: Tensor) -> Look:
         """Evaluate it for the columns' potentials, float64, (K,)."""

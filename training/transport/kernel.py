@@ -34,6 +34,7 @@ class Kernel:
         n, k = problem.shape
         self.problem = problem
         self.builds = 0
+        self.rounding = float(torch.finfo(precision).eps)
         # NumPy asks for large pages, which a memory-bound pass gains a quarter from
         self._kernel = np.empty((n, k), np.float32 if precision == torch.float32 else np.float64)
         self._absorbed: Tensor | None = None

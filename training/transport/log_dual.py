@@ -19,6 +19,7 @@ class LogDual:
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
+        self.rounding = float(torch.finfo(torch.float64).eps)
         self._v = problem.columns.log()
         self._rows = torch.zeros_like(problem.rows)
 

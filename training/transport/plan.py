@@ -18,7 +18,8 @@ class Plan:
         u: potentials of the rows, float64, (N,); minus infinity where nothing is sent.
         v: potentials of the columns, float64, (K,).
         row_error: greatest relative deviation of a row's sum from the one wanted (of a penalised side: from the
-            one that the optimum would have for this potential).
+            one that the optimum would have for this potential). Errors are as the solver's precision saw them;
+            on the side that the last update met exactly, this is that precision's rounding.
         column_error: the same of the columns.
         converged: whether the stopping rule was met; if not, the plan is what the last iteration left.
         iterations: passes over the cost or its kernel.

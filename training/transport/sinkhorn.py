@@ -90,7 +90,7 @@ class LogDomain:
         """
         problem, (error, converged, iterations) = self.problem, found
         u, v = f + problem.rows.log(), g + problem.columns.log()
-        row_error = 0.0 if self.precision == torch.float64 else float(torch.finfo(self.precision).eps)
+        row_error = float(torch.finfo(self.precision).eps)
         return Plan(problem, u, v, row_error, error, converged, iterations, looks)
 
 
