@@ -65,9 +65,10 @@ def _starting(method: str) -> Callable[..., None]:
         chosen = recipe or _usual(method, data, name)
         settings = read(chosen, overrides, method)
         from training import stages
+        from training.order import Order, Source
 
-        besides = None if source is None else stages.Source.of(source)
-        order = stages.Order(settings, data, name, weights, besides, stage1, device)
+        besides = None if source is None else Source.of(source)
+        order = Order(settings, data, name, weights, besides, stage1, device)
         _train(stages.start(out or Path("runs") / Path(chosen).stem, order), report, weights)
 
     return start

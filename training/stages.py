@@ -9,7 +9,6 @@ gone on with here too, with its labelled source set, if it has one. Knows no met
 """
 
 import hashlib
-import json
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,80 +18,22 @@ from typing import Any
 import numpy as np
 
 from training import checkpoint, methods, ranks, run, settings
+from training import order as orders
 from training.checkpoint import FILE
 from training.journal import LABELS
 from training.labels import pseudo
 from training.labels.outliers import renumber
 from training.labels.pseudo import PseudoLabels
 from training.method_settings import OtlaSettings
+from training.order import Order, Source
 from training.run import HANDED, Material, Started
 from training.settings import RunSettings
 from vireid.datasets import open_dataset
-from vireid.datasets.split import Dataset, Split
+from vireid.datasets.split import Dataset
 from vireid.errors import SettingsError, TrainingError
 from vireid.types import Modality
 
 PLAN, FIRST, TAKEN = HANDED
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A labelled set to learn from besides.
-
-    Attributes:
-        name: of its reader.
-        root: its folder.
-    """
-
-    name: str
-    root: Path
-
-    @staticmethod
-    def of(word: str) -> "Source":
-        """Read ``NAME=DIR``.
-
-        Raises:
-            SettingsError: it is not of that form.
-        """
-        name, sign, root = word.partition("=")
-        if not (sign and name and root):
-            raise SettingsError(f"--source {word!r}: expected NAME=DIR, for example market1501=DIR")
-        return Source(name, Path(root))
-
-    def read(self) -> Split:
-        """Return its visible training images.
-
-        Raises:
-            DatasetError: it cannot be read.
-            TrainingError: it has no visible training images.
-        """
-        train = open_dataset(self.name, self.root).train.of(Modality.VISIBLE)
-        if not len(train):
-            raise TrainingError(f"{self.root} has no visible training images to learn from besides")
-        return train
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What is to be trained.
-
-    Attributes:
-        settings: the recipe; of the last stage if there are two.
-        data: the dataset's root.
-        name: the dataset's name; found by the layout if None.
-        weights: standard ResNet weights every stage starts from; fresh ones if None.
-        source: a labelled set that the method that clusters visible images learns from besides.
-        stage1: a finished run to take the first stage's labels from; None for one of its own.
-        device: ``auto``, ``cpu`` or ``cuda``.
-    """
-
-    settings: RunSettings
-    data: Path
-    name: str | None = None
-    weights: Path | None = None
-    source: Source | None = None
-    stage1: Path | None = None
-    device: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +79,7 @@ def start(folder: Path, order: Order) -> Iterator[Stage]:
     first = _first_settings(order.settings)
     started = run.begin(folder / FIRST, first, _material(dataset, order.source), order.device, order.weights)
     if ranks.place() == 0:
-        _write(folder / PLAN, order)
+        orders.write(folder / PLAN, order)
     ranks.wait()
     yield Stage(folder, _first_banner(first), started)
     yield _second(folder, order, dataset, folder / FIRST)
@@ -161,7 +102,7 @@ def resume(folder: Path, data: Path | None = None, device: str = "auto") -> Iter
     if (folder / FILE).is_file() or not (folder / PLAN).is_file():
         yield Stage(folder, "", _go_on(folder, data, device))
         return
-    order = _read(folder / PLAN, data, device)
+    order = orders.read(folder / PLAN, data, device)
     dataset = run.read(order.data, order.name, order.settings.data)
     first = folder / FIRST
     if not (first / FILE).is_file():
@@ -350,42 +291,3 @@ def _dotted(tree: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, Any]]:
             yield from _dotted(value, f"{at}{key}.")
         else:
             yield f"{at}{key}", value
-
-
-# ---- the plan on disk -------------------------------------------------------------
-def _write(path: Path, order: Order) -> None:
-    """Write what the second stage needs to begin, whole or not at all."""
-    told = {
-        "recipe": order.settings.model_dump(mode="json"),
-        "data": str(order.data.resolve()),
-        "name": order.name,
-        "weights": None if order.weights is None else [str(order.weights.resolve()), _sum(order.weights)],
-        "source": None if order.source is None else [order.source.name, str(order.source.root.resolve())],
-    }
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps(told, indent=2) + "\n")
-    part.replace(path)
-
-
-def _read(path: Path, data: Path | None, device: str) -> Order:
-    try:
-        told = json.loads(path.read_bytes())
-        wanted = RunSettings.model_validate(told["recipe"])
-        root, name = Path(told["data"]), told["name"]
-        weights, source = told["weights"], told["source"]
-    except (ValueError, LookupError, TypeError) as error:
-        raise TrainingError(f"{path} is damaged: {error}") from None
-    if weights is not None and not (Path(weights[0]).is_file() and _sum(Path(weights[0])) == weights[1]):
-        raise TrainingError(f"{weights[0]} is no longer the file the first stage began from; put it back")
-    return Order(
-        wanted,
-        data or root,
-        name,
-        weights=None if weights is None else Path(weights[0]),
-        source=None if source is None else Source(source[0], Path(source[1])),
-        device=device,
-    )
-
-
-def _sum(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

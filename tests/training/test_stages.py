@@ -16,8 +16,9 @@ from training.command import app
 from training.labels import pseudo
 from training.loop import Loop
 from training.method_settings import OtlaSettings, SpclSettings
+from training.order import Order, Source
 from training.settings import RunSettings
-from training.stages import PLAN, TAKEN, Order, Source
+from training.stages import PLAN, TAKEN
 from vireid.datasets import open_dataset
 from vireid.errors import SettingsError, TrainingError
 
