@@ -3,7 +3,8 @@
     python benchmarks/serving.py --quick --json serving.json
 
 Raw is what the machine can do: threads that loop decode, resize and run, each with its own one-thread
-session of the bundle's model, and nothing else. The server is a process of its own (``vireid serve``),
+session of the bundle's model as the runtime opens it, and nothing else; the server tries both layouts of maps
+and keeps the faster, so the same loop in the graph's own layout stands beside it, unjudged. The server is a process of its own (``vireid serve``),
 asked by a load generator that is a third. All share the machine's cores, so a ratio against raw holds the
 generator's cost and the wire's; the images per second of server CPU, beside those per second of raw CPU,
 show the server alone. Rounds alternate between raw and served, and a ratio is the median over rounds.
@@ -210,25 +211,31 @@ def main(
     with tempfile.TemporaryDirectory() as folder:
         served = Served(str(path), Path(folder), serve_option or [])
         raw_worker = Worker("raw", (path, cores))
+        plain_worker = Worker("raw", (path, cores, True))
         wires = {"http": Worker("http", served.http_port), "grpc": Worker("grpc", served.grpc_port)}
         try:
             cosines = {name: agree(raw_worker, wire, name) for name, wire in wires.items()}
-            raw, raw_one = Case("raw"), Case("raw_one_thread")
+            raw, raw_one, raw_plain = Case("raw"), Case("raw_one_thread"), Case("raw_plain_layout")
             cases = {f"{wire}_{clients}": Case(f"{wire}_{clients}") for wire in wires for clients in CLIENTS}
-            for worker, clients in [(raw_worker, cores), *((wire, 8) for wire in wires.values())]:
+            for worker, clients in [
+                (raw_worker, cores),
+                (plain_worker, cores),
+                *((wire, 8) for wire in wires.values()),
+            ]:
                 worker.ask("load", clients, 1.0)  # warm
             for _ in range(rounds):
                 raw.phases.append(measure(raw_worker, cores, seconds, None))
                 raw_one.phases.append(measure(raw_worker, 1, seconds, None))
+                raw_plain.phases.append(measure(plain_worker, cores, seconds, None))
                 for wire, worker in wires.items():
                     for clients in CLIENTS:
                         cases[f"{wire}_{clients}"].phases.append(measure(worker, clients, seconds, served))
             memory = served.memory_mb()
         finally:
-            for worker in (raw_worker, *wires.values()):
+            for worker in (raw_worker, plain_worker, *wires.values()):
                 worker.end()
             served.end()
-    figures = {case.name: case.summary(raw) for case in (raw, raw_one, *cases.values())}
+    figures = {case.name: case.summary(raw) for case in (raw, raw_one, raw_plain, *cases.values())}
     verdicts = judge(cases, raw, raw_one)
     report(figures, verdicts)
     if json_path is not None:

@@ -26,7 +26,7 @@ from server.rpc.serve import RpcServer, serve_rpc
 from server.service import RetrievalService
 from server.settings import ServerSettings
 from vireid import bundle as bundles
-from vireid.engines import Engine, open_engine
+from vireid.engines import Engine, open_engines
 from vireid.engines.fake import FakeEngine
 from vireid.errors import SettingsError
 from vireid.images.preprocess import Preprocess
@@ -189,11 +189,8 @@ def _engines(
         return [fake] * workers, None, Preprocess(*fake.input_size)
     path = bundles.default_path() if settings.bundle == "default" else Path(settings.bundle)
     bundle = bundles.read(path)
-    first = open_engine(bundle, settings.device, threads=1)
-    # on a GPU one session fills the device; on a CPU each worker has its own
-    count = workers if first.info.device == "cpu" else 1
-    more = [open_engine(bundle, settings.device, threads=1) for _ in range(count - 1)]
-    return [first, *more], bundle.manifest, bundle.preprocess
+    engines = open_engines(bundle, settings.device, workers=workers)
+    return engines, bundle.manifest, bundle.preprocess
 
 
 def _largest_batch(device: str) -> int:

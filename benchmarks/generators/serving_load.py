@@ -52,13 +52,21 @@ def pictures(count: int = PICTURES) -> list[bytes]:
 
 # ---- raw: decode, resize, run ------------------------------------------------
 class Raw:
-    """Threads with a one-thread session each."""
+    """Threads with a one-thread session each.
 
-    def __init__(self, path: Path, threads: int) -> None:
+    Args:
+        path: of the bundle.
+        threads: how many.
+        plain: leave maps in the graph's own layout, which the runtime does not by itself.
+    """
+
+    def __init__(self, path: Path, threads: int, plain: bool = False) -> None:
         bundle = bundles.read(path)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
+        if plain:
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
         model = bundle.file(bundle.manifest.model.file)
         self._size = (bundle.preprocess.width, bundle.preprocess.height)
         self._sessions = [

@@ -7,6 +7,7 @@ out; asking for CUDA and getting the CPU is an error, never silent.
 import logging
 import os
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import onnxruntime as ort
@@ -21,6 +22,13 @@ DEVICES = ("auto", "cpu", "cuda")
 INPUTS = {"images": "tensor(uint8)", "modality": "tensor(int64)"}
 OUTPUT = "embeddings"
 UNIT_TOLERANCE = 1e-3
+# how the CPU's convolutions hold their maps: in blocks of channels as wide as a register, or as the graph says. Blocks are
+# a third faster for a ResNet, and a tenth slower for a network of many narrow layers
+Layout = Literal["blocked", "plain"]
+LEVELS = {
+    "blocked": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
+    "plain": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+}
 NOWHERE = str(Path(os.devnull) / "no-external-weights")
 
 log = logging.getLogger(__name__)
@@ -33,6 +41,7 @@ class OnnxEngine:
         bundle: what to load.
         device: ``cpu``, ``cuda``, or ``auto``: CUDA where it really runs, else the CPU.
         threads: threads one call uses.
+        layout: of maps on the CPU; answers differ in the last bits only.
 
     Raises:
         ProviderUnavailable: CUDA was asked for and does not run here.
@@ -40,11 +49,13 @@ class OnnxEngine:
         EngineError: a device or number of threads that cannot be.
     """
 
-    def __init__(self, bundle: Bundle, device: str = "auto", threads: int = 1) -> None:
+    def __init__(
+        self, bundle: Bundle, device: str = "auto", threads: int = 1, layout: Layout = "blocked"
+    ) -> None:
         self._space_id = bundle.space_id
         self._dim = bundle.manifest.model.dim
         self._input_size = (bundle.manifest.preprocess.height, bundle.manifest.preprocess.width)
-        self._session = _session(bundle, device, threads)
+        self._session = _session(bundle, device, threads, layout)
         provider = self._session.get_providers()[0]
         self._info = EngineInfo(
             runtime=f"onnxruntime {ort.__version__}",
@@ -102,7 +113,7 @@ def _run(session: ort.InferenceSession, images: UInt8Array, modality: Int64Array
     return rows
 
 
-def _session(bundle: Bundle, device: str, threads: int) -> ort.InferenceSession:
+def _session(bundle: Bundle, device: str, threads: int, layout: Layout) -> ort.InferenceSession:
     """Open the graph on the device asked for; ``auto`` falls back to the CPU, in words."""
     if device not in DEVICES:
         raise EngineError(f"found device {device!r}; expected one of {', '.join(DEVICES)}")
@@ -115,16 +126,16 @@ def _session(bundle: Bundle, device: str, threads: int) -> ort.InferenceSession:
             f"install onnxruntime-gpu in its place, or ask for the cpu"
         )
     if device == "cpu" or CUDA not in available:
-        return _open(bundle, [CPU], threads)
+        return _open(bundle, [CPU], threads, layout)
     try:
-        session = _open(bundle, [CUDA, CPU], threads)
+        session = _open(bundle, [CUDA, CPU], threads, layout)
         runs = session.get_providers()
         trouble = "" if runs[0] == CUDA else f"onnxruntime runs {runs}"
     except BundleError as error:
         trouble = error.message
     if not trouble:
         return session
-    session = _open(bundle, [CPU], threads)  # fails where the bundle is at fault and not CUDA
+    session = _open(bundle, [CPU], threads, layout)  # fails where the bundle is at fault and not CUDA
     if device == "cuda":
         raise ProviderUnavailable(
             f"CUDA was asked for but does not run here ({trouble}); install a driver, or ask for the cpu"
@@ -133,7 +144,7 @@ def _session(bundle: Bundle, device: str, threads: int) -> ort.InferenceSession:
     return session
 
 
-def _open(bundle: Bundle, providers: list[str], threads: int) -> ort.InferenceSession:
+def _open(bundle: Bundle, providers: list[str], threads: int, layout: Layout) -> ort.InferenceSession:
     """Open the graph, check what it declares, and run it once.
 
     Raises:
@@ -143,6 +154,7 @@ def _open(bundle: Bundle, providers: list[str], threads: int) -> ort.InferenceSe
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
+    options.graph_optimization_level = LEVELS[layout]
     # waiting threads sleep: spinning ones take the cores that other sessions need
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # weights outside the graph would be read unchecked from the working directory; there are none in here
