@@ -33,8 +33,8 @@ class SpclSettings(MethodSettings):
         reliability: leave in clusters only those images that tight and loose clusters confirm.
         share: of the clusters that are independent enough in the first epoch; sets the threshold for all epochs.
         spare_last: leave each cluster its last image, as later re-implementations do.
-        source_epochs: epochs in which the source set alone teaches, before the first clusters are made; for starts from
-            weights that tell nothing apart. The published code begins with both.
+        source_epochs: epochs in which a source set, if there is one, teaches alone before the first clusters are made;
+            for starts from weights that tell nothing apart. The published code begins with both.
         compat: habits of the published code.
     """
 

@@ -47,10 +47,6 @@ class Spcl:
         source = known.source
         if not (visible & ~source).any():
             raise TrainingError("there are no visible images to cluster; expected some")
-        if wanted.source_epochs and not source.any():
-            raise TrainingError(
-                f"method.source_epochs is {wanted.source_epochs}, and there is no source set; name one with --source"
-            )
         if (known.persons[source] < 0).any() or not visible[source].all():
             raise TrainingError(
                 "the source set has images without a person, or infrared ones; expected neither"
@@ -84,6 +80,7 @@ class Spcl:
         if self._first:
             self._norms = SourceNorms(network)
             self._modules["source_norms"] = self._norms
+        self._joined_at = wanted.source_epochs if self._first else 0
         # whether the source teaches alone
         self._alone = False
         # what the step before has seen, for the memory
@@ -105,13 +102,13 @@ class Spcl:
         Raises:
             TrainingError: there are fewer than two clusters.
         """
-        self._alone = epoch < self._wanted.source_epochs
+        self._alone = epoch < self._joined_at
         if epoch == 0:
             self._bank.reset(torch.from_numpy(self._centroids(look)))
         if self._alone:
             self._bank.relabel(torch.arange(self._first))
             return Epoch(self._draw(None))
-        if epoch == self._wanted.source_epochs:
+        if epoch == self._joined_at:
             seen = torch.from_numpy(self._seen(look, self._target)).to(self._bank.rows)
             self._bank.reset(torch.cat([self._bank.rows, seen]))
             if self._norms is not None:
