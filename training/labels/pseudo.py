@@ -7,7 +7,9 @@ another run's leftovers. Knows no way of making labels.
 import hashlib
 import json
 import os
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +23,11 @@ from vireid.errors import TrainingError
 
 SUFFIX = ".npz"
 _ARRAYS = {"labels": "<i8", "confidence": "<f4", "outlier": "|b1"}
+# what NumPy, zipfile and zlib say of a file that is damaged in one place or another
+_DAMAGE = (
+    OSError, ValueError, KeyError, EOFError, TypeError, SyntaxError, RuntimeError,
+    tokenize.TokenError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,7 +125,7 @@ def load(path: Path, sha256: str | None = None) -> PseudoLabels:
         made = json.loads(str(held["made"]))
     except FileNotFoundError:
         raise TrainingError(f"{path} is missing; run the stage that makes the labels first") from None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except _DAMAGE as error:
         raise TrainingError(f"{path} holds no pseudo-labels ({error}); make them anew") from error
     labels = PseudoLabels(
         held["labels"].astype(np.int64),

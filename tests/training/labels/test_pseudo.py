@@ -82,6 +82,25 @@ def test_a_file_that_holds_none(content: bytes, tmp_path: Path) -> None:
         load(path)
 
 
+def test_no_damage_comes_through_in_words_of_its_own(tmp_path: Path) -> None:
+    whole, path = tmp_path / "whole.npz", tmp_path / "labels.npz"
+    mark = save(whole, some())
+    sound = whole.read_bytes()
+    refused = 0
+    for place in range(len(sound)):
+        path.write_bytes(sound[:place] + bytes([sound[place] ^ 0xFF]) + sound[place + 1 :])
+        try:
+            assert load(path).sha256 == mark  # a byte that says nothing of the labels
+        except TrainingError:
+            refused += 1
+    assert refused > len(sound) // 2
+    # an array alone instead of an archive
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    (tmp_path / "array.npy").replace(path)
+    with pytest.raises(TrainingError, match="holds no pseudo-labels"):
+        load(path)
+
+
 def test_an_archive_of_something_else_and_no_file(tmp_path: Path) -> None:
     np.savez(tmp_path / "features.npz", features=np.zeros(3))
     with pytest.raises(TrainingError, match="holds no pseudo-labels"):
