@@ -3,7 +3,8 @@
     python benchmarks/ablation_otla.py --quick --json ablation.json
     python benchmarks/ablation_otla.py --work WORK --json ablation.json --table ablation.md
 
-People are drawn in two presets; those that are scored were never trained with. Every run starts from fresh weights,
+People are drawn in two presets, others for each seed, for they and their cameras make more of a difference than chance
+in training does; those that are scored were never trained with. Every run starts from fresh weights,
 has the same small network, images and number of steps, and is scored after its last epoch. Rows are those of the papers:
 
 - OTLA, semi-supervised (persons of visible images known) and unsupervised (SpCL labels them first, with other
@@ -55,6 +56,7 @@ RECIPES = {
 }
 PRESETS = ("sysu-like", "regdb-like")
 MOST_PROCESSES = 2
+SOURCE_SEED = 77  # nobody of the source set is anybody of the others
 FAR_BEHIND = 10.0  # points of label accuracy that arg-max must stay behind
 NOTHING = 2.0  # points of mAP that are no more than chance between seeds
 
@@ -122,7 +124,7 @@ def run_one(job: Job, work: Path) -> dict[str, Any]:
     from training.checkpoint import read_metrics
     from training.settings import read
 
-    folder, data = work / "runs" / job.name, work / "data" / job.preset
+    folder, data = work / "runs" / job.name, work / "data" / f"{job.preset}-{job.seed}"
     recipe = RECIPES.get(job.family, "synthetic-spcl")
     if folder.exists():
         trained = stages.resume(folder)
@@ -153,9 +155,11 @@ def draw(work: Path, size: Size) -> None:
     """Draw the people, each set once."""
     from vireid.datasets.synthetic.layout import draw_dataset
 
-    wanted = [(preset, preset, size.people, 11) for preset in size.presets]
+    wanted = [
+        (f"{preset}-{seed}", preset, size.people, seed) for preset in size.presets for seed in size.seeds
+    ]
     if size.source_people:
-        wanted.append(("source", "sysu-like", size.source_people, 77))
+        wanted.append(("source", "sysu-like", size.source_people, SOURCE_SEED))
     for folder, preset, people, seed in wanted:
         root = work / "data" / folder
         if not (root / "synthetic.json").is_file():
