@@ -115,6 +115,7 @@ class Loop:
     def _one(self, epoch: int, display: Display) -> None:
         began = time.monotonic()
         told: dict[str, Any] = {"epoch": epoch + 1, **self._epoch(epoch, display)}
+        self._demand_finite()
         told["seconds"] = round(time.monotonic() - began, 3)
         self._progress = Progress(epoch + 1, self._progress.step)
         best = False
@@ -130,6 +131,16 @@ class Loop:
             modules = self._method.modules
             checkpoint.save_checkpoint(self._run, modules, self._optimiser, self._progress, name, best=best)
         ranks.wait()
+
+    def _demand_finite(self) -> None:
+        """Stop before weights that a finite loss's gradient has ruined take the place of good ones."""
+        for name, value in self._method.modules.named_parameters():
+            if not bool(torch.isfinite(value).all()):
+                raise TrainingError(
+                    f"the weights {name} are not finite after step {self._progress.step}, though its loss was; what "
+                    f"{self._progress.epoch} whole epochs made is kept; start another run with a lower rate, for example "
+                    f"--set optimiser.rate={self._settings.optimiser.rate / 10:g}"
+                )
 
     def _selected(self, mean: Mapping[str, float]) -> dict[str, Any]:
         name, value = next(iter(mean.items()))

@@ -267,6 +267,25 @@ def test_other_errors_stay_what_they_are(
         run.start(tmp_path / "run", tiny, blocks, None, "cpu").loop.train()
 
 
+def test_weights_that_the_last_step_of_an_epoch_ruins_are_not_kept(
+    blocks: Path, tmp_path: Path, tiny: RunSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    loop = run.start(folder, changed(tiny, iterations=1), blocks, None, "cpu").loop
+    loop.train(until=1)
+    before = (folder / checkpoint.FILE).read_bytes()
+    real = Supervised.step
+
+    def steep(self: Supervised, batch: Batch) -> Mapping[str, torch.Tensor]:
+        made, weight = real(self, batch), next(self.modules.parameters())
+        return {**made, "total": made["total"] + (weight * 0).sqrt().sum()}  # adds 0, and a gradient of NaN
+
+    monkeypatch.setattr(Supervised, "step", steep)
+    with pytest.raises(TrainingError, match=r"not finite after step 2.*1 whole epochs made is kept"):
+        loop.train(until=2)
+    assert (folder / checkpoint.FILE).read_bytes() == before
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path
