@@ -131,3 +131,9 @@ def test_names_and_order_do_not_matter(
     assert (renamed.within.precision, renamed.within.recall) == pytest.approx(
         (found.within.precision, found.within.recall), nan_ok=True
     )
+
+
+def test_too_many_clusters_count_as_too_few_do() -> None:
+    people, pairs = np.array([0, 0, 0, 0, 1, 1, 1, 1]), np.array([0, 0, 1, 1, 2, 2, 3, 3])
+    assert assess(people, pairs).q_v == pytest.approx(1 / 2)
+    assert assess(pairs, people).q_v == pytest.approx(1 / 2)

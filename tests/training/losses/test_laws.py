@@ -139,3 +139,18 @@ def test_features_that_are_all_equal_have_a_finite_gradient(name: str) -> None:
     OF_FEATURES[name](batch, features).backward()
     assert features.grad is not None
     assert torch.isfinite(features.grad).all()
+
+
+@pytest.mark.parametrize("name", [*OF_FEATURES, *OF_LOGITS])
+def test_half_precision_is_widened(name: str) -> None:
+    half = drawn(5)
+    half.features, half.logits = half.features.bfloat16(), half.logits.bfloat16()
+    single = Drawn(half.features.float(), half.logits.float(), half.labels, half.modality)
+    found = value(name, half)
+    assert found.dtype == torch.float32
+    if name not in {
+        "soft",
+        "mutual",
+        "mutual, teachers",
+    }:  # what these are given is rounded before they see it
+        assert float(found) == pytest.approx(float(value(name, single)), rel=1e-6)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from training.transport import Problem, RowBlocks, accelerated, exact, solve
+from training.transport import Problem, RowBlocks, accelerated, assign, exact, solve
 from training.transport import problem as problem_module
 from training.transport.accelerated import solve_balanced
 from training.transport.log_dual import LogDual
@@ -264,3 +264,18 @@ def test_a_device_keeps_its_plan(hard_cost: np.ndarray, way: Way) -> None:
     assert there.converged
     assert there.u.is_cuda
     np.testing.assert_allclose(there.matrix().cpu() * 1500, here.matrix() * 1500, atol=1e-2)
+
+
+def test_each_side_has_its_own_error_whichever_is_shorter(hard_cost: np.ndarray) -> None:
+    for cost in (hard_cost, hard_cost.T):
+        n, k = cost.shape
+        plan = solve(Problem(cost), max_iterations=3)
+        matrix = plan.matrix()
+        rows, columns = ((matrix.sum(1) * n - 1).abs().max(), (matrix.sum(0) * k - 1).abs().max())
+        assert (plan.row_error, plan.column_error) == pytest.approx((float(rows), float(columns)), abs=1e-5)
+        assert max(plan.row_error, plan.column_error) > 0.01
+
+
+def test_the_lower_of_equal_rows_wins_in_another_block_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(problem_module.BLOCK, "cpu", 2)
+    assert assign(solve(Problem(np.ones((6, 2)))), "column").columns.tolist() == [0, 0]
