@@ -3,12 +3,13 @@
     python benchmarks/serving.py --quick --json serving.json
 
 Raw is what the machine can do: threads that loop decode, resize and run, each with its own one-thread
-session of the bundle's model as the runtime opens it, and nothing else; the server tries both layouts of maps
-and keeps the faster, so the same loop in the graph's own layout stands beside it, unjudged. The server is a process of its own (``vireid serve``),
-asked by a load generator that is a third. All share the machine's cores, so a ratio against raw holds the
-generator's cost and the wire's; the images per second of server CPU, beside those per second of raw CPU,
-show the server alone. Rounds alternate between raw and served, and a ratio is the median over rounds.
-Images on which server and raw disagree end the run.
+session of the bundle's model as the runtime opens it, and nothing else. The server tries both layouts of maps
+and keeps the faster, so the same loop in the graph's own layout stands beside it, unjudged. The server is a
+process of its own (``vireid serve``), asked by a load generator that is a third. All share the machine's cores,
+so a ratio against raw holds the generator's cost and the wire's; the images per second of server CPU, beside
+those per second of raw CPU, show the server alone.
+
+Rounds alternate between raw and served, and a ratio is the median over rounds. Images on which server and raw disagree end the run.
 """
 
 import json

@@ -24,7 +24,7 @@ PARTS = ("sinkhorn", "jaccard", "step")
 
 
 def main(
-    quick: Annotated[bool, typer.Option("--quick", help="A few minutes.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Under two minutes.")] = False,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
     only: Annotated[list[str] | None, typer.Option(help=f"Some of {', '.join(PARTS)}.")] = None,
 ) -> None:
@@ -37,7 +37,7 @@ def main(
         "benchmark": "training", "quick": quick, "cpu": cpu_name(), "load": os.getloadavg()[0],
         "torch": torch.__version__, "python": platform.python_version(),
         "goals": [
-            {"name": goal.name, "ratio": goal.ratio, "goal": goal.goal, "outcome": outcome(goal), "detail": goal.detail}
+            {"name": goal.name, "ratio": goal.ratio, "goal": goal.goal, "outcome": goal.outcome, "detail": goal.detail}
             for goal in found
         ],
     }  # fmt: skip
@@ -46,25 +46,16 @@ def main(
     for goal in found:
         print(f"{'':8} {goal.name}: {goal.detail}")
     for goal in found:
-        print(
-            f"{goal.name} {'-' if goal.ratio is None else f'{goal.ratio:.3g}'} {goal.goal:g} {outcome(goal)}"
-        )
+        print(goal.line())
     if json_path is not None:
         json_path.write_text(json.dumps(document, indent=2) + "\n")
-    raise SystemExit(1 if any(outcome(goal) == "miss" for goal in found) else 0)
+    raise SystemExit(1 if any(goal.outcome == "miss" for goal in found) else 0)
 
 
 def measured(part: str, quick: bool) -> Iterable[Goal]:
     """Measure one part."""
     goals: Iterable[Goal] = importlib.import_module(f"learning.{part}").goals(quick)
     return goals
-
-
-def outcome(goal: Goal) -> str:
-    """Say pass, miss, or skip where nothing could be measured."""
-    if goal.ratio is None:
-        return "skip"
-    return "pass" if goal.passed else "miss"
 
 
 def cpu_name() -> str:

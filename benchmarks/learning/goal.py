@@ -31,7 +31,13 @@ class Goal:
         """Make a goal that asks for a value no greater."""
         return cls(name, value, f"<={most:g}", value is not None and value <= most, detail)
 
+    @property
+    def outcome(self) -> str:
+        """Say pass, miss, or skip where nothing could be measured."""
+        if self.ratio is None:
+            return "skip"
+        return "pass" if self.passed else "miss"
+
     def line(self) -> str:
         """Say it in one line."""
-        outcome = "skip" if self.ratio is None else ("pass" if self.passed else "miss")
-        return f"{self.name} {'-' if self.ratio is None else f'{self.ratio:.3g}'} {self.goal} {outcome}"
+        return f"{self.name} {'-' if self.ratio is None else f'{self.ratio:.3g}'} {self.goal} {self.outcome}"
