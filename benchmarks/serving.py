@@ -9,7 +9,8 @@ process of its own (``vireid serve``), asked by a load generator that is a third
 so a ratio against raw holds the generator's cost and the wire's; the images per second of server CPU, beside
 those per second of raw CPU, show the server alone.
 
-Rounds alternate between raw and served, and a ratio is the median over rounds. Images on which server and raw disagree end the run.
+Rounds alternate between raw and served, and a ratio is the median over rounds. Images on
+which server and raw disagree end the run.
 """
 
 import json
