@@ -120,7 +120,7 @@ def jobs(size: Size) -> Iterator[Job]:
 # ---- one run, in a process of its own ---------------------------------------------
 def run_one(job: Job, work: Path) -> dict[str, Any]:
     """Train and score; what a run that was cut off had begun is made again."""
-    from training import stages
+    from training import order, stages
     from training.checkpoint import read_metrics
     from training.settings import read
 
@@ -129,16 +129,16 @@ def run_one(job: Job, work: Path) -> dict[str, Any]:
     if folder.exists():
         trained = stages.resume(folder)
     elif job.family == "spcl":
-        source = stages.Source("sysu-mm01", work / "data" / "source")
-        order = stages.Order(read(recipe, job.changes), data, source=source, device="cpu")
-        trained = stages.start(folder, order)
+        source = order.Source("sysu-mm01", work / "data" / "source")
+        wanted = order.Order(read(recipe, job.changes), data, source=source, device="cpu")
+        trained = stages.start(folder, wanted)
     else:
         first = (
             work / "runs" / f"{job.preset}-spcl-stage1-{job.seed}" if job.family == "unsupervised" else None
         )
         changes = {**job.changes, "stage1": {}} if first else job.changes
-        order = stages.Order(read(recipe, changes), data, stage1=first, device="cpu")
-        trained = stages.start(folder, order)
+        wanted = order.Order(read(recipe, changes), data, stage1=first, device="cpu")
+        trained = stages.start(folder, wanted)
     for stage in trained:
         stage.started.loop.train()
     lines = read_metrics(folder)

@@ -213,6 +213,16 @@ def load_origin(run: Path) -> dict[str, Any]:
     return origin
 
 
+def epochs_done(run: Path) -> int:
+    """Tell how many epochs a run has finished, whichever of them it ends with.
+
+    Raises:
+        TrainingError: its last checkpoint is missing or damaged.
+    """
+    header, _ = _read(run / FILE)
+    return int(json.loads(header["progress"])["epoch"])
+
+
 def provenance(run: Path) -> dict[str, Any]:
     """Tell where a run's network comes from: dataset, recipe (with its seed), start, versions, commit, progress.
 

@@ -77,5 +77,5 @@ class Method(Protocol):
         ...
 
     def after_step(self, batch: Batch) -> None:
-        """Update what is not learnt by gradients (memories), after the optimiser's step."""
+        """Update what is not learnt by gradients (memories), after each batch and after the step it may have ended."""
         ...

@@ -222,8 +222,7 @@ def _handed_over(first: Path, dataset: Dataset, trial: int) -> PseudoLabels:
 
 
 def _finished(folder: Path) -> bool:
-    epoch: int = checkpoint.provenance(folder)["progress"]["epoch"]
-    return epoch >= checkpoint.load_settings(folder).epochs
+    return checkpoint.epochs_done(folder) >= checkpoint.load_settings(folder).epochs
 
 
 # ---- going on ---------------------------------------------------------------------

@@ -208,6 +208,7 @@ def test_a_run_ends_with_its_last_epoch_unless_told_to_choose(
     assert torch.equal(model["trunk.layer1.0.conv1.weight"], second[name])
     assert checkpoint.metrics(folder)["mean"]["rank1"] == 0.9
     assert checkpoint.provenance(folder)["progress"]["epoch"] == 2
+    assert checkpoint.epochs_done(folder) == 3
     assert checkpoint.provenance(folder)["recipe"]["select"] == "best_on_test"
     chosen = [line["selected"] for line in checkpoint.read_metrics(folder)]
     assert [each["best"] for each in chosen] == [True, True, False]

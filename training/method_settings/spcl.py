@@ -44,7 +44,7 @@ class SpclSettings(MethodSettings):
     k1: int = Field(30, ge=1)
     k2: int = Field(6, ge=1)
     eps: float = Field(0.6, gt=0, lt=1)
-    gap: float = Field(0.02, ge=0)
+    gap: float = Field(0.02, gt=0)
     min_samples: int = Field(4, ge=1)
     reliability: bool = True
     share: float = Field(0.9, gt=0, le=1)

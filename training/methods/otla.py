@@ -113,7 +113,7 @@ class Otla:
     def _at_random(self) -> Draw:
         any_infrared = np.full(len(self._modality), OUTLIER, np.int64)
         any_infrared[self._infrared] = 0
-        return Draw((Part(self._visible), Part(any_infrared, grouped=False)), paired=False)
+        return Draw((Part(self._visible), Part(any_infrared, grouped=False)), paired=False, shrink=True)
 
     def _probabilities(self, seen: Embedded) -> Tensor:
         return F.softmax(self._classifier(seen.necked).float(), dim=1)

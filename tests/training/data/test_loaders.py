@@ -2,6 +2,7 @@
 
 import dataclasses
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,27 @@ def test_preparing_ahead_changes_nothing(train: Split, ahead: int) -> None:
         threads = WANTED.model_copy(update={"ahead": ahead, "loaders": loaders_})
         assert same(drawn(train, WANTED.model_copy(update={"ahead": 0})), drawn(train, threads))
     assert not same(drawn(train, WANTED), drawn(train, WANTED, epoch=5))
+
+
+def test_processes_vary_even_the_same_images_each_in_its_own_way(train: Split) -> None:
+    class Fixed(IdentitySampler):
+        """Draws the same for every process."""
+
+        def epoch(self, number: int, place: int = 0) -> Iterator[np.ndarray]:
+            return super().epoch(number)
+
+    def varied(place: int) -> list[loaders.Batch]:
+        images = Images(train, SIZE, 64)
+        draw = two_modalities(np.arange(len(train)) % 4, images.modality)
+        sampler = Fixed(draw, persons=2, images=2, iterations=2, seed=3)
+        return list(loaders.batches(images, sampler, WANTED, epoch=0, seed=3, place=place))
+
+    first, second = varied(0), varied(1)
+    assert same(first, varied(0))
+    assert all(
+        torch.equal(a.index, b.index) and not torch.equal(a.images, b.images)
+        for a, b in zip(first, second, strict=True)
+    )
 
 
 def test_a_reader_that_stops_leaves_no_thread(train: Split) -> None:

@@ -271,7 +271,11 @@ def test_resuming_equals_never_having_stopped(
 
 @pytest.mark.parametrize(
     ("settings", "said"),
-    [({"eps": 0.99, "gap": 0.02}, "both between 0 and 1"), ({"k1": 3, "k2": 4}, "k2 <= k1")],
+    [
+        ({"eps": 0.99, "gap": 0.02}, "both between 0 and 1"),
+        ({"k1": 3, "k2": 4}, "k2 <= k1"),
+        ({"gap": 0}, "gap"),
+    ],
 )
 def test_settings_that_make_no_sense(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
