@@ -15,7 +15,7 @@ from training.data.loaders import Batch
 from training.data.samplers import sampler
 from training.features import Look
 from training.method_settings import OtlaSettings
-from training.methods import METHODS
+from training.methods import METHODS, otla_labels
 from training.run import Material
 from training.settings import RunSettings
 from vireid.datasets.split import Dataset
@@ -212,21 +212,41 @@ def test_the_published_order_is_one_epoch_late(people: Dataset, small: RunSettin
     assert (ir[infrared.numpy()] == before[infrared].numpy()).all()
 
 
-def test_probabilities_are_averaged_over_an_image_seen_twice(people: Dataset, small: RunSettings) -> None:
-    """Two looks in training mode differ; what is assigned comes of their mean, whose rows still sum to 1."""
+def test_probabilities_are_averaged_over_an_image_seen_twice(
+    people: Dataset, small: RunSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looks in training mode differ; what is assigned comes of the mean of each image's."""
     longer = small.model_copy(update={"iterations": 6})
     bench = Bench(people, with_method(longer, compat={"late": True, "training_pass": True}))
-    found: list[Tensor] = []
-    from training.methods import otla_labels
-
+    seen: list[tuple[int, np.ndarray]] = []
+    assigned: list[Tensor] = []
     true = otla_labels.transported
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(otla_labels, "transported", lambda rows, **k: found.append(rows) or true(rows, **k))
-        bench.begin(0)
-    drawn = np.concatenate(list(sampler(bench.begin(0).draw, bench.recipe).epoch(0)))
-    infrared = drawn[bench.modality[drawn] == 1]
-    assert len(found[0]) == len(set(infrared.tolist())) < len(infrared)
-    torch.testing.assert_close(found[0].sum(1), torch.ones(len(found[0])))
+    draw = np.random.default_rng(0)
+
+    def looked(_: Look, __: object, batches: list[np.ndarray]) -> np.ndarray:
+        index = np.concatenate(batches)
+        rows = draw.dirichlet(np.ones(5), len(index)).astype(np.float32)
+        seen.extend(zip(index.tolist(), rows, strict=True))
+        return rows
+
+    monkeypatch.setattr(Look, "rows_in_training", looked)
+    monkeypatch.setattr(
+        otla_labels, "transported", lambda rows, **k: assigned.append(rows) or true(rows, **k)
+    )
+    bench.begin(0)
+    images = sorted({image for image, _ in seen})
+    assert len(images) < len(seen)
+    for row, image in zip(assigned[0].numpy(), images, strict=True):
+        np.testing.assert_allclose(row, np.mean([r for i, r in seen if i == image], 0), atol=1e-6)
+
+
+def test_the_solver_stops_where_it_is_told(people: Dataset, small: RunSettings) -> None:
+    loose, tight = (
+        Bench(people, with_method(small, delta=2.0, tolerance=tolerance)).begin(1).told
+        for tolerance in (0.5, 1e-6)
+    )
+    assert tight["error"] <= 1e-6 < loose["error"] <= 0.5
+    assert loose["iterations"] < tight["iterations"]
 
 
 # ---- losses ---------------------------------------------------------------------------
