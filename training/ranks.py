@@ -166,6 +166,22 @@ class Ranks:
         return self._fabric.no_backward_sync(module)  # type: ignore[arg-type]
 
 
+def chosen(word: str) -> torch.device:
+    """Find the device; nothing is started.
+
+    Args:
+        word: ``auto``, ``cpu`` or ``cuda``.
+
+    Raises:
+        TrainingError: no such device.
+    """
+    if word not in {"auto", "cpu", "cuda"}:
+        raise TrainingError(f"device is auto, cpu or cuda, not {word!r}")
+    if word == "cuda" and not torch.cuda.is_available():
+        raise TrainingError("cuda was asked for, and torch finds none; install a driver, or ask for the cpu")
+    return torch.device("cuda" if word != "cpu" and torch.cuda.is_available() else "cpu")
+
+
 def join(word: str) -> Ranks:
     """Find the device, and the other processes if torchrun started some.
 
@@ -175,11 +191,7 @@ def join(word: str) -> Ranks:
     Raises:
         TrainingError: no such device, or Lightning Fabric is missing where there are several processes.
     """
-    if word not in {"auto", "cpu", "cuda"}:
-        raise TrainingError(f"device is auto, cpu or cuda, not {word!r}")
-    if word == "cuda" and not torch.cuda.is_available():
-        raise TrainingError("cuda was asked for, and torch finds none; install a driver, or ask for the cpu")
-    kind = "cuda" if word != "cpu" and torch.cuda.is_available() else "cpu"
+    kind = chosen(word).type
     world = settings.load(_Count, prefix="WORLD_").size if distributed.is_torchelastic_launched() else 1
     if world == 1:
         return Ranks(torch.device(kind))

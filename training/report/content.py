@@ -97,7 +97,7 @@ def read(run: Path, data: Path | None, weights: Path | None, device: str) -> Con
     else:
         if settings.threads:
             torch.set_num_threads(settings.threads)
-        seen = sight.look(run, settings, dataset, begins, ranks.join(device).device)
+        seen = sight.look(run, settings, dataset, begins, ranks.chosen(device))
         missing = NO_START.format(start=origin.get("start")) if begins is None else ""
     return Content(
         settings=settings,
