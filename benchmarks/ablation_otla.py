@@ -272,9 +272,10 @@ def main(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
     table_file: Annotated[Path | None, typer.Option("--table", help="Write the table here.")] = None,
     processes: Annotated[int, typer.Option(help="Runs at a time.")] = MOST_PROCESSES,
+    preset: Annotated[list[str] | None, typer.Option(help=f"Some of {', '.join(PRESETS)}.")] = None,
 ) -> None:
     """Train every row, and say whether their order is the papers'."""
-    size = QUICK if quick else Size()
+    size = QUICK if quick else Size(presets=tuple(preset or PRESETS))
     with tempfile.TemporaryDirectory() as passing:
         place = work or Path(passing)
         draw(place, size)
