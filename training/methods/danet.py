@@ -31,6 +31,10 @@ class Danet:
 
     Centres are of features before the neck, classifiers see them after it.
 
+    Attributes:
+        modules: everything that is learnt and saved.
+        network: what will be exported.
+
     Args:
         network: to be trained.
         known: the persons are the labels.
@@ -49,27 +53,17 @@ class Danet:
         self._labels = labels.astype(np.int64)
         self._modality = known.modality
         self._wanted = wanted
-        self._network = network
+        self.network = network
         self._classifier = classifier(network.dim, len(names))
-        self._modules = nn.ModuleDict({"model": network, "classifier": self._classifier})
+        self.modules = nn.ModuleDict({"model": network, "classifier": self._classifier})
         if wanted.ml:
             self._specific = nn.ModuleDict(
                 {kind: classifier(network.dim, len(names)) for kind in (VISIBLE, INFRARED)}
             )
-            self._modules["specific"] = self._specific
+            self.modules["specific"] = self._specific
         if wanted.ml and wanted.compat.teachers:
             self._teachers = copy.deepcopy(self._specific).requires_grad_(False)
-            self._modules["teachers"] = self._teachers
-
-    @property
-    def modules(self) -> nn.ModuleDict:
-        """Everything that is learnt and saved."""
-        return self._modules
-
-    @property
-    def network(self) -> Network:
-        """The network that will be exported."""
-        return self._network
+            self.modules["teachers"] = self._teachers
 
     def begin_epoch(self, _epoch: int, _look: Look) -> Epoch:
         """Draw by the true labels."""
@@ -79,7 +73,7 @@ class Danet:
         """Compute the losses of a batch: ``identity``, and what is on of ``cc``, ``sid`` and ``ml``."""
         wanted = self._wanted
         labels = torch.from_numpy(self._labels).to(batch.index.device)[batch.index]
-        seen = self._network.features(batch.images, batch.modality)
+        seen = self.network.features(batch.images, batch.modality)
         identity = losses.identity(self._classifier(seen.necked), labels, wanted.label_smoothing)
         parts, weights = {"identity": identity}, {"identity": 1.0}
         if wanted.cc != "off":

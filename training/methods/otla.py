@@ -45,6 +45,10 @@ def told(wanted: OtlaSettings) -> frozenset[Modality]:
 class Otla:
     """Learns from labelled visible images and unlabelled infrared ones.
 
+    Attributes:
+        modules: everything that is learnt and saved.
+        network: what will be exported.
+
     Args:
         network: to be trained.
         known: the persons it may know.
@@ -55,7 +59,7 @@ class Otla:
     """
 
     def __init__(self, network: Network, known: Known, wanted: OtlaSettings) -> None:
-        self._network, self._wanted, self._modality = network, wanted, known.modality
+        self.network, self._wanted, self._modality = network, wanted, known.modality
         given = _classes(known, wanted)
         self._supervised = wanted.setting == "supervised"
         self._infrared = np.flatnonzero(known.modality == Modality.INFRARED)
@@ -66,24 +70,12 @@ class Otla:
         count = int(given.max()) + 1
         self._classifier = classifier(network.dim, count)
         self._bank = InfraredLabels(self._visible, self._infrared, count, wanted)
-        self._modules = nn.ModuleDict(
-            {"model": network, "classifier": self._classifier, "labels": self._bank}
-        )
+        self.modules = nn.ModuleDict({"model": network, "classifier": self._classifier, "labels": self._bank})
         self._adversary: tuple[ModalityDiscriminator, GrlSchedule] | None = None
         if wanted.discriminator:
             # made last, so that leaving it out changes no other weight
             self._adversary = ModalityDiscriminator(network.level_dim), GrlSchedule()
-            self._modules["discriminator"], self._modules["reversal"] = self._adversary
-
-    @property
-    def modules(self) -> nn.ModuleDict:
-        """Everything that is learnt and saved."""
-        return self._modules
-
-    @property
-    def network(self) -> Network:
-        """The network that will be exported."""
-        return self._network
+            self.modules["discriminator"], self.modules["reversal"] = self._adversary
 
     def begin_epoch(self, epoch: int, look: Look) -> Epoch:
         """Label infrared images, and draw the same classes in both modalities.
@@ -120,7 +112,7 @@ class Otla:
 
     def step(self, batch: Batch) -> Mapping[str, Tensor]:
         """Compute the losses of a batch."""
-        seen = self._network.features(batch.images, batch.modality, levels=self._adversary is not None)
+        seen = self.network.features(batch.images, batch.modality, levels=self._adversary is not None)
         logits = self._classifier(seen.necked)
         labels = torch.from_numpy(self._labels).to(batch.index.device)[batch.index]
         visible, infrared = batch.modality == Modality.VISIBLE, batch.modality == Modality.INFRARED

@@ -32,6 +32,10 @@ from vireid.types import Modality
 class Spcl:
     """Learns from visible images without labels.
 
+    Attributes:
+        modules: everything that is learnt and saved.
+        network: what will be exported.
+
     Args:
         network: to be trained.
         known: persons of a source set, if there is one.
@@ -55,7 +59,7 @@ class Spcl:
             raise TrainingError(
                 f"{ranks.count()} processes would each move a memory of its own; set method.compat.in_backward=false"
             )
-        self._network, self._wanted, self._known = network, wanted, known
+        self.network, self._wanted, self._known = network, wanted, known
         self._target = np.flatnonzero(visible & ~source)
         self._source = np.flatnonzero(source)
         names, classes = np.unique(known.persons[self._source], return_inverse=True)
@@ -75,26 +79,16 @@ class Spcl:
             momentum=wanted.momentum,
         )
         self._clusters = Clusters(wanted)
-        self._modules = nn.ModuleDict({"model": network, "memory": self._bank, "clusters": self._clusters})
+        self.modules = nn.ModuleDict({"model": network, "memory": self._bank, "clusters": self._clusters})
         self._norms: SourceNorms | None = None
         if self._first:
             self._norms = SourceNorms(network)
-            self._modules["source_norms"] = self._norms
+            self.modules["source_norms"] = self._norms
         self._joined_at = wanted.source_epochs if self._first else 0
         # whether the source teaches alone
         self._alone = False
         # what the step before has seen, for the memory
         self._moved: tuple[Tensor, Tensor] | None = None
-
-    @property
-    def modules(self) -> nn.ModuleDict:
-        """Everything that is learnt and remembered."""
-        return self._modules
-
-    @property
-    def network(self) -> Network:
-        """The network that will be exported."""
-        return self._network
 
     def begin_epoch(self, epoch: int, look: Look) -> Epoch:
         """Cluster what the memory holds; at first it holds every image as the network sees it.
@@ -112,7 +106,7 @@ class Spcl:
             seen = torch.from_numpy(self._seen(look, self._target)).to(self._bank.rows)
             self._bank.reset(torch.cat([self._bank.rows, seen]))
             if self._norms is not None:
-                self._norms.follow(self._network)
+                self._norms.follow(self.network)
         made = self._clusters.make(self._bank.rows[self._first :].cpu().numpy())
         self._bank.relabel(
             torch.cat([torch.arange(self._first), self._first + torch.from_numpy(made.labels)])
@@ -121,7 +115,7 @@ class Spcl:
 
     def _centroids(self, look: Look) -> np.ndarray:
         """Return the mean embedding of each class of the source, (classes, D)."""
-        sums = np.zeros((self._first, self._network.dim), np.float32)
+        sums = np.zeros((self._first, self.network.dim), np.float32)
         if self._first:
             np.add.at(sums, self._source_classes, self._seen(look, self._source))
         return sums
@@ -174,9 +168,9 @@ class Spcl:
 
     def _features(self, batch: Batch, source: Tensor) -> Embedded:
         if self._norms is None or self._alone:
-            return self._network.features(batch.images, batch.modality)
-        with self._norms.used(self._network, source):
-            return self._network.features(batch.images, batch.modality)
+            return self.network.features(batch.images, batch.modality)
+        with self._norms.used(self.network, source):
+            return self.network.features(batch.images, batch.modality)
 
     def _contrastive(self, queries: Tensor, place: Tensor) -> Tensor:
         moving = self._wanted.compat.in_backward

@@ -24,6 +24,10 @@ from vireid.errors import TrainingError
 class Supervised:
     """Learns from true identities.
 
+    Attributes:
+        modules: everything that is learnt and saved.
+        network: what will be exported.
+
     Args:
         network: to be trained.
         known: the persons are the labels.
@@ -43,19 +47,9 @@ class Supervised:
         self._labels = labels.astype(np.int64)
         self._modality = known.modality
         self._wanted = wanted
-        self._network = network
+        self.network = network
         self._classifier = classifier(network.dim, len(names))
-        self._modules = nn.ModuleDict({"model": network, "classifier": self._classifier})
-
-    @property
-    def modules(self) -> nn.ModuleDict:
-        """Everything that is learnt and saved."""
-        return self._modules
-
-    @property
-    def network(self) -> Network:
-        """The network that will be exported."""
-        return self._network
+        self.modules = nn.ModuleDict({"model": network, "classifier": self._classifier})
 
     def begin_epoch(self, _epoch: int, _look: Look) -> Epoch:
         """Draw by the true labels."""
@@ -64,7 +58,7 @@ class Supervised:
     def step(self, batch: Batch) -> Mapping[str, Tensor]:
         """Compute the losses of a batch."""
         labels = torch.from_numpy(self._labels).to(batch.index.device)[batch.index]
-        seen = self._network.features(batch.images, batch.modality)
+        seen = self.network.features(batch.images, batch.modality)
         wanted = self._wanted
         identity = losses.identity(self._classifier(seen.necked), labels, wanted.label_smoothing)
         triplet = losses.batch_hard(seen.pooled, labels, wanted.margin)
