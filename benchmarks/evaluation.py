@@ -32,6 +32,7 @@ import numpy as np
 import typer
 from generators.loop import sysu_loop
 
+from clients import machine
 from vireid.evaluation.metrics import Labels, Scores, scores
 
 RANKERS = ("torchreid.metrics.rank_cylib.rank_cy", "fastreid.evaluation.rank_cylib.rank_cy", "rank_cy")
@@ -243,7 +244,7 @@ def main(
         figures[case_name], found = measure_ranker(case_name, case, ranker, rounds or usual, least)
         verdicts += found
     document = {
-        "benchmark": "evaluation", "compiled_ranker": name, "cpu": cpu_name(), "load": os.getloadavg()[0],
+        "benchmark": "evaluation", "compiled_ranker": name, "cpu": machine.describe()["cpu"], "load": os.getloadavg()[0],
         "numba": numba.__version__, "numpy": np.__version__, "python": platform.python_version(),
         "figures": figures, "goals": [vars(verdict) | {"outcome": verdict.outcome} for verdict in verdicts],
     }  # fmt: skip
@@ -277,14 +278,6 @@ def report(document: dict[str, Any]) -> None:
             print(f"{name:16} peer {peer}  (rank 1 {figures['rank_1']:.3f}, mAP {figures['mean_ap']:.3f})")
             for way, seconds in figures["own_s"].items():
                 print(f"{'':16} ours {seconds:9.4f} CPU s  {way}")
-
-
-def cpu_name() -> str:
-    """Name the processor."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next(
-        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown"
-    )
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ import onnxruntime
 import typer
 from generators.serving_load import PICTURES, Worker
 
+from clients import machine
 from vireid import bundle as bundles
 
 CLIENTS = (1, 8, 32)
@@ -242,7 +243,7 @@ def main(
     report(figures, verdicts)
     if json_path is not None:
         document = {
-            "benchmark": "serving", "bundle": path.name, "cores": cores, "cpu": cpu_name(), "rounds": rounds,
+            "benchmark": "serving", "bundle": path.name, "cores": cores, "cpu": machine.describe()["cpu"], "rounds": rounds,
             "seconds": seconds, "onnxruntime": onnxruntime.__version__, "python": platform.python_version(),
             "smallest_cosine": cosines, "server_rss_mb": memory, "figures": figures, "goals": verdicts,
         }  # fmt: skip
@@ -274,14 +275,6 @@ def report(figures: dict[str, dict[str, float]], verdicts: list[dict[str, Any]])
         print(
             verdict["name"], f"{verdict['ratio']:.3f}", verdict["goal"], "pass" if verdict["pass"] else "miss"
         )
-
-
-def cpu_name() -> str:
-    """Name the processor."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next(
-        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown"
-    )
 
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ import torch
 import typer
 from learning.goal import Goal
 
+from clients import machine
+
 PARTS = ("sinkhorn", "jaccard", "step")
 
 
@@ -34,7 +36,7 @@ def main(
         raise typer.BadParameter(f"{unknown[0]!r} is none of {', '.join(PARTS)}")
     found = [goal for part in only or PARTS for goal in measured(part, quick)]
     document = {
-        "benchmark": "training", "quick": quick, "cpu": cpu_name(), "load": os.getloadavg()[0],
+        "benchmark": "training", "quick": quick, "cpu": machine.describe()["cpu"], "load": os.getloadavg()[0],
         "torch": torch.__version__, "python": platform.python_version(),
         "goals": [
             {"name": goal.name, "ratio": goal.ratio, "goal": goal.goal, "outcome": goal.outcome, "detail": goal.detail}
@@ -56,14 +58,6 @@ def measured(part: str, quick: bool) -> Iterable[Goal]:
     """Measure one part."""
     goals: Iterable[Goal] = importlib.import_module(f"learning.{part}").goals(quick)
     return goals
-
-
-def cpu_name() -> str:
-    """Name the processor."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next(
-        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown"
-    )
 
 
 def stand_aside() -> None:

@@ -173,3 +173,38 @@ def draw() -> Callable[..., bytes]:
 @pytest.fixture
 def start(tmp_path: Path) -> Callable[..., Any]:
     return lambda **options: running(tmp_path / "data", **options)
+
+
+@pytest.fixture
+def people(tmp_path: Path, draw: Callable[..., bytes]) -> Path:
+    """Four people by day, in two cameras, and by night; each looks the same at night."""
+    root = tmp_path / "people"
+    for person in range(4):
+        for modality, camera in (("visible", "c1"), ("visible", "c2"), ("infrared", "c3")):
+            place = root / modality / f"p{person}" / f"{camera}_0.jpg"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(draw(person * 10 + len(camera)))
+    return root
+
+
+@pytest.fixture
+def left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[str]]]:
+    """Name what temporary folders and processes a benchmark left; none of its folders are elsewhere."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setenv("TMPDIR", str(scratch))
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+
+    def found() -> list[str]:
+        folders = [str(path) for path in scratch.iterdir()]
+        for command in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                words = command.read_bytes().decode("utf-8", "replace")
+            except OSError:  # it ended meanwhile
+                continue
+            if str(scratch) in words:
+                folders.append(words.replace("\0", " "))
+        return folders
+
+    yield found
+    assert found() == []

@@ -3,7 +3,6 @@
 import json
 import shutil
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +16,6 @@ from vireid.errors import GalleryNotFound, SettingsError
 
 def _invoke(app: Any, *arguments: Any) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-@pytest.fixture
-def people(tmp_path: Path, draw: Callable[..., bytes]) -> Path:
-    """Four people by day, in two cameras, and by night; each looks the same at night."""
-    root = tmp_path / "people"
-    for person in range(4):
-        for modality, camera in (("visible", "c1"), ("visible", "c2"), ("infrared", "c3")):
-            place = root / modality / f"p{person}" / f"{camera}_0.jpg"
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(draw(person * 10 + len(camera)))
-    return root
 
 
 @pytest.fixture
