@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from training.models import standard
 from training.settings import OptimiserSettings
 
 SHARE = "share"  # of the rate, of a group of parameters
@@ -45,5 +46,4 @@ def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
 def pretrained(name: str) -> bool:
     """Tell whether a parameter, by its name in a method's modules, belongs to what standard weights may fill."""
     part, _, rest = name.partition(".")
-    piece = rest.partition(".")[0]
-    return part == "model" and (piece == "trunk" or piece.endswith("stem"))
+    return part == "model" and standard.fills(rest)

@@ -21,6 +21,8 @@ class ModelSettings(Part):
         height: rows of the input.
         columns: columns of the input.
         pooling: ``gem``, whose power is learnt, ``gem-fixed`` or ``average``.
+        split: of a two-stream network: how many of its five stages, the stem and four of residual blocks, each
+            modality has for itself; 0 shares all, 1 has a stem each, 5 shares pooling and neck only.
     """
 
     name: str = "two-stream-resnet50"
@@ -28,6 +30,13 @@ class ModelSettings(Part):
     height: int = Field(288, ge=32)
     columns: int = Field(144, ge=16)
     pooling: Literal["gem", "gem-fixed", "average"] = "gem"
+    split: int = Field(1, ge=0, le=5)
+
+    @model_validator(mode="after")
+    def _streams_to_split(self) -> "ModelSettings":
+        if self.split != 1 and not self.name.startswith("two-stream"):
+            raise ValueError(f"split={self.split} is of a two-stream network; {self.name!r} has one stream")
+        return self
 
 
 class DataSettings(Part):
@@ -42,6 +51,10 @@ class DataSettings(Part):
         erase_with: the image's ``own`` mean colour, or the ``mean`` of the images standard weights were learnt on.
         exchange: chance to replace a visible image's channels by one of them (CAJ's channel exchange).
         grey: chance to turn a visible image grey.
+        views: of each visible image in a batch; with 2 it stands there once more, after all other rows, varied by
+            chances of its own.
+        second_exchange: chance of the second view to have its channels replaced by one of them, in place of ``exchange``.
+        second_jitter: by which share brightness, contrast and saturation of the second view change at most.
         cache_mb: decoded crops kept in memory at most.
         ahead: batches other threads prepare while the network works, 0 for none.
         loaders: how many such threads; what they make is the same whatever their number.
@@ -60,6 +73,9 @@ class DataSettings(Part):
     erase_with: Literal["own", "mean"] = "own"
     exchange: float = Field(0.3, ge=0, le=1)
     grey: float = Field(0.2, ge=0, le=1)
+    views: Literal[1, 2] = 1
+    second_exchange: float = Field(1.0, ge=0, le=1)
+    second_jitter: float = Field(0.0, ge=0, le=1)
     cache_mb: int = Field(4096, ge=1)
     ahead: int = Field(2, ge=0)
     loaders: int = Field(1, ge=1)

@@ -4,29 +4,40 @@ from collections.abc import Callable
 
 from training.models.network import Embedded, Network
 from training.models.one_stream import OneStream
-from training.models.resnet import BasicBlock, Bottleneck, Trunk
+from training.models.resnet import Backbone, BasicBlock, Bottleneck
 from training.models.two_stream import TwoStream
 from training.settings import ModelSettings
 from vireid.errors import TrainingError
 
-_TRUNKS: dict[str, Callable[[float], Trunk]] = {
-    "resnet18": lambda width: Trunk(BasicBlock, (2, 2, 2, 2), width),
-    "resnet50": lambda width: Trunk(Bottleneck, (3, 4, 6, 3), width),
+Maker = Callable[[ModelSettings], Network]
+
+_BACKBONES: dict[str, Callable[[float], Backbone]] = {
+    "resnet18": lambda width: Backbone(BasicBlock, (2, 2, 2, 2), width),
+    "resnet50": lambda width: Backbone(Bottleneck, (3, 4, 6, 3), width),
 }
 
 
-def _maker(kind: type[OneStream] | type[TwoStream], trunk: str) -> Callable[[ModelSettings], Network]:
+def _one_stream(backbone: str) -> Maker:
     def make(wanted: ModelSettings) -> Network:
         size = (wanted.height, wanted.columns)
-        return kind(_TRUNKS[trunk](wanted.width), wanted.width, size, wanted.pooling)
+        return OneStream(_BACKBONES[backbone](wanted.width), size, wanted.pooling)
 
     return make
 
 
-MODELS: dict[str, Callable[[ModelSettings], Network]] = {
-    f"{name}-{trunk}": _maker(kind, trunk)
-    for name, kind in (("one-stream", OneStream), ("two-stream", TwoStream))
-    for trunk in _TRUNKS
+def _two_stream(backbone: str) -> Maker:
+    def make(wanted: ModelSettings) -> Network:
+        if not wanted.split:
+            return _one_stream(backbone)(wanted)
+        size = (wanted.height, wanted.columns)
+        return TwoStream(_BACKBONES[backbone](wanted.width), wanted.split, size, wanted.pooling)
+
+    return make
+
+
+MODELS: dict[str, Maker] = {
+    **{f"one-stream-{backbone}": _one_stream(backbone) for backbone in _BACKBONES},
+    **{f"two-stream-{backbone}": _two_stream(backbone) for backbone in _BACKBONES},
 }
 
 

@@ -2,26 +2,25 @@
 
 from torch import Tensor
 
-from training.models.network import Network
-from training.models.resnet import Stem, Trunk
+from training.models.resnet import Backbone, Stem
+from training.models.staged import Passed, Staged, passed
 
 
-class OneStream(Network):
+class OneStream(Staged):
     """A network that treats both modalities alike.
 
     Args:
-        trunk: the stages.
-        width: share of the standard channels.
+        backbone: what its stages are.
         input_size: (height, width) of the images.
         pooling: a key of ``training.models.heads.POOLING``.
     """
 
     stem: Stem
 
-    def __init__(self, trunk: Trunk, width: float, input_size: tuple[int, int], pooling: str) -> None:
-        super().__init__({"stem": Stem(width)}, trunk, input_size, pooling)
+    def __init__(self, backbone: Backbone, input_size: tuple[int, int], pooling: str) -> None:
+        trunk = backbone.trunk()
+        super().__init__(backbone, {"stem": backbone.stem()}, trunk, input_size, pooling)
 
-    def stem_maps(self, x: Tensor, _modality: Tensor) -> Tensor:
+    def before_trunk(self, x: Tensor, _modality: Tensor, *, levels: bool) -> Passed:
         """Pass every image through the one stem."""
-        made: Tensor = self.stem(x)
-        return made
+        return passed([self.stem], x, levels=levels)

@@ -5,8 +5,13 @@ He et al., Deep Residual Learning for Image Recognition, CVPR 2016. The last sta
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from torch import Tensor, nn
+
+STAGES = (1, 2, 3, 4)  # of residual blocks, after the stem
+PLANES = (64, 128, 256, 512)
+STRIDES = (1, 2, 2, 1)
 
 
 class BasicBlock(nn.Module):
@@ -57,7 +62,7 @@ class Bottleneck(nn.Module):
 
 
 class Stem(nn.Module):
-    """The first convolution: what is a modality's own."""
+    """The first convolution and what follows it up to the first residual block."""
 
     def __init__(self, width: float = 1.0) -> None:
         super().__init__()
@@ -75,13 +80,13 @@ class Stem(nn.Module):
 
 
 class Trunk(nn.Module):
-    """The four stages.
+    """Stages of residual blocks, all four or some of them.
 
     Args:
         block: of which kind.
-        depths: blocks of each stage.
+        depths: blocks of each of the four stages.
         width: share of the standard channels.
-        last_stride: of the last stage; 2 is the classifier's.
+        stages: which of the four it holds, counted from 1.
     """
 
     def __init__(
@@ -89,33 +94,63 @@ class Trunk(nn.Module):
         block: type[BasicBlock] | type[Bottleneck],
         depths: Sequence[int],
         width: float = 1.0,
-        last_stride: int = 1,
+        stages: Sequence[int] = STAGES,
     ) -> None:
         super().__init__()
-        inputs = channels(64, width)
-        widths = []
-        for stage, (depth, planes, stride) in enumerate(
-            zip(depths, (64, 128, 256, 512), (1, 2, 2, last_stride), strict=True), start=1
-        ):
-            wide = channels(planes, width)
-            blocks = [block(inputs, wide, stride)]
-            inputs = wide * block.expansion
-            blocks += [block(inputs, wide, 1) for _ in range(depth - 1)]
+        for stage in stages:
+            wide = channels(PLANES[stage - 1], width)
+            blocks = [block(_inputs(block, stage, width), wide, STRIDES[stage - 1])]
+            blocks += [block(wide * block.expansion, wide, 1) for _ in range(depths[stage - 1] - 1)]
             self.add_module(f"layer{stage}", nn.Sequential(*blocks))
-            widths.append(inputs)
-        self.channels = inputs
-        self.widths = tuple(widths)
+        self._held = tuple(stages)
 
     def stages(self) -> Iterator[nn.Module]:
-        """Give the four stages in order; ``widths`` are the channels they make."""
-        for stage in range(1, 5):
+        """Give the stages it holds, in order."""
+        for stage in self._held:
             yield self.get_submodule(f"layer{stage}")
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C, H/4, W/4) to (B, channels, H/16, W/16)."""
+        """Map (B, C, H, W) of the stage before; all four map (B, C, H/4, W/4) to (B, channels, H/16, W/16)."""
         for stage in self.stages():
             x = stage(x)
         return x
+
+
+@dataclass(frozen=True, slots=True)
+class Backbone:
+    """A ResNet to be built, whole or in pieces.
+
+    Attributes:
+        block: of which kind.
+        depths: blocks of each of the four stages after the stem.
+        width: share of the standard channels.
+    """
+
+    block: type[BasicBlock] | type[Bottleneck]
+    depths: tuple[int, int, int, int]
+    width: float = 1.0
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels of what each of the five stages makes."""
+        return tuple(_inputs(self.block, stage, self.width) for stage in range(1, 6))
+
+    def stem(self) -> Stem:
+        """Build the first stage with fresh weights."""
+        return Stem(self.width)
+
+    def trunk(self, stages: Sequence[int] = STAGES) -> Trunk:
+        """Build stages after the stem with fresh weights.
+
+        Args:
+            stages: which of the four, counted from 1.
+        """
+        return Trunk(self.block, self.depths, self.width, stages)
+
+
+def _inputs(block: type[BasicBlock] | type[Bottleneck], stage: int, width: float) -> int:
+    """Tell the channels that a stage of residual blocks takes; of a fifth, which there is not, those the fourth makes."""
+    return channels(64, width) if stage == 1 else channels(PLANES[stage - 2], width) * block.expansion
 
 
 def channels(planes: int, width: float) -> int:

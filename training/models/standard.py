@@ -14,7 +14,6 @@ from torch import Tensor
 from training.models.network import Network
 from vireid.errors import TrainingError
 
-_PARTS = ("stem", "visible_stem", "infrared_stem", "trunk")
 # a counter of batch norm that older weight files lack; it is not used with a fixed momentum
 _OPTIONAL = "num_batches_tracked"
 
@@ -35,8 +34,13 @@ def read(path: Path) -> dict[str, Tensor]:
         ) from None
 
 
+def fills(name: str) -> bool:
+    """Tell whether standard weights may fill what has this name in a network."""
+    return name.partition(".")[0].endswith(("stem", "trunk"))
+
+
 def load(network: Network, weights: Mapping[str, Tensor]) -> list[str]:
-    """Load standard weights into every stem and the trunk.
+    """Load standard weights into every stem and trunk, the same into each modality's own.
 
     Args:
         network: changed in place.
@@ -51,8 +55,8 @@ def load(network: Network, weights: Mapping[str, Tensor]) -> list[str]:
     own = network.state_dict()
     used: set[str] = set()
     for name, value in own.items():
-        part, _, source = name.partition(".")
-        if part not in _PARTS or (source not in weights and source.endswith(_OPTIONAL)):
+        source = name.partition(".")[2]
+        if not fills(name) or (source not in weights and source.endswith(_OPTIONAL)):
             continue
         found = weights.get(source)
         if found is None or found.shape != value.shape:
