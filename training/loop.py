@@ -207,7 +207,9 @@ class Loop:
     def _grouped(self, batch: Batch, plan: Epoch) -> AbstractContextManager[None]:
         if self._grouping is None:
             return nullcontext()
-        return self._grouping.of(len(batch.index), len(plan.draw.parts), self._settings.data.images)
+        # second views are parts of a batch too, as long as the others
+        rows = int((batch.view == 0).sum()) // len(plan.draw.parts)
+        return self._grouping.of(len(batch.index), len(batch.index) // rows, self._settings.data.images)
 
     def _same_everywhere(self) -> None:
         """Average running statistics over processes, and see that all else is the same."""
@@ -239,12 +241,11 @@ class Loop:
         device = self._workers.device
         if self._objective is None:
             self._objective = self._workers.wrap(_Objective(self._method))
-        batch = Batch(
-            *(part.to(device, non_blocking=True) for part in (batch.images, batch.modality, batch.index))
-        )
+        parts = (batch.images, batch.modality, batch.index, batch.view)
+        batch = Batch(*(part.to(device, non_blocking=True) for part in parts))
         with self._workers.holding(self._objective, share=whole):
             with torch.autocast(device.type, torch.bfloat16, enabled=self._settings.amp):
-                losses = self._objective(batch.images, batch.modality, batch.index)
+                losses = self._objective(batch.images, batch.modality, batch.index, batch.view)
             values = _values(losses)
             if not np.isfinite(values["total"]):
                 self._stop(batch, values)
@@ -286,8 +287,8 @@ class _Objective(nn.Module):
         self.learnt = method.modules
         self._method = (method,)  # in a tuple: it is no module of this one
 
-    def forward(self, images: Tensor, modality: Tensor, index: Tensor) -> dict[str, Tensor]:
-        losses = self._method[0].step(Batch(images, modality, index))
+    def forward(self, images: Tensor, modality: Tensor, index: Tensor, view: Tensor) -> dict[str, Tensor]:
+        losses = self._method[0].step(Batch(images, modality, index, view))
         return {name: value if name == "total" else value.detach() for name, value in losses.items()}
 
 

@@ -1,7 +1,7 @@
 """Augmentation of training crops, on float tensors 0..255; never at evaluation.
 
 Mirror, pad and crop, random erasing (Zhong et al., AAAI 2020), channel exchange and grey for visible images
-(Ye et al., Channel Augmented Joint Learning, ICCV 2021).
+(Ye et al., Channel Augmented Joint Learning, ICCV 2021), and for second views of them colour jitter.
 """
 
 import torch
@@ -17,7 +17,13 @@ MEAN_COLOUR = torch.tensor([0.485, 0.456, 0.406]) * 255
 GREY = torch.tensor([0.299, 0.587, 0.114])
 
 
-def augment(images: Tensor, modality: Tensor, wanted: DataSettings, random: torch.Generator) -> Tensor:
+def augment(
+    images: Tensor,
+    modality: Tensor,
+    wanted: DataSettings,
+    random: torch.Generator,
+    view: Tensor | None = None,
+) -> Tensor:
     """Vary a batch.
 
     Args:
@@ -25,12 +31,18 @@ def augment(images: Tensor, modality: Tensor, wanted: DataSettings, random: torc
         modality: 0 visible, 1 infrared, (B,).
         wanted: chances and sizes.
         random: source of chance.
+        view: 1 for the second views of visible images, (B,); None if there are none.
 
     Returns:
         The same shape.
     """
+    second = [0] * len(images) if view is None else view.tolist()
+    again = wanted.model_copy(update={"exchange": wanted.second_exchange})
     varied = [
-        _one(image, kind == 0, wanted, random) for image, kind in zip(images, modality.tolist(), strict=True)
+        _one(_jittered(image, wanted.second_jitter, random), True, again, random)
+        if other
+        else _one(image, kind == 0, wanted, random)
+        for image, kind, other in zip(images, modality.tolist(), second, strict=True)
     ]
     return torch.stack(varied)
 
@@ -49,6 +61,18 @@ def _one(image: Tensor, visible: bool, wanted: DataSettings, random: torch.Gener
             image = (image @ GREY)[..., None].expand(-1, -1, 3).clone()
     if _chance(random) < wanted.erase:
         image = _erase(image, image.mean((0, 1)) if wanted.erase_with == "own" else MEAN_COLOUR, random)
+    return image
+
+
+def _jittered(image: Tensor, strength: float, random: torch.Generator) -> Tensor:
+    """Change brightness, contrast and saturation, in this order, each by a factor of 1 - strength to 1 + strength."""
+    if not strength:
+        return image
+    for what in ("brightness", "contrast", "saturation"):
+        grey = (image @ GREY)[..., None]
+        towards = {"brightness": torch.zeros(()), "contrast": grey.mean(), "saturation": grey}[what]
+        share = 1 + strength * (2 * _chance(random) - 1)
+        image = (towards + share * (image - towards)).clamp(0, 255)
     return image
 
 

@@ -15,6 +15,7 @@ from training.data.images import Images
 from training.data.samplers import IdentitySampler
 from training.settings import DataSettings
 from vireid.arrays import Int64Array
+from vireid.types import Modality
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +26,14 @@ class Batch:
         images: augmented, RGB 0..255, float, (B, H, W, 3).
         modality: 0 visible, 1 infrared, (B,).
         index: place in the training split, (B,).
+        view: 1 for a visible image that stands in the batch a second time, varied in another way, else 0, (B,).
+            These rows come after all others.
     """
 
     images: Tensor
     modality: Tensor
     index: Tensor
+    view: Tensor
 
 
 def batches(
@@ -50,11 +54,14 @@ def batches(
         # chance of its own for every batch: the order in which threads make them does not matter
         words = np.random.SeedSequence([seed, epoch, number, place]).generate_state(1)
         random = torch.Generator().manual_seed(int(words[0]))
-        modality = torch.from_numpy(images.modality[index])
-        crops = torch.from_numpy(images.get(index)).float()
-        varied = augment(crops, modality, wanted, random)
+        again = np.flatnonzero(images.modality[index] == Modality.VISIBLE) if wanted.views == 2 else index[:0]
+        rows = np.concatenate([np.arange(len(index)), again])
+        view = torch.from_numpy((np.arange(len(rows)) >= len(index)).astype(np.int64))
+        modality = torch.from_numpy(images.modality[index][rows])
+        crops = torch.from_numpy(images.get(index)[rows]).float()
+        varied = augment(crops, modality, wanted, random, view)
         pin = torch.cuda.is_available()
-        return Batch(varied.pin_memory() if pin else varied, modality, torch.from_numpy(index))
+        return Batch(varied.pin_memory() if pin else varied, modality, torch.from_numpy(index[rows]), view)
 
     drawn = enumerate(sampler.epoch(epoch, place))
     yield from _ahead(made, drawn, wanted) if wanted.ahead else starmap(made, drawn)

@@ -117,7 +117,7 @@ class Otla:
         labels = torch.from_numpy(self._labels).to(batch.index.device)[batch.index]
         visible, infrared = batch.modality == Modality.VISIBLE, batch.modality == Modality.INFRARED
         if self._by_slot:
-            labels[infrared] = labels[visible]
+            labels[infrared] = labels[visible & (batch.view == 0)]
         found = self._identities("", logits[visible], seen.pooled[visible], labels[visible])
         if bool((labels[infrared] != OUTLIER).all()):
             found |= self._identities("infrared_", logits[infrared], seen.pooled[infrared], labels[infrared])

@@ -50,7 +50,7 @@ def same(one: list[loaders.Batch], other: list[loaders.Batch]) -> bool:
 
 
 def test_a_batch_holds_an_index_and_never_a_person(train: Split) -> None:
-    assert {field.name for field in dataclasses.fields(loaders.Batch)} == {"images", "modality", "index"}
+    assert {field.name for field in dataclasses.fields(loaders.Batch)} == {"images", "modality", "index", "view"}
     (batch,) = drawn(train, WANTED, 1)
     assert batch.images.shape == (8, 64, 32, 3)
     assert batch.images.dtype == torch.float32
