@@ -13,20 +13,16 @@ import numpy as np
 
 from index import limits
 from index.answers import Found, Labelled, Receipt
-from index.backend import Backend
-from index.columns import Columns
-from index.exact import ExactBackend
-from index.faiss_cpu import FaissBackend
+from index.backends import BACKENDS
 from index.gate import Gate
+from index.holdings import Holdings
 from index.records import Records
 from index.rows import Enrolment, Row
-from vireid.arrays import Float32Array, Int64Array
-from vireid.errors import GalleryNotFound, InvalidRequest, ItemNotFound, StorageError, VireidError
-from vireid.types import Filter, GalleryInfo, Hit, Item, ItemMeta, Modality
+from vireid.arrays import Float32Array
+from vireid.errors import GalleryNotFound, InvalidRequest, StorageError, VireidError
+from vireid.types import Filter, GalleryInfo, Item, ItemMeta, Modality
 
 __all__ = ["BACKENDS", "Enrolment", "Found", "Gallery", "Labelled", "Receipt"]
-
-BACKENDS: dict[str, Callable[[int], Backend]] = {"faiss": FaissBackend, "exact": ExactBackend}
 
 
 class Gallery:
@@ -43,16 +39,16 @@ class Gallery:
 
     def __init__(self, path: Path, backend: str = "faiss") -> None:
         self._records = Records(path)
-        self._dim = self._records.head.dim
-        self._version = self._records.head.version
-        self._backend: Backend = BACKENDS[backend](self._dim)
-        self._columns = Columns()
+        head = self._records.head
+        self._dim = head.dim
+        self._holdings = Holdings(head.name, head.dim, BACKENDS[backend](head.dim))
         self._writer = threading.Lock()
         self._failure: StorageError | None = None
         self._gate = Gate(self._refusal)
         try:
             for rows, vectors in self._records.chunks():
-                self._take_in(rows, vectors)
+                self._holdings.take_in(rows, vectors)
+            self._holdings.version = head.version
         except MemoryError as error:
             self._records.close()
             raise self._broken(error) from error
@@ -79,7 +75,7 @@ class Gallery:
                 images = (
                     self._records.count()[1]
                     if failed
-                    else self._columns.images(self._columns.passing(Filter()))
+                    else self._holdings.images(self._holdings.passing(Filter()))
                 )
             finally:
                 self._records.close()
@@ -113,21 +109,21 @@ class Gallery:
         settled = limits.settle(batch, self._dim, self._records.head.stores_images)
         with self._writer:
             self._gate.check()
-            # only the writer changes the columns, so the writer needs no gate to read them
+            # only the writer changes the holdings, so the writer needs no gate to read them
             outcomes: list[tuple[str, str]] = []
             items: dict[str, Item] = {}
             todo: dict[str, Enrolment] = {}
             for new in settled:
-                same = self._same(new.item_id, new.sha256, new.modality, new.meta)
+                same = self._holdings.same(new.item_id, new.sha256, new.modality, new.meta)
                 if new.item_id not in todo and same is not None:
                     items[new.item_id] = same
                     outcomes.append(("unchanged", new.item_id))
                     continue
-                known = new.item_id in todo or self._columns.key(new.item_id) is not None
+                known = new.item_id in todo or self._holdings.key(new.item_id) is not None
                 outcomes.append(("replaced" if known else "created", new.item_id))
                 todo[new.item_id] = new
             if todo:
-                held = (self._columns.key(item_id) for item_id in todo)
+                held = (self._holdings.key(item_id) for item_id in todo)
                 replaced = [key for key in held if key is not None]
                 rows = self._records.put(list(todo.values()), replaced)
                 self._change(replaced, rows, np.stack([new.vector for new in todo.values()]))
@@ -144,7 +140,7 @@ class Gallery:
             meta: what is known of it.
         """
         with self._gate.reading():
-            return self._same(item_id, sha256, modality, meta)
+            return self._holdings.same(item_id, sha256, modality, meta)
 
     def search(
         self,
@@ -170,22 +166,8 @@ class Gallery:
             InvalidRequest: ``k``, the filter, ``min_score`` or a query is out of range.
             EmbeddingNotFinite: NaN or infinity in a query.
         """
-        limits.check_top_k(k)
-        limits.check_filter(filter)
-        limits.check_min_score(min_score)
-        limits.check_embeddings(queries, self._dim)
         with self._gate.reading():
-            total = len(self._columns)
-            allow = None if filter.is_empty else self._columns.passing(filter)
-            searched = total if allow is None else len(allow)
-            scores, keys = self._backend.search(queries, k, None if searched == total else allow)
-            by = self._columns.modalities(allow) if detailed else None
-            answers = []
-            for row, found in zip(scores, keys, strict=True):
-                hits = self._hits(row, found, min_score)
-                vectors = self._backend.vectors(found[: len(hits)]) if detailed else None
-                answers.append(Found(hits, total, searched, self._version, vectors, by))
-            return answers
+            return self._holdings.search(queries, k, filter, min_score, detailed)
 
     def item(self, item_id: str) -> Item:
         """Describe an item.
@@ -194,7 +176,7 @@ class Gallery:
             ItemNotFound: no such item.
         """
         with self._gate.reading():
-            return self._held(item_id)[1]
+            return self._holdings.held(item_id)[1]
 
     def vector(self, item_id: str) -> Float32Array:
         """Return an item's embedding, (D,).
@@ -203,9 +185,8 @@ class Gallery:
             ItemNotFound: no such item.
         """
         with self._gate.reading():
-            key, _ = self._held(item_id)
-            vector: Float32Array = self._backend.vectors(np.array([key], np.int64))[0]
-            return vector
+            key, _ = self._holdings.held(item_id)
+            return self._holdings.vector(key)
 
     def image(self, item_id: str) -> bytes:
         """Return an item's encoded image.
@@ -249,17 +230,12 @@ class Gallery:
         limits.check_filter(filter)
         after = limits.check_page(limit, cursor)
         with self._gate.reading():
-            keys = self._columns.passing(filter)
-            page = keys[np.searchsorted(keys, after, side="right") :][: limit + 1]
-            items = self._columns.items(page[:limit])
-            return items, str(page[limit - 1]) if len(page) > limit else ""
+            return self._holdings.page(filter, limit, after)
 
     def facets(self) -> dict[str, dict[str, int]]:
         """Count the items by camera and by modality."""
         with self._gate.reading():
-            counts = self._columns.modalities()
-            modalities = {one.word: int(counts[one]) for one in Modality if counts[one]}
-            return {"cameras": self._columns.cameras(), "modalities": dict(sorted(modalities.items()))}
+            return self._holdings.facets()
 
     def remove(
         self,
@@ -283,28 +259,17 @@ class Gallery:
             limits.check_filter(filter)
         with self._writer:
             self._gate.check()
-            keys = self._columns.passing(filter) if filter is not None else self._keys(ids or ())
-            images = self._columns.images(keys)
+            keys = self._holdings.passing(filter) if filter is not None else self._holdings.keys(ids or ())
+            images = self._holdings.images(keys)
             if len(keys) and not dry_run:
                 self._records.remove(keys.tolist())
                 self._change(keys.tolist(), [], np.empty((0, self._dim), np.float32))
-            return Receipt(len(keys), images, len(keys), self._version)
+            return Receipt(len(keys), images, len(keys), self._holdings.version)
 
     def labelled(self) -> Labelled:
         """Return every item that has a person, with its embedding."""
         with self._gate.reading():
-            keys = self._columns.labelled()
-            items = self._columns.items(keys)
-            vectors = self._backend.vectors(keys)
-            version = self._version
-        return Labelled(
-            tuple(item.item_id for item in items),
-            tuple(item.meta.person for item in items),
-            tuple(item.meta.camera for item in items),
-            np.array([int(item.modality) for item in items], np.int64),
-            vectors,
-            version,
-        )
+            return self._holdings.labelled()
 
     def _described(self) -> GalleryInfo:
         head = self._records.head
@@ -332,36 +297,13 @@ class Gallery:
         name = self._records.head.name
         return GalleryNotFound(f"gallery {name!r} was closed or deleted", metadata={"gallery": name})
 
-    def _same(self, item_id: str, sha256: str, modality: Modality | None, meta: ItemMeta) -> Item | None:
-        item = self._columns.find(item_id)
-        if (
-            item is None
-            or (item.sha256, item.meta) != (sha256, meta)
-            or modality not in (None, item.modality)
-        ):
-            return None
-        return item
-
-    def _held(self, item_id: str) -> tuple[int, Item]:
-        key, item = self._columns.key(item_id), self._columns.find(item_id)
-        if key is None or item is None:
-            raise ItemNotFound(
-                f"there is no item {item_id[:220]!r} in gallery {self._records.head.name!r}",
-                metadata={"item": item_id[:220]},
-            )
-        return key, item
-
-    def _keys(self, ids: Sequence[str]) -> Int64Array:
-        found = {self._columns.key(item_id) for item_id in ids} - {None}
-        return np.array(sorted(key for key in found if key is not None), np.int64)
-
     def _picture(self, item_id: str, read: Callable[[int, Item], bytes | None]) -> bytes:
         with self._gate.reading():
-            picture = read(*self._held(item_id))
+            picture = read(*self._holdings.held(item_id))
         if picture is None:
             # the item was just replaced or removed, in the file and not here yet: wait for the writer
             with self._writer, self._gate.reading():
-                picture = read(*self._held(item_id))
+                picture = read(*self._holdings.held(item_id))
         if picture is None:
             raise self._records.damaged(f"the pictures of item {item_id!r} have vanished")
         return picture
@@ -370,10 +312,9 @@ class Gallery:
         """Follow a committed change; after a failure nothing is answered any more rather than half of it."""
         with self._gate.writing():
             try:
-                self._columns.drop(dropped)
-                self._backend.remove(np.array(dropped, np.int64))
-                self._take_in(rows, vectors)
-                self._version = self._records.head.version
+                self._holdings.drop(dropped)
+                self._holdings.take_in(rows, vectors)
+                self._holdings.version = self._records.head.version
                 self._info = self._described()
             except BaseException as error:
                 self._failure = self._broken(error)
@@ -382,17 +323,3 @@ class Gallery:
                 if isinstance(error, Exception):
                     raise self._failure from error
                 raise
-
-    def _take_in(self, rows: Sequence[Row], vectors: Float32Array) -> None:
-        if rows:
-            self._backend.add(np.array([row.key for row in rows], np.int64), vectors)
-            for row in rows:
-                self._columns.add(row)
-
-    def _hits(self, scores: Float32Array, keys: Int64Array, min_score: float | None) -> tuple[Hit, ...]:
-        shown = len(scores) if min_score is None else int((scores >= min_score).sum())
-        items = self._columns.items(keys[:shown])
-        return tuple(
-            Hit(rank, float(score), item)
-            for rank, (score, item) in enumerate(zip(scores[:shown], items, strict=True), start=1)
-        )

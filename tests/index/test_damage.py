@@ -339,7 +339,7 @@ def test_a_failed_index_is_listed_and_told(
     def out_of_memory(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(gallery._backend, "add", out_of_memory)
+    monkeypatch.setattr(gallery._holdings._backend, "add", out_of_memory)
     with pytest.raises(StorageError):
         gallery.enroll([enrolment("b")])
     assert [(one.name, one.state, one.items) for one in store.list()] == [
@@ -378,7 +378,7 @@ def test_an_error_after_the_commit_is_never_half_a_change(
     def out_of_memory(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(gallery._backend, "add", out_of_memory)
+    monkeypatch.setattr(gallery._holdings._backend, "add", out_of_memory)
     for work in (
         lambda: gallery.enroll([enrolment("b")]),  # stored, and said to be
         lambda: gallery.enroll([enrolment("c")]),

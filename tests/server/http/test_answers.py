@@ -198,7 +198,7 @@ async def test_a_failed_index_is_told(http: Any, draw: Draw, monkeypatch: pytest
     def out_of_memory(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(http.made.service.gallery("yard")._backend, "add", out_of_memory)
+    monkeypatch.setattr(http.made.service.gallery("yard")._holdings._backend, "add", out_of_memory)
     refused = await put(http, "a", draw(1))
     assert (refused.status_code, refused.json()["reason"]) == (507, "INDEX_FAILED")
     assert (await http("GET", "/readyz")).json()["galleries"] == {"failed": 1}

@@ -1,0 +1,149 @@
+"""What a gallery holds in memory, ready to be asked: columns that filters read, and vectors in a backend.
+
+One whole state; who changes it while others ask is the gallery's affair. Knows no file, no lock and no pictures.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from index import limits
+from index.answers import Found, Labelled
+from index.backend import Backend
+from index.columns import Columns
+from index.rows import Row
+from vireid.arrays import Float32Array, Int64Array
+from vireid.errors import ItemNotFound
+from vireid.types import Filter, Hit, Item, ItemMeta, Modality
+
+
+class Holdings:
+    """The items of one gallery with their vectors.
+
+    Args:
+        name: of the gallery, for messages.
+        dim: embedding dimension D.
+        backend: empty; from now on ours.
+    """
+
+    def __init__(self, name: str, dim: int, backend: Backend) -> None:
+        self._name, self._dim = name, dim
+        self._backend = backend
+        self._columns = Columns()
+        self.version = 0
+
+    def __len__(self) -> int:
+        """Count the items."""
+        return len(self._columns)
+
+    def take_in(self, rows: Sequence[Row], vectors: Float32Array) -> None:
+        """Add items whose keys are above all before."""
+        if rows:
+            self._backend.add(np.array([row.key for row in rows], np.int64), vectors)
+            for row in rows:
+                self._columns.add(row)
+
+    def drop(self, keys: Sequence[int]) -> None:
+        """Forget items, all of which must be held."""
+        self._columns.drop(keys)
+        self._backend.remove(np.array(keys, np.int64))
+
+    def key(self, item_id: str) -> int | None:
+        """Return our id of an item, None if there is no such item."""
+        return self._columns.key(item_id)
+
+    def keys(self, ids: Sequence[str]) -> Int64Array:
+        """Return our ids of those items that are held, ascending."""
+        found = {self._columns.key(item_id) for item_id in ids} - {None}
+        return np.array(sorted(key for key in found if key is not None), np.int64)
+
+    def passing(self, where: Filter) -> Int64Array:
+        """Return our ids of the items that pass a filter, ascending."""
+        return self._columns.passing(where)
+
+    def images(self, keys: Int64Array) -> int:
+        """Count the images kept with some items."""
+        return self._columns.images(keys)
+
+    def held(self, item_id: str) -> tuple[int, Item]:
+        """Return our id of an item, and the item.
+
+        Raises:
+            ItemNotFound: no such item.
+        """
+        key, item = self._columns.key(item_id), self._columns.find(item_id)
+        if key is None or item is None:
+            raise ItemNotFound(
+                f"there is no item {item_id[:220]!r} in gallery {self._name!r}",
+                metadata={"item": item_id[:220]},
+            )
+        return key, item
+
+    def same(self, item_id: str, sha256: str, modality: Modality | None, meta: ItemMeta) -> Item | None:
+        """Return the item if the very same image and metadata are there; a modality of None accepts any."""
+        item = self._columns.find(item_id)
+        if (
+            item is None
+            or (item.sha256, item.meta) != (sha256, meta)
+            or modality not in (None, item.modality)
+        ):
+            return None
+        return item
+
+    def vector(self, key: int) -> Float32Array:
+        """Return an item's embedding, (D,)."""
+        vector: Float32Array = self._backend.vectors(np.array([key], np.int64))[0]
+        return vector
+
+    def search(
+        self, queries: Float32Array, k: int, where: Filter, min_score: float | None, detailed: bool
+    ) -> list[Found]:
+        """Find the most similar items; see ``index.gallery.Gallery.search``."""
+        limits.check_top_k(k)
+        limits.check_filter(where)
+        limits.check_min_score(min_score)
+        limits.check_embeddings(queries, self._dim)
+        total = len(self._columns)
+        allow = None if where.is_empty else self._columns.passing(where)
+        searched = total if allow is None else len(allow)
+        scores, keys = self._backend.search(queries, k, None if searched == total else allow)
+        by = self._columns.modalities(allow) if detailed else None
+        answers = []
+        for row, found in zip(scores, keys, strict=True):
+            hits = self._hits(row, found, min_score)
+            vectors = self._backend.vectors(found[: len(hits)]) if detailed else None
+            answers.append(Found(hits, total, searched, self.version, vectors, by))
+        return answers
+
+    def page(self, where: Filter, limit: int, after: int) -> tuple[list[Item], str]:
+        """List items whose keys come after one; the cursor of the next page is empty after the last."""
+        keys = self._columns.passing(where)
+        page = keys[np.searchsorted(keys, after, side="right") :][: limit + 1]
+        return self._columns.items(page[:limit]), str(page[limit - 1]) if len(page) > limit else ""
+
+    def facets(self) -> dict[str, dict[str, int]]:
+        """Count the items by camera and by modality."""
+        counts = self._columns.modalities()
+        modalities = {one.word: int(counts[one]) for one in Modality if counts[one]}
+        return {"cameras": self._columns.cameras(), "modalities": dict(sorted(modalities.items()))}
+
+    def labelled(self) -> Labelled:
+        """Return every item that has a person, with its embedding."""
+        keys = self._columns.labelled()
+        items = self._columns.items(keys)
+        return Labelled(
+            tuple(item.item_id for item in items),
+            tuple(item.meta.person for item in items),
+            tuple(item.meta.camera for item in items),
+            np.array([int(item.modality) for item in items], np.int64),
+            self._backend.vectors(keys),
+            self.version,
+        )
+
+    def _hits(self, scores: Float32Array, keys: Int64Array, min_score: float | None) -> tuple[Hit, ...]:
+        shown = len(scores) if min_score is None else int((scores >= min_score).sum())
+        items = self._columns.items(keys[:shown])
+        return tuple(
+            Hit(rank, float(score), item)
+            for rank, (score, item) in enumerate(zip(scores[:shown], items, strict=True), start=1)
+        )
