@@ -1,7 +1,8 @@
 """The k-reciprocal Jaccard distance, sparse from end to end: N x N numbers never exist at once.
 
 Images are encoded by whom they share neighbourhoods with (``encode``); two encodings are as far apart as their
-weights fail to overlap (``distances`` for a few images, ``radius_graph`` for many: only the pairs that are close).
+weights fail to overlap (``distances`` for a few images, ``radius_graph`` for many: only the pairs that are close;
+``similarities``: only the pairs that overlap).
 The ranking of neighbours may be given, for whoever draws neighbours in another way. Knows no clusters.
 
 Zhong et al., Re-ranking Person Re-identification with k-reciprocal Encoding, CVPR 2017, equations 2 to 10; with the
@@ -131,6 +132,20 @@ def radius_graph(encoded: Any, radius: float) -> RadiusGraph:
     table = csr_array(coo_array((value, (row, column)), shape=(count, count)))
     table.sort_indices()
     return RadiusGraph(table, radius)
+
+
+def similarities(encoded: Any) -> Any:
+    """Return one minus the distance of all pairs of encoded images that overlap; of all others it is 0.
+
+    Returns:
+        A symmetric SciPy CSR array of float32 with a diagonal of ones, (N, N).
+    """
+    from scipy.sparse import csr_array
+
+    from training.labels import jaccard_loops as loops
+
+    made = loops.overlapping(*_both_ways(encoded))
+    return csr_array((made.weight, made.column, made.start), shape=encoded.shape)
 
 
 def _both_ways(encoded: Any) -> tuple["Rows", "Rows"]:

@@ -195,3 +195,38 @@ def close_pairs(rows: Rows, columns: Rows, radius: float) -> tuple[Int32Array, I
                     total += 1
             overlap[j] = 0.0
     return one[:total].copy(), other[:total].copy(), distance[:total].copy()
+
+
+@compiled()
+def overlapping(rows: Rows, columns: Rows) -> Rows:
+    """Return one minus the distance of all pairs of rows that overlap at all, a row's with itself among them."""
+    start, column, weight = rows
+    column_start, row, value = columns
+    count = start.shape[0] - 1
+    overlap = np.zeros(count, dtype=np.float64)
+    touched = np.empty(count, dtype=np.int32)
+    new_start = np.zeros(count + 1, dtype=np.int64)
+    new_column = np.empty(4 * column.shape[0] + 16, dtype=np.int32)
+    new_weight = np.empty(new_column.shape[0], dtype=np.float32)
+    for i in range(count):
+        size = 0
+        for p in range(start[i], start[i + 1]):
+            k = column[p]
+            for e in range(column_start[k], column_start[k + 1]):
+                j = row[e]
+                if overlap[j] == 0.0:
+                    touched[size] = j
+                    size += 1
+                overlap[j] += min(weight[p], value[e])
+        first = new_start[i]
+        if first + size > new_column.shape[0]:
+            new_column = _longer(new_column, first + size)
+            new_weight = _longer(new_weight, first + size)
+        chosen = np.sort(touched[:size])
+        for a in range(size):
+            j = chosen[a]
+            new_column[first + a] = j
+            new_weight[first + a] = min(1.0, overlap[j] / (2.0 - overlap[j]))
+            overlap[j] = 0.0
+        new_start[i + 1] = first + size
+    return Rows(new_start, new_column[: new_start[count]].copy(), new_weight[: new_start[count]].copy())

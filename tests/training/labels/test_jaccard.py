@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.labels.jaccard import Neighbourhood, distances, encode, radius_graph
+from training.labels.jaccard import Neighbourhood, distances, encode, radius_graph, similarities
 from training.labels.neighbours import neighbours
 from vireid.errors import TrainingError
 
@@ -138,6 +138,11 @@ def test_laws(count: int, dim: int, k1: int, k2: int, original: bool, seed: int,
     np.testing.assert_allclose(encoded.sum(axis=1), 1, atol=1e-5)
     apart = distances(encoded)
     np.testing.assert_array_equal(apart, apart.T)
+    alike = similarities(encoded)
+    np.testing.assert_allclose(alike.toarray(), 1 - apart, atol=1e-6)
+    assert (alike.data > 0).all()
+    assert (alike != alike.T).nnz == 0
+    assert alike.has_sorted_indices
     np.testing.assert_array_equal(np.diag(apart), 0)
     assert apart.min() >= 0
     assert apart.max() <= 1
