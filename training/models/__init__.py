@@ -11,7 +11,7 @@ from vireid.errors import TrainingError
 
 Maker = Callable[[ModelSettings], Network]
 
-_BACKBONES: dict[str, Callable[[float], Backbone]] = {
+BACKBONES: dict[str, Callable[[float], Backbone]] = {
     "resnet18": lambda width: Backbone(BasicBlock, (2, 2, 2, 2), width),
     "resnet50": lambda width: Backbone(Bottleneck, (3, 4, 6, 3), width),
 }
@@ -20,7 +20,7 @@ _BACKBONES: dict[str, Callable[[float], Backbone]] = {
 def _one_stream(backbone: str) -> Maker:
     def make(wanted: ModelSettings) -> Network:
         size = (wanted.height, wanted.columns)
-        return OneStream(_BACKBONES[backbone](wanted.width), size, wanted.pooling)
+        return OneStream(BACKBONES[backbone](wanted.width), size, wanted.pooling)
 
     return make
 
@@ -30,14 +30,14 @@ def _two_stream(backbone: str) -> Maker:
         if not wanted.split:
             return _one_stream(backbone)(wanted)
         size = (wanted.height, wanted.columns)
-        return TwoStream(_BACKBONES[backbone](wanted.width), wanted.split, size, wanted.pooling)
+        return TwoStream(BACKBONES[backbone](wanted.width), wanted.split, size, wanted.pooling)
 
     return make
 
 
 MODELS: dict[str, Maker] = {
-    **{f"one-stream-{backbone}": _one_stream(backbone) for backbone in _BACKBONES},
-    **{f"two-stream-{backbone}": _two_stream(backbone) for backbone in _BACKBONES},
+    **{f"one-stream-{backbone}": _one_stream(backbone) for backbone in BACKBONES},
+    **{f"two-stream-{backbone}": _two_stream(backbone) for backbone in BACKBONES},
 }
 
 
