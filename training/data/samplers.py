@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from training import ranks
+from training.data.places import OUTLIER, Places, Walk
 from training.settings import RunSettings
 from vireid.arrays import Int64Array
 from vireid.errors import TrainingError
 
 log = logging.getLogger(__name__)
 
-OUTLIER = -1
 FEWEST = 2  # identities a batch needs whatever happens: with one there is nobody to tell it from
 
 
@@ -71,7 +71,7 @@ class IdentitySampler:
     Args:
         draw: what of.
         persons: P identities in a batch.
-        images: K images of each identity in each part.
+        images: K images of each identity in each part; an epoch shows every image of an identity once before any again.
         iterations: batches in an epoch, 0 for as many as show every image about once.
         seed: everything follows from it and the epoch.
 
@@ -80,16 +80,17 @@ class IdentitySampler:
     """
 
     def __init__(self, draw: Draw, *, persons: int, images: int, iterations: int, seed: int) -> None:
-        self._parts = [_Places(part) for part in draw.parts]
-        grouped = [part for part in self._parts if part.grouped]
-        for part in self._parts:
-            if not part.grouped and not len(part.all):
+        self._draw = draw
+        self._places = [Places(part.labels, part.cameras) for part in draw.parts]
+        grouped = [part for part in draw.parts if part.grouped]
+        named = [set(at.labels) for part, at in zip(draw.parts, self._places, strict=True) if part.grouped]
+        for part, places in zip(draw.parts, self._places, strict=True):
+            if not part.grouped and not len(places.all):
                 raise TrainingError("a part of the batch has no images to draw from; expected at least one")
         if draw.paired and grouped:
-            shared = set.intersection(*(set(part.labels) for part in grouped))
-            self._decks = [sorted(shared)]
+            self._decks = [sorted(set.intersection(*named))]
         else:
-            self._decks = [sorted(part.labels) for part in grouped]
+            self._decks = [sorted(labels) for labels in named]
         self._filled = {place for place, part in enumerate(grouped) if part.fill}
         assert not (draw.paired and self._filled), (
             "parts that show the same labels cannot be filled with others"
@@ -104,8 +105,8 @@ class IdentitySampler:
         if fewest < persons:
             log.warning("batches hold %d identities instead of %d: there are no more", fewest, persons)
         self._persons, self._images, self._seed = min(persons, fewest), images, seed
-        drawn = sum(len(part.all) for part in self._parts)
-        self._iterations = iterations or max(1, round(drawn / (len(self._parts) * persons * images)))
+        drawn = sum(len(places.all) for places in self._places)
+        self._iterations = iterations or max(1, round(drawn / (len(draw.parts) * persons * images)))
 
     def __len__(self) -> int:
         """Count the batches of an epoch."""
@@ -123,43 +124,46 @@ class IdentitySampler:
         """
         random = np.random.default_rng([self._seed, number, *([place] if place else [])])
         waiting: list[list[int]] = [[] for _ in self._decks]
-        singles: list[Int64Array] = [np.empty(0, np.int64) for _ in self._parts]
+        walks = [Walk(places, random) for places in self._places]
+        singles: list[Int64Array] = [np.empty(0, np.int64) for _ in self._places]
         for _ in range(self._iterations):
             chosen = [
                 [] if place in self._filled else self._deal(deck, waiting[place], self._persons, random)
                 for place, deck in enumerate(self._decks)
             ]
-            batch, group = [], 0
-            for place, part in enumerate(self._parts):
+            batch: list[int] = []
+            group, count = 0, self._persons * self._images
+            for place, (part, walk) in enumerate(zip(self._draw.parts, walks, strict=True)):
                 if part.grouped and group in self._filled:
-                    batch.append(self._fill(part, self._decks[group], waiting[group], random))
+                    batch += self._fill(walk, self._decks[group], waiting[group], random)
                     group += 1
                 elif part.grouped:
                     # paired parts share the one deck
-                    batch += [part.draw(label, self._images, random) for label in chosen[group % len(chosen)]]
+                    for label in chosen[group % len(chosen)]:
+                        batch += walk.next(label, self._images)
                     group += 1
                 else:
-                    count = self._persons * self._images
                     while len(singles[place]) < count:
-                        singles[place] = np.concatenate([singles[place], random.permutation(part.all)])
-                    batch.append(singles[place][:count])
+                        more = random.permutation(self._places[place].all)
+                        singles[place] = np.concatenate([singles[place], more])
+                    batch += singles[place][:count].tolist()
                     singles[place] = singles[place][count:]
-            yield np.concatenate(batch)
+            yield np.array(batch, np.int64)
 
     def _fill(
-        self, part: "_Places", deck: list[int], waiting: list[int], random: np.random.Generator
-    ) -> Int64Array:
+        self, walk: Walk, deck: list[int], waiting: list[int], random: np.random.Generator
+    ) -> list[int]:
         """Draw up to K images of each of as many labels as fill a part."""
         drawn: list[int] = []
         shown: set[int] = set()
-        while len(drawn) < self._persons * self._images:
+        while room := self._persons * self._images - len(drawn):
             if not waiting:
                 # those in this batch already come last, so that none stands in it twice while there are others
                 waiting += sorted(random.permutation(deck).tolist(), key=shown.__contains__)
             label = waiting.pop(0)
             shown.add(label)
-            drawn += part.draw(label, min(self._images, len(part.labels[label])), random).tolist()
-        return np.array(drawn[: self._persons * self._images], np.int64)
+            drawn += walk.next(label, min(self._images, walk.count(label), room))
+        return drawn
 
     @staticmethod
     def _deal(deck: list[int], waiting: list[int], count: int, random: np.random.Generator) -> list[int]:
@@ -196,32 +200,3 @@ def _enough(draw: Draw, settings: RunSettings) -> int:
     drawn = sum(int((part.labels != OUTLIER).sum()) for part in draw.parts)
     batch = len(draw.parts) * settings.data.persons * settings.data.images
     return max(1, round(drawn / (batch * settings.accumulate * ranks.count()))) * settings.accumulate
-
-
-class _Places:
-    """Where the images of each label of a part are."""
-
-    def __init__(self, part: Part) -> None:
-        self.grouped, self.fill = part.grouped, part.fill
-        self.all = np.flatnonzero(part.labels != OUTLIER)
-        order = self.all[np.argsort(part.labels[self.all], kind="stable")]
-        names, starts = np.unique(part.labels[order], return_index=True)
-        self.labels: dict[int, Int64Array] = dict(
-            zip(names.tolist(), np.split(order, starts[1:]) if len(names) else [], strict=True)
-        )
-        self._cameras = part.cameras
-
-    def draw(self, label: int, count: int, random: np.random.Generator) -> Int64Array:
-        places = self.labels[label]
-        # fewer than K images: all of them, then again
-        rounds = [self._shuffle(places, random) for _ in range(-(-count // len(places)))]
-        return np.concatenate(rounds)[:count]
-
-    def _shuffle(self, places: Int64Array, random: np.random.Generator) -> Int64Array:
-        mixed = random.permutation(places)
-        if self._cameras is None:
-            return mixed
-        # the first image of every camera, then the second of every camera, and so on
-        cameras = self._cameras[mixed]
-        turn = np.array([(cameras[:at] == camera).sum() for at, camera in enumerate(cameras)], np.int64)
-        return mixed[np.argsort(turn, kind="stable")]
