@@ -144,8 +144,9 @@ def similarities(encoded: Any) -> Any:
 
     from training.labels import jaccard_loops as loops
 
+    count = encoded.shape[0]
     made = loops.overlapping(*_both_ways(encoded))
-    return csr_array((made.weight, made.column, made.start), shape=encoded.shape)
+    return csr_array((made.weight, made.column, made.start), shape=(count, count))
 
 
 def _both_ways(encoded: Any) -> tuple["Rows", "Rows"]:
