@@ -2,6 +2,7 @@
 
 let apiKey = sessionStorage.getItem("vireid-key") || "";
 let askForKey = async () => "";
+let asking = null;      // the one question for a key that is open, whoever waits for its answer
 
 export function onKeyNeeded(ask) { askForKey = ask; }
 
@@ -17,23 +18,29 @@ function headers(extra = {}) {
   return apiKey ? { ...extra, authorization: `Bearer ${apiKey}` } : extra;
 }
 
-async function call(path, options = {}, retried = false) {
+async function call(path, options = {}) {
   let response;
+  const used = apiKey;
   try {
     response = await fetch(path, { ...options, headers: headers(options.headers) });
   } catch {
     throw new Problem(0, { detail: "The server does not answer. Is it still running?", reason: "SERVER_UNREACHABLE" });
   }
-  if (response.status === 401 && !retried) {
-    apiKey = await askForKey();
-    sessionStorage.setItem("vireid-key", apiKey);
-    return call(path, options, true);
-  }
+  if (response.status === 401 && (apiKey !== used || await keyGiven())) return call(path, options);
   if (!response.ok) {
     const body = await response.json().catch(() => ({}));
     throw new Problem(response.status, body);
   }
   return response;
+}
+
+// Ask for a key until the server takes one or the user gives up; false then.
+async function keyGiven() {
+  asking ??= askForKey(apiKey !== "").finally(() => { asking = null; });
+  const given = await asking;
+  if (given) sessionStorage.setItem("vireid-key", given);
+  apiKey = given || apiKey;
+  return Boolean(given);
 }
 
 const json = async (path, options) => (await call(path, options)).json();

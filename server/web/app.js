@@ -14,9 +14,12 @@ let excluded = "";     // the item the query came from, never a hit of itself
 let seen = null;        // the modality the server saw in the query
 let latest = 0;        // an answer that was overtaken is not drawn
 
-api.onKeyNeeded(() => new Promise((resolve) => {
+api.onKeyNeeded((refused) => new Promise((resolve) => {
   const dialog = byId("key");
-  dialog.addEventListener("close", () => resolve(byId("key-value").value), { once: true });
+  byId("key-refused").hidden = !refused;
+  byId("key-value").value = "";
+  dialog.returnValue = "";
+  dialog.addEventListener("close", () => resolve(dialog.returnValue && byId("key-value").value), { once: true });
   dialog.showModal();
 }));
 
@@ -68,6 +71,7 @@ async function search() {
     results.draw([], queryUrl);
     byId("title").textContent = "No answer";
     byId("timing").textContent = "";
+    byId("seen").textContent = "";
     tell(`${problem.message} [${problem.reason}]`);
   } finally {
     if (turn === latest) document.body.classList.remove("busy");
@@ -79,13 +83,20 @@ function describe(answer, elapsed) {
   byId("empty").hidden = true;
   byId("title").textContent = hits.length
     ? `${hits.length} most similar of ${coverage.items_searched}`
-    : "Nothing passes these filters";
+    : nothing(coverage);
   const parts = ["queue", "decode", "infer", "search"].map((stage) => `${stage} ${timing[`${stage}_ms`].toFixed(1)}`);
   byId("timing").textContent = `${Math.round(elapsed)} ms in all · ${parts.join(" · ")} ms`;
   const { modality, modality_confidence: confidence } = answer.query;
   const certain = chosen("modality") === "auto" ? ` (${Math.round(confidence * 100)} % sure)` : ", as you said";
   byId("seen").textContent = `Taken as ${modality}${certain}`;
   if (answer.warnings.length) tell(answer.warnings.map((warning) => warning.message).join(" "));
+}
+
+// Say why there are no hits.
+function nothing(coverage) {
+  if (!coverage.items_total) return "This gallery is empty";
+  const narrowed = document.querySelector("#cameras input:checked") || byId("from").value || byId("to").value;
+  return narrowed ? "Nothing passes these filters" : "Nothing of that kind in this gallery: search among all";
 }
 
 function setQuery(blob, itemId = "") {

@@ -1,16 +1,17 @@
 """The page as an analyst uses it, in a real browser over the running demo."""
 
 import json
+import re
 import shlex
 import subprocess
 import sys
 import time
 import zipfile
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page, Route
 
 pytestmark = pytest.mark.browser
 
@@ -101,6 +102,61 @@ def test_what_is_no_image_is_refused_in_words(page: Page, tmp_path: Path) -> Non
     drop(page, wrong)
     page.wait_for_selector("#message:not([hidden])")
     assert "NOT_AN_IMAGE" in page.inner_text("#message")
+
+
+def test_a_failed_query_says_nothing_of_the_one_before(page: Page, demo: Demo, tmp_path: Path) -> None:
+    drop(page, min(demo.queries.glob("*.jpg")))
+    searched(page)
+    assert page.inner_text("#seen")
+    wrong = tmp_path / "note.jpg"
+    wrong.write_bytes(b"no image at all")
+    drop(page, wrong)
+    page.wait_for_selector("#message:not([hidden])")
+    assert page.inner_text("#seen") == ""
+
+
+def test_a_key_is_asked_for_until_the_server_takes_it(browser: Browser, demo: Demo) -> None:
+    """The server's part is played by the network: whoever has no key, or a wrong one, is refused."""
+    page = browser.new_page()
+
+    def guard(route: Route) -> None:
+        if route.request.headers.get("authorization") == "Bearer right":
+            route.continue_()
+        else:
+            body = {"title": "Unauthenticated", "detail": "an API key is needed", "reason": "UNAUTHENTICATED"}
+            route.fulfill(status=401, json=body)
+
+    page.route("**/v1/**", guard)
+    page.goto(demo.address)
+    page.wait_for_selector("#key[open]")
+    assert page.is_hidden("#key-refused")
+    page.fill("#key-value", "wrong")
+    page.click("#key button")
+    page.wait_for_selector("#key[open] #key-refused:not([hidden])")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#message:not([hidden])")
+    assert "an API key is needed" in page.inner_text("#message")
+    page.reload()
+    page.wait_for_selector("#key[open]")
+    page.fill("#key-value", "right")
+    page.click("#key button")
+    page.wait_for_selector("#strip img")
+    page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_shows_the_whole_page(browser: Browser, demo: Demo, scheme: Literal["light", "dark"]) -> None:
+    context = browser.new_context(viewport={"width": 360, "height": 740}, color_scheme=scheme)
+    page = context.new_page()
+    page.goto(demo.address)
+    page.wait_for_selector("#strip img")
+    drop(page, min(demo.queries.glob("*.jpg")))
+    searched(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    light = sum(int(part) for part in re.findall(r"\d+", paper)[:3]) > 3 * 128
+    assert light == (scheme == "light")
+    context.close()
 
 
 def test_an_upload_shows_progress_and_lists_what_was_refused(page: Page, demo: Demo, tmp_path: Path) -> None:
