@@ -74,6 +74,9 @@ OF_FEATURES: dict[str, Callable[[Drawn, Tensor], Tensor]] = {
     "centres, literal": lambda b, f: losses.centre_cluster(f, b.labels, b.modality, 3.0),
     "centres, own": lambda b, f: losses.centre_cluster(f, b.labels, b.modality, 3.0, negatives="own"),
     "centres, mixed": lambda b, f: losses.mixed_centres(f, b.labels, 3.0),
+    "earth mover's": lambda b, f: losses.earth_movers(f, b.labels, b.modality),
+    "fisher": lambda b, f: losses.fisher_ratio(f, b.labels),
+    "fisher, across": lambda b, f: losses.fisher_ratio(f, b.labels, b.modality),
     "modality": lambda b, f: losses.modality_bce(f[:, 0], b.modality),
 }
 OF_LOGITS: dict[str, Callable[[Drawn, Tensor], Tensor]] = {
