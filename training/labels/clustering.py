@@ -58,7 +58,7 @@ def count(labels: Int64Array) -> int:
     return len(np.unique(labels[labels != OUTLIER]))
 
 
-def demand(labels: Int64Array, graph: RadiusGraph, eps: float, min_samples: int = 4) -> None:
+def demand(labels: Int64Array, graph: RadiusGraph, eps: float, min_samples: int = 4, whose: str = "") -> None:
     """Demand at least two clusters.
 
     Args:
@@ -66,6 +66,7 @@ def demand(labels: Int64Array, graph: RadiusGraph, eps: float, min_samples: int 
         graph: what they were made of.
         eps: the radius they were made with.
         min_samples: and the neighbours.
+        whose: the images' modality, if they are of one.
 
     Raises:
         TrainingError: none or one; shows how far images are from the neighbour that would make them core ones.
@@ -75,8 +76,9 @@ def demand(labels: Int64Array, graph: RadiusGraph, eps: float, min_samples: int 
         return
     reach = core_distances(graph, min_samples)
     raise TrainingError(
-        f"clustering {len(labels)} images with eps {eps:g} and min_samples {min_samples} made "
-        f"{'one cluster alone' if clusters else 'no cluster'} ({int((labels == OUTLIER).sum())} outliers); "
+        f"clustering {len(labels)} {f'{whose} images' if whose else 'images'} with eps {eps:g} and "
+        f"min_samples {min_samples} made {'one cluster alone' if clusters else 'no cluster'} "
+        f"({int((labels == OUTLIER).sum())} outliers); "
         f"expected at least {LEAST_CLUSTERS}.\n"
         f"Distance at which each image has {min_samples} neighbours, itself counted:\n"
         f"{histogram(reach, eps)}\n"

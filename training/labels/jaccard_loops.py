@@ -169,7 +169,7 @@ def close_pairs(rows: Rows, columns: Rows, radius: float) -> tuple[Int32Array, I
     count = start.shape[0] - 1
     limit = np.float32(radius)
     need = 2.0 * (1.0 - radius) / (2.0 - radius) - 1e-6 if radius < 1.0 else -1.0
-    after = column_start[:count].copy()
+    after = column_start[:-1].copy()
     overlap = np.zeros(count, dtype=np.float64)
     one = np.empty(16 * count, dtype=np.int32)
     other = np.empty(one.shape[0], dtype=np.int32)

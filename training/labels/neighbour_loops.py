@@ -62,6 +62,44 @@ def offer(tile: Float32Array, top: int, left: int, found: Int32Array, score: Flo
 
 
 @compiled()
+def offer_columns(tile: Float32Array, top: int, left: int, found: Int32Array, score: Float32Array) -> None:
+    """Offer every row of a tile its columns.
+
+    Args:
+        tile: similarities of rows from ``top`` with other rows from ``left``.
+        top: the first row.
+        left: the first column.
+        found: the best so far, by descending score, (N, K); written.
+        score: their scores, (N, K); written.
+    """
+    last = found.shape[1] - 1
+    for r in range(tile.shape[0]):
+        i = top + r
+        bar = score[i, last]
+        for c in range(tile.shape[1]):
+            value = tile[r, c]
+            if value >= bar:
+                _insert(found[i], score[i], left + c, value)
+                bar = score[i, last]
+
+
+@compiled()
+def ranked_among(rows: Float32Array, others: Float32Array, found: Int32Array, k: int) -> Int64Array:
+    """Rank candidates among other rows in double precision: by descending cosine, then by index; (N, k)."""
+    count, held = found.shape
+    order = np.empty((count, k), dtype=np.int64)
+    exact = np.empty(held, dtype=np.float64)
+    for i in range(count):
+        index = np.sort(found[i])
+        for c in range(held):
+            exact[c] = -cosine(rows[i], others[index[c]])
+        best = np.argsort(exact, kind="mergesort")  # stable, so equal ones stay by index
+        for c in range(k):
+            order[i, c] = index[best[c]]
+    return order
+
+
+@compiled()
 def ranked(rows: Float32Array, found: Int32Array, k: int) -> Int64Array:
     """Rank candidates in double precision: the row itself, then by descending cosine, then by index; (N, k)."""
     count, held = found.shape

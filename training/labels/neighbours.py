@@ -68,3 +68,36 @@ def neighbours(features: Float32Array, k: int, *, block: int = BLOCK) -> Int64Ar
                 tile = rows[top : top + block] @ rows[left : left + block].T
                 loops.offer(tile, top, left, found, score)
     return loops.ranked(rows, found, k)
+
+
+def nearest_among(features: Float32Array, others: Float32Array, k: int, *, block: int = BLOCK) -> Int64Array:
+    """Return the nearest of other rows to each row, by descending cosine, equal ones by index.
+
+    Args:
+        features: of any length, (N, D).
+        others: among which to look, (M, D).
+        k: how many; all there are where M is smaller.
+        block: rows at once on either side.
+
+    Returns:
+        Numbers of the other rows, (N, min(k, M)).
+
+    Raises:
+        TrainingError: k or a block below 1, or features that have no cosine.
+    """
+    from training.labels import neighbour_loops as loops  # imports numba, which nothing else here needs
+
+    if k < 1 or block < 1:
+        raise TrainingError(
+            f"{k} neighbours by blocks of {block} were asked for; expected at least 1 of each"
+        )
+    asking, asked = unit(features), unit(others)
+    k = min(k, len(asked))
+    held = min(k + SPARE, len(asked))
+    found = np.full((len(asking), held), -1, dtype=np.int32)
+    score = np.full((len(asking), held), -np.inf, dtype=np.float32)
+    for top in range(0, len(asking), block):
+        for left in range(0, len(asked), block):
+            tile = asking[top : top + block] @ asked[left : left + block].T
+            loops.offer_columns(tile, top, left, found, score)
+    return loops.ranked_among(asking, asked, found, k)
