@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from training.labels.jaccard import similarities
@@ -116,12 +117,14 @@ class Heterogeneous:
 
     def _made(self, start: int) -> FloatArray:
         """Make rows of shares from the plan's potentials, and note what they sent in all, as a multiple of 1/N."""
-        block = self._plan.rows(start, min(start + HEIGHT, self.shape[0])).numpy()
-        sums = block.sum(1, keepdims=True)
-        self._sent[start : start + len(block)] = sums[:, 0] * self.shape[0]
-        block /= sums
-        block[block < FLOOR] = 0
-        return block.astype(self._precision, copy=False)
+        problem, stop = self._plan.problem, min(start + HEIGHT, self.shape[0])
+        kind = torch.float32 if self._precision == np.float32 else torch.float64
+        block = problem.block(start, stop).to(kind) * -problem.delta
+        block.add_(self._plan.v.to(kind)).add_(self._plan.u[start:stop, None].to(kind)).exp_()
+        sums = block.sum(1, keepdim=True)
+        self._sent[start:stop] = sums[:, 0].double().numpy() * self.shape[0]
+        made: FloatArray = torch.threshold_(block.div_(sums), FLOOR, 0).numpy()
+        return made
 
 
 def matched(
