@@ -46,11 +46,14 @@ class Draw:
         parts: in the order they stand in a batch.
         paired: the grouped parts of a batch show the same labels, slot by slot; else each has its own.
         shrink: a batch may hold fewer than P identities if there are no more, as pseudo-labels may come out.
+        spaces: of a paired draw whose parts are all grouped: how many label spaces they come from, as many parts of
+            each, one space after another. Parts of a space show the same labels, and an equal share of P.
     """
 
     parts: tuple[Part, ...]
     paired: bool = True
     shrink: bool = False
+    spaces: int = 1
 
 
 def two_modalities(labels: Int64Array, modality: Int64Array, *, shrink: bool = False) -> Draw:
@@ -87,16 +90,25 @@ class IdentitySampler:
         for part, places in zip(draw.parts, self._places, strict=True):
             if not part.grouped and not len(places.all):
                 raise TrainingError("a part of the batch has no images to draw from; expected at least one")
-        if draw.paired and grouped:
-            self._decks = [sorted(set.intersection(*named))]
-        else:
-            self._decks = [sorted(labels) for labels in named]
+        # of parts that show the same labels
+        together = len(named) // draw.spaces if draw.paired else 1
+        self._decks = [
+            sorted(set.intersection(*named[first : first + together]))
+            for first in range(0, len(named), together or 1)
+        ]
+        self._deck_of = [place // together for place in range(len(named))]
         self._filled = {place for place, part in enumerate(grouped) if part.fill}
         assert not (draw.paired and self._filled), (
             "parts that show the same labels cannot be filled with others"
         )
+        if persons % draw.spaces:
+            raise TrainingError(
+                f"{persons} identities of a batch cannot be shared by {draw.spaces} label spaces alike; set data.persons to a "
+                f"multiple of {draw.spaces}"
+            )
+        asked, persons = persons, persons // draw.spaces
         fewest = min((len(deck) for deck in self._decks), default=persons)
-        if fewest < (FEWEST if draw.shrink else persons):
+        if fewest < (FEWEST // draw.spaces if draw.shrink else persons):
             whose = "visible and infrared images" if draw.paired and len(grouped) > 1 else "images"
             raise TrainingError(
                 f"{fewest} identities have {whose}, a batch needs {persons}; "
@@ -106,7 +118,7 @@ class IdentitySampler:
             log.warning("batches hold %d identities instead of %d: there are no more", fewest, persons)
         self._persons, self._images, self._seed = min(persons, fewest), images, seed
         drawn = sum(len(places.all) for places in self._places)
-        self._iterations = iterations or max(1, round(drawn / (len(draw.parts) * persons * images)))
+        self._iterations = iterations or max(1, round(drawn / (len(draw.parts) * asked * images)))
 
     def __len__(self) -> int:
         """Count the batches of an epoch."""
@@ -138,8 +150,7 @@ class IdentitySampler:
                     batch += self._fill(walk, self._decks[group], waiting[group], random)
                     group += 1
                 elif part.grouped:
-                    # paired parts share the one deck
-                    for label in chosen[group % len(chosen)]:
+                    for label in chosen[self._deck_of[group]]:
                         batch += walk.next(label, self._images)
                     group += 1
                 else:

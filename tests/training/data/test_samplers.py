@@ -134,6 +134,40 @@ def test_few_pseudo_identities_make_a_smaller_batch_and_one_makes_none(
         IdentitySampler(alone, persons=4, images=2, iterations=1, seed=0)
 
 
+@given(datasets(), st.integers(1, 3), st.integers(2, 4), st.integers(0, 20))
+@settings(max_examples=30, deadline=None)
+def test_label_spaces_share_a_batch(
+    data: tuple[np.ndarray, np.ndarray], half: int, k: int, epoch: int
+) -> None:
+    labels, modality = data
+    other = (max(labels) - labels) // 2  # another space: fewer classes, other names
+    spaces = (two_modalities(labels, modality), two_modalities(np.where(labels < 0, -1, other), modality))
+    if len(set(other[labels >= 0].tolist())) < half:
+        return
+    draw = Draw(tuple(part for each in spaces for part in each.parts), spaces=2)
+    sampler = IdentitySampler(draw, persons=2 * half, images=k, iterations=4, seed=3)
+    for batch in sampler.epoch(epoch):
+        parts = np.split(batch, 4)
+        assert [set(modality[part].tolist()) for part in parts] == [{0}, {1}, {0}, {1}]
+        for first, second, named in ((*parts[:2], labels), (*parts[2:], other)):
+            slots = named[first].reshape(half, k)
+            assert (slots == slots[:, :1]).all()
+            assert (slots == named[second].reshape(half, k)).all()
+            assert len(set(slots[:, 0].tolist())) == half
+            assert (labels[first] >= 0).all()
+
+
+def test_a_label_space_with_few_classes_shrinks_all_and_an_odd_share_is_refused() -> None:
+    labels = np.array([0, 0, 1, 1, 2, 2], np.int64)
+    few, modality = np.where(labels > 0, 1, 0), np.array([0, 1] * 3, np.int64)
+    parts = (*two_modalities(labels, modality).parts, *two_modalities(few, modality).parts)
+    draw = Draw(parts, spaces=2, shrink=True)
+    (batch,) = IdentitySampler(draw, persons=6, images=2, iterations=1, seed=0).epoch(0)
+    assert len(batch) == 4 * 2 * 2
+    with pytest.raises(TrainingError, match="3 identities of a batch cannot be shared by 2 label spaces"):
+        IdentitySampler(draw, persons=3, images=2, iterations=1, seed=0)
+
+
 def test_a_part_without_images() -> None:
     draw = Draw((Part(np.array([0, 0, 1, 1])), Part(np.full(4, OUTLIER), grouped=False)))
     with pytest.raises(TrainingError, match="no images to draw from"):
