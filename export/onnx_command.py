@@ -8,8 +8,9 @@ import typer
 from export.to_onnx import Description, export
 from training import checkpoint
 from vireid import bundle
+from vireid.errors import AlreadyExists
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command()
@@ -17,8 +18,11 @@ def onnx(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a training run.")],
     out: Annotated[Path, typer.Option(help="The bundle: a .zip, or a new folder.")],
     name: Annotated[str, typer.Option(help="Shown to users; the run's folder name if left out.")] = "",
+    replace: Annotated[bool, typer.Option("--replace", help="Take the place of a bundle that is there.")] = False,
 ) -> None:
     """Write a run's network as one ONNX graph, proven against torch; nothing is left if it differs."""
+    if out.exists() and not replace:
+        raise AlreadyExists(f"{out} exists already; name another --out, or replace it with --replace")
     settings = checkpoint.load_settings(run)
     prepared = checkpoint.preprocessing(run)
     description = Description(

@@ -10,7 +10,7 @@ from server.app import Server, run
 from server.settings import PREFIX, ServerSettings
 from vireid import settings as loader
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command()

@@ -33,7 +33,7 @@ from vireid.engines.fake import FakeEngine
 from vireid.errors import SettingsError, StorageError
 from vireid.types import Filter, ItemMeta, Modality
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 GALLERY = "demo"
 PRESET = "sysu-like"

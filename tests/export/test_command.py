@@ -15,7 +15,7 @@ from export.evidence import Evidence, Synthetic
 from training.bridge import BridgeSettings
 from vireid import bundle
 from vireid.datasets.synthetic.layout import draw_dataset
-from vireid.errors import BundleMissing, ExportError
+from vireid.errors import AlreadyExists, BundleMissing, ExportError, TrainingError
 
 RUN = CliRunner()
 START = Evidence(0.968, 0.85, {"hold": Synthetic(0.8, 0.3, 0.1, 0.1)})
@@ -38,6 +38,18 @@ def test_inspect_tells_what_the_packaged_bundle_is() -> None:
 def test_inspect_of_nothing_is_our_error(tmp_path: Path) -> None:
     shown = RUN.invoke(app, ["inspect", str(tmp_path / "none.zip")])
     assert isinstance(shown.exception, BundleMissing)
+
+
+def test_a_bundle_that_is_there_is_not_replaced_unasked(tmp_path: Path) -> None:
+    there = tmp_path / "model.bundle.zip"
+    there.write_bytes(b"of last week")
+    shown = RUN.invoke(app, ["onnx", str(tmp_path / "run"), "--out", str(there)])
+    assert isinstance(shown.exception, AlreadyExists)
+    assert "--replace" in str(shown.exception)
+    assert there.read_bytes() == b"of last week"
+    # asked for, it gets as far as the run that is missing
+    shown = RUN.invoke(app, ["onnx", str(tmp_path / "run"), "--out", str(there), "--replace"])
+    assert isinstance(shown.exception, TrainingError)
 
 
 @pytest.fixture

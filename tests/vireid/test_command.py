@@ -60,6 +60,8 @@ def test_every_subcommand_has_help(name: str) -> None:
     result = CliRunner().invoke(app, [name, "--help"])
     assert result.exit_code == 0, result.output
     assert f"{name} [OPTIONS]" in result.output
+    assert "completion" not in result.output  # one style of help for all
+    assert "╭" not in result.output
 
 
 def test_help_lists_them_all() -> None:

@@ -14,7 +14,7 @@ from vireid.datasets.synthetic.draw import crops_in
 from vireid.datasets.synthetic.layout import draw_dataset
 from vireid.datasets.synthetic.presets import PRESETS, preset
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command()
