@@ -1,5 +1,6 @@
 """The one row that says what a gallery is and what it must hold, under its own checksum. Knows no SQL."""
 
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 
 from index.rows import SUM_BYTES, Cell, checksum
@@ -18,6 +19,7 @@ class Head:
         next_key: the int64 id that the next item gets; never goes back, so no id is used twice.
         items: how many items there must be.
         total: the checksums of all items, exclusive-or: a row that is lost, old or there twice shows.
+        retention_s: how long after its enrolment an item expires; 0 keeps it.
     """
 
     name: str
@@ -28,10 +30,11 @@ class Head:
     next_key: int = 1
     items: int = 0
     total: int = 0
+    retention_s: int = 0
 
     def cells(self) -> tuple[Cell, ...]:
         """Return the row, its checksum last."""
-        name, space_id, dim, stores_images, version, next_key, items, total = astuple(self)
+        name, space_id, dim, stores_images, version, next_key, items, total, retention_s = astuple(self)
         body: tuple[Cell, ...] = (
             name.encode(),
             space_id.encode(),
@@ -41,16 +44,17 @@ class Head:
             next_key,
             items,
             total.to_bytes(SUM_BYTES, "big"),
+            retention_s,
         )
-        return (*body, checksum(body))
+        return (*body, _sum(body))
 
     @staticmethod
     def of(cells: tuple[Cell, ...]) -> "Head | None":
         """Read a row; None if it is not as it was written."""
         *body, found = cells
-        if found != checksum(body):
+        if found != _sum(body):
             return None
-        name, space_id, dim, stores_images, version, next_key, items, total = body
+        name, space_id, dim, stores_images, version, next_key, items, total, retention_s = body
         assert isinstance(name, bytes)
         assert isinstance(space_id, bytes)
         assert isinstance(dim, int)
@@ -58,6 +62,7 @@ class Head:
         assert isinstance(next_key, int)
         assert isinstance(items, int)
         assert isinstance(total, bytes)
+        assert isinstance(retention_s, int)
         return Head(
             name.decode(),
             space_id.decode(),
@@ -67,4 +72,10 @@ class Head:
             next_key,
             items,
             int.from_bytes(total, "big"),
+            retention_s,
         )
+
+
+def _sum(body: Sequence[Cell]) -> bytes:
+    # as it was before there was a retention, where there is none
+    return checksum(body if body[-1] != 0 else body[:-1])

@@ -13,57 +13,26 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 
+from index import schema
+from index.disk import disk_errors, sqlite_errors
 from index.head import Head
 from index.rows import Cell, Enrolment, Row, checksum, decode, encode
+from index.schema import ITEM
+from index.seal import Seal
 from vireid.arrays import Float32Array
-from vireid.errors import DataLoss, ImageNotStored, StorageError, VireidError
+from vireid.errors import DataLoss, ImageNotStored, VireidError
 from vireid.types import Item
 
-__all__ = ["FORMAT", "Enrolment", "Records"]
+__all__ = ["Enrolment", "Records"]
 
 log = logging.getLogger(__name__)
 
-APPLICATION = 0x56524549  # "VREI"
-FORMAT = 2
-PAGE_BYTES = 8192
 ROWS_AT_ONCE = 4096
-# SQLite's words for what the disk or the system did; everything else it reports means a damaged file
-REFUSED = ("SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM", "SQLITE_NOMEM")
-BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED")
-
-SCHEMA = """
-CREATE TABLE head (
-    only INTEGER PRIMARY KEY CHECK (only = 1),
-    name TEXT NOT NULL, space_id TEXT NOT NULL, dim INTEGER NOT NULL, stores_images INTEGER NOT NULL,
-    version INTEGER NOT NULL, next_key INTEGER NOT NULL, items INTEGER NOT NULL, total BLOB NOT NULL,
-    checksum BLOB NOT NULL
-);
-CREATE TABLE items (
-    key INTEGER PRIMARY KEY,
-    item_id TEXT NOT NULL UNIQUE,
-    modality INTEGER NOT NULL,
-    person TEXT NOT NULL,
-    camera TEXT NOT NULL,
-    captured_at INTEGER,
-    attributes TEXT NOT NULL,
-    sha256 TEXT NOT NULL,
-    has_image INTEGER NOT NULL,
-    enrolled_at INTEGER NOT NULL,
-    vector BLOB NOT NULL,
-    checksum BLOB NOT NULL
-);
-CREATE TABLE pictures (key INTEGER PRIMARY KEY, thumbnail BLOB, thumbnail_checksum BLOB, image BLOB, image_sha256 TEXT);
-"""
-# from format 1, which kept every image as it came
-CONVERTED = "ALTER TABLE pictures ADD COLUMN image_sha256 TEXT"
-HEAD = "name, space_id, dim, stores_images, version, next_key, items, total, checksum"
-ITEM = "key, item_id, modality, person, camera, captured_at, attributes, sha256, has_image, enrolled_at, vector, checksum"
-TEXT_CELLS = (1, 3, 4, 6, 7)
 
 
 class Records:
@@ -82,33 +51,25 @@ class Records:
         self._writing, self._reading = threading.RLock(), threading.RLock()
         if not path.is_file():
             raise DataLoss(f"{path} is missing; restore a copy of the gallery, or delete it")
-        with _sqlite_errors(path):
-            self._writer = _connect(path)
+        with sqlite_errors(path), disk_errors(path):
+            self._writer = schema.connect(path)
             try:
                 self._head = self._read_head()
-                self._reader = _connect(path)
-            except (sqlite3.Error, VireidError):
+                self._reader = schema.connect(path)
+                self._seal = Seal(path)
+            except (sqlite3.Error, OSError, VireidError):
                 self._writer.close()
                 raise
+        try:
+            self._check_seal()
+        except BaseException:
+            self.close()
+            raise
 
     @staticmethod
     def create(path: Path, head: Head) -> None:
         """Make a file that holds no item, durable on return."""
-        with _sqlite_errors(path):
-            db = sqlite3.connect(path, isolation_level=None)
-            try:
-                db.execute(f"PRAGMA page_size={PAGE_BYTES}")
-                db.execute("PRAGMA journal_mode=WAL")
-                db.execute("PRAGMA synchronous=FULL")
-                db.execute("BEGIN")
-                for statement in SCHEMA.split(";")[:-1]:
-                    db.execute(statement)
-                db.execute(f"PRAGMA application_id={APPLICATION}")
-                db.execute(f"PRAGMA user_version={FORMAT}")
-                _write_head(db, head)
-                db.execute("COMMIT")
-            finally:
-                db.close()
+        schema.create(path, head)
 
     @property
     def head(self) -> Head:
@@ -117,7 +78,7 @@ class Records:
 
     def count(self) -> tuple[int, int]:
         """Count the items, and those of them that keep an image."""
-        with self._writing, _sqlite_errors(self._path):
+        with self._writing, sqlite_errors(self._path):
             found = self._writer.execute("SELECT count(*), total(has_image) FROM items").fetchall()[0]
         return int(found[0]), int(found[1])
 
@@ -126,6 +87,7 @@ class Records:
         with self._writing, self._reading:
             self._reader.close()
             self._writer.close()
+            self._seal.close()
 
     def chunks(self) -> Iterator[tuple[list[Row], Float32Array]]:
         """Read every item and its vector in the order of ids, some thousand at a time.
@@ -135,7 +97,7 @@ class Records:
                 answered from what came before.
         """
         dim, count, total = self._head.dim, 0, 0
-        with self._writing, _sqlite_errors(self._path):
+        with self._writing, sqlite_errors(self._path):
             cursor = self._writer.execute(f"SELECT {ITEM} FROM items ORDER BY key")  # noqa: S608 - constants
             while found := cursor.fetchmany(ROWS_AT_ONCE):
                 rows, vectors = [], np.empty((len(found), dim), np.float32)
@@ -202,13 +164,21 @@ class Records:
             dropped, total = self._delete(db, replaced)
             cells = []
             for key, new in enumerate(batch, start=head.next_key):
-                item = Item(new.item_id, new.modality, new.meta, new.sha256, new.image is not None, now)
+                expires = new.expires_at or (
+                    now + timedelta(seconds=head.retention_s) if head.retention_s else None
+                )
+                item = Item(
+                    new.item_id, new.modality, new.meta, new.sha256, new.image is not None, now, expires
+                )
                 rows.append(Row(key, item))
                 cells.append(encode(rows[-1], new.vector))
                 total ^= int.from_bytes(_blob(cells[-1][-1]), "big")
             db.executemany(
-                f"INSERT INTO items ({ITEM}) VALUES ({', '.join('?' * 12)})",  # noqa: S608 - constants
-                [[_text(cell) if at in TEXT_CELLS else cell for at, cell in enumerate(row)] for row in cells],
+                f"INSERT INTO items ({ITEM}) VALUES ({', '.join('?' * schema.ITEM_CELLS)})",  # noqa: S608 - constants
+                [
+                    [_text(cell) if at in schema.ITEM_TEXTS else cell for at, cell in enumerate(row)]
+                    for row in cells
+                ],
             )
             db.executemany(
                 "INSERT INTO pictures (key, thumbnail, thumbnail_checksum, image, image_sha256) VALUES (?, ?, ?, ?, ?)",
@@ -221,8 +191,8 @@ class Records:
                 items=head.items + len(batch) - dropped,
                 total=head.total ^ total,
             )
-            _write_head(db, after)
-        self._head = after
+            schema.write_head(db, after)
+        self._follow(after)
         if replaced:
             self._sweep()
         return rows
@@ -234,25 +204,27 @@ class Records:
             after = replace(
                 head, version=head.version + 1, items=head.items - dropped, total=head.total ^ total
             )
-            _write_head(db, after)
-        self._head = after
+            schema.write_head(db, after)
+        self._follow(after)
         self._sweep()
 
     def _delete(self, db: sqlite3.Connection, keys: Sequence[int]) -> tuple[int, int]:
         """Delete rows; return how many went and what their checksums come to."""
         total = 0
         for key in keys:
-            gone = db.execute("DELETE FROM items WHERE key = ? RETURNING checksum", (key,)).fetchall()
+            gone = db.execute(f"DELETE FROM items WHERE key = ? RETURNING {ITEM}", (key,)).fetchall()  # noqa: S608
             if len(gone) != 1:
                 raise self.damaged(f"item number {key} has vanished")
-            total ^= int.from_bytes(gone[0][0], "big")
+            if decode(gone[0], self._head.dim) is None:  # its sum would spoil the sum over all
+                raise self.damaged(f"item {_named(gone[0])} does not match its checksum")
+            total ^= int.from_bytes(gone[0][-1], "big")
             db.execute("DELETE FROM pictures WHERE key = ?", (key,))
         return len(keys), total
 
     def _sweep(self) -> None:
         """Write the log back and empty it: it still holds what was deleted."""
         try:
-            with self._writing, self._reading, _sqlite_errors(self._path):
+            with self._writing, self._reading, sqlite_errors(self._path):
                 busy = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0][0]
         except VireidError as error:
             # the change itself is durable and must not be reported as failed
@@ -265,35 +237,50 @@ class Records:
             )
 
     def _picture(self, key: int, columns: str) -> tuple[bytes | None, ...] | None:
-        with self._reading, _sqlite_errors(self._path):
+        with self._reading, sqlite_errors(self._path):
             query = f"SELECT {columns} FROM pictures WHERE key = ?"  # noqa: S608 - constants
             found = self._reader.execute(query, (key,)).fetchall()
         return tuple(found[0]) if found else None
 
     def _read_head(self) -> Head:
         application = self._writer.execute("PRAGMA application_id").fetchall()[0][0]
-        if application != APPLICATION:
+        if application != schema.APPLICATION:
             raise self.damaged("this is no vireid gallery")
         found = self._writer.execute("PRAGMA user_version").fetchall()[0][0]
-        if found == 1:
-            self._writer.execute("BEGIN IMMEDIATE")
-            self._writer.execute(CONVERTED)
-            self._writer.execute(f"PRAGMA user_version={FORMAT}")
-            self._writer.execute("COMMIT")
-        elif found != FORMAT:
+        if found in schema.STEPS:
+            schema.bring_on(self._writer, found)
+        elif found != schema.FORMAT:
             raise DataLoss(
-                f"{self._path}: gallery format {found} found, {FORMAT} is supported; use the vireid that made it",
+                f"{self._path}: gallery format {found} found, {schema.FORMAT} is supported; use the vireid that "
+                "made it",
                 reason="GALLERY_FORMAT",
             )
-        rows = self._writer.execute(f"SELECT {HEAD} FROM head").fetchall()  # noqa: S608 - constants
+        rows = self._writer.execute(f"SELECT {schema.HEAD} FROM head").fetchall()  # noqa: S608 - constants
         head = Head.of(rows[0]) if len(rows) == 1 else None
         if head is None:
             raise self.damaged("the gallery's head does not match its checksum")
         return head
 
+    def _check_seal(self) -> None:
+        told = self._seal.read()
+        here = (self._head.version, self._head.total)
+        if told is not None and (told[0] > here[0] or (told[0] == here[0] and told[1] != here[1])):
+            raise DataLoss(
+                f"{self._path}-wal, the log, is cut or damaged, or another file was put in the place of {self._path}: "
+                f"change {told[0]} was acknowledged, {here[0]} is the last one found; restore a copy of the gallery, "
+                f"or delete {self._seal.path} to go on with what is left",
+                reason="CHANGES_LOST",
+            )
+        if told != here:
+            self._seal.write(*here)
+
+    def _follow(self, head: Head) -> None:
+        self._head = head
+        self._seal.write(head.version, head.total)
+
     @contextmanager
     def _transaction(self) -> Iterator[tuple[sqlite3.Connection, Head]]:
-        with self._writing, _sqlite_errors(self._path):
+        with self._writing, sqlite_errors(self._path):
             self._writer.execute("BEGIN IMMEDIATE")
             try:
                 yield self._writer, self._head
@@ -306,23 +293,6 @@ class Records:
     def damaged(self, what: str) -> DataLoss:
         """Make the error that says what of the file is damaged."""
         return DataLoss(f"{self._path}: {what}; restore a copy of the gallery, or delete and build it again")
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-    db.text_factory = bytes  # what is checked is what was stored
-    db.execute("PRAGMA journal_mode=WAL")
-    db.execute("PRAGMA synchronous=FULL")
-    db.execute("PRAGMA secure_delete=ON")
-    return db
-
-
-def _write_head(db: sqlite3.Connection, head: Head) -> None:
-    name, space_id, *rest = head.cells()
-    db.execute(
-        f"INSERT OR REPLACE INTO head (only, {HEAD}) VALUES (1, {', '.join('?' * 9)})",  # noqa: S608 - constants
-        (_text(name), _text(space_id), *rest),
-    )
 
 
 def _pictures(key: int, new: Enrolment) -> tuple[int, bytes | None, bytes | None, bytes | None, str | None]:
@@ -342,28 +312,3 @@ def _blob(cell: Cell) -> bytes:
 def _named(cells: Sequence[Cell]) -> str:
     item_id = cells[1]
     return repr(item_id.decode(errors="replace")) if isinstance(item_id, bytes) else f"number {cells[0]!r}"
-
-
-@contextmanager
-def _sqlite_errors(path: Path) -> Iterator[None]:
-    """Turn SQLite's errors into ours."""
-    try:
-        yield
-    except (sqlite3.Error, OverflowError) as error:
-        word = getattr(error, "sqlite_errorname", "") or ""
-        if word == "SQLITE_FULL":
-            raise StorageError(
-                f"{path}: the disk is full; nothing was stored: free space, then try again"
-            ) from error
-        if word.startswith(REFUSED):
-            raise StorageError(
-                f"{path}: the disk refuses ({error}); nothing was stored: see to it, then try again",
-                reason="DISK_REFUSES",
-            ) from error
-        if word.startswith(BUSY):
-            raise StorageError(
-                f"{path} is held by another program; end it, then try again", reason="GALLERY_BUSY"
-            ) from error
-        raise DataLoss(
-            f"{path}: {error}; restore a copy of the gallery, or delete and build it again"
-        ) from error

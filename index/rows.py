@@ -36,6 +36,7 @@ class Enrolment:
         image: the encoded image, None if it is not to be kept.
         thumbnail: a small JPEG, or None.
         converted: the image holds the same pixels in another format than the file that ``sha256`` is of.
+        expires_at: when it is to go, None for the gallery's own time.
     """
 
     item_id: str
@@ -46,6 +47,7 @@ class Enrolment:
     image: bytes | None = None
     thumbnail: bytes | None = None
     converted: bool = False
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +75,30 @@ def encode(row: Row, vector: Float32Array) -> tuple[Cell, ...]:
         int(item.has_image),
         microseconds(item.enrolled_at),
         vector.astype("<f4", copy=False).tobytes(),
+        None if item.expires_at is None else microseconds(item.expires_at),
     )
-    return (*cells, checksum(cells))
+    return (*cells, row_checksum(cells))
 
 
 def decode(cells: Sequence[Cell], dim: int) -> tuple[Row, Float32Array] | None:
     """Return the item and its vector, (D,); None if the row is not as it was written."""
     *body, found = cells
-    if found != checksum(body):
+    if found != row_checksum(body):
         return None
-    key, item_id, modality, person, camera, captured, attributes, sha256, has_image, enrolled, vector = body
+    (
+        key,
+        item_id,
+        modality,
+        person,
+        camera,
+        captured,
+        attributes,
+        sha256,
+        has_image,
+        enrolled,
+        vector,
+        expires,
+    ) = body
     assert isinstance(key, int)
     assert isinstance(vector, bytes)
     assert isinstance(enrolled, int)
@@ -100,8 +116,14 @@ def decode(cells: Sequence[Cell], dim: int) -> tuple[Row, Float32Array] | None:
         sha256=_text(sha256),
         has_image=bool(has_image),
         enrolled_at=moment(enrolled),
+        expires_at=moment(expires) if isinstance(expires, int) else None,
     )
     return Row(key, item), np.frombuffer(vector, dtype="<f4")
+
+
+def row_checksum(cells: Sequence[Cell]) -> bytes:
+    """Sum an item's cells up; one that never expires as it was before there was such a cell."""
+    return checksum(cells if cells[-1] is not None else cells[:-1])
 
 
 def checksum(cells: Sequence[Cell]) -> bytes:

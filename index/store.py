@@ -6,20 +6,15 @@
 A gallery that is damaged, or of another embedding space, is listed as failed and never stops the others.
 """
 
-import errno
-import fcntl
 import logging
-import os
 import shutil
 import threading
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 from index import limits
 from index.answers import Receipt
+from index.disk import disk_errors, hold, sync
 from index.gallery import Gallery
 from index.head import Head
 from index.records import Records
@@ -28,7 +23,6 @@ from vireid.errors import (
     GalleryExists,
     GalleryMismatch,
     GalleryNotFound,
-    StorageError,
     VireidError,
 )
 from vireid.types import GalleryInfo
@@ -60,9 +54,9 @@ class GalleryStore:
         self._changing = threading.Lock()
         self._open: dict[str, Gallery] = {}
         self._failed: dict[str, tuple[GalleryInfo, VireidError]] = {}
-        with _disk_errors(root):
+        with disk_errors(root):
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._held = _hold(root / LOCK)
+            self._held = hold(root / LOCK)
             places = sorted(self._folder.iterdir())
         for path in places:
             if path.name.startswith((MAKING, DISCARDED)):
@@ -79,7 +73,7 @@ class GalleryStore:
             StorageError: the disk refuses; there is no such gallery.
         """
         limits.check_gallery_name(name)
-        with self._changing, _disk_errors(self._folder):
+        with self._changing, disk_errors(self._folder):
             path = self._folder / name
             if path.exists():
                 raise GalleryExists(f"there is a gallery {name!r} already", metadata={"gallery": name})
@@ -88,12 +82,12 @@ class GalleryStore:
             try:
                 part.mkdir()
                 Records.create(part / FILE, Head(name, self._space_id, self._dim, store_images))
-                _sync(part)
+                sync(part)
                 part.rename(path)
             except BaseException:
                 shutil.rmtree(part, ignore_errors=True)
                 raise
-            _sync(self._folder)
+            sync(self._folder)
             self._open[name] = Gallery(path / FILE, self._backend)
             return self._open[name]
 
@@ -143,7 +137,7 @@ class GalleryStore:
             GalleryNotFound: no gallery of that name.
             StorageError: the disk refuses.
         """
-        with self._changing, _disk_errors(self._folder):
+        with self._changing, disk_errors(self._folder):
             gallery, failed = self._open.get(name), self._failed.get(name)
             if gallery is None and failed is None:
                 raise GalleryNotFound(f"there is no gallery {name[:80]!r}", metadata={"gallery": name[:80]})
@@ -157,7 +151,7 @@ class GalleryStore:
             except OSError:
                 self._try_to_open(path)
                 raise
-            _sync(self._folder)
+            sync(self._folder)
             shutil.rmtree(gone)
             return receipt
 
@@ -201,7 +195,7 @@ def survey(root: Path) -> list[GalleryInfo]:
     if not folder.is_dir():
         raise GalleryNotFound(f"{root} holds no galleries; name the folder that was given to serve or build")
     found = []
-    with _disk_errors(root), _hold(root / LOCK):
+    with disk_errors(root), hold(root / LOCK):
         for path in sorted(folder.iterdir()):
             if not path.is_dir() or not limits.GALLERY_NAME.fullmatch(path.name):
                 continue
@@ -251,44 +245,3 @@ def _contents(path: Path) -> Receipt:
         return Receipt(0, 0, 0, records.head.version)
     finally:
         records.close()
-
-
-def _hold(path: Path) -> IO[str]:
-    """Take the lock of a data folder; the system lets it go when the process ends, however it ends."""
-    held = path.open("a+")
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        held.seek(0)
-        holder = held.read(20).strip()
-        held.close()
-        raise StorageError(
-            f"{path.parent} is in use by another vireid process{f' ({holder})' if holder else ''}; stop it, or "
-            "choose another data folder",
-            reason="DATA_FOLDER_IN_USE",
-        ) from None
-    held.truncate(0)
-    held.write(f"{os.getpid()}\n")
-    held.flush()
-    return held
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-@contextmanager
-def _disk_errors(path: Path) -> Iterator[None]:
-    """Turn the system's errors into ours."""
-    try:
-        yield
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        raise StorageError(
-            f"{path} cannot be used: {error}; {'free space' if full else 'see to it'}, then try again",
-            reason="DISK_FULL" if full else "DATA_FOLDER_UNUSABLE",
-        ) from error

@@ -82,6 +82,7 @@ class Item:
         sha256: hex digest of the encoded image bytes.
         has_image: whether the encoded image was kept.
         enrolled_at: when it became durable, UTC.
+        expires_at: when it is to be gone, UTC; None if it stays.
     """
 
     item_id: str
@@ -90,6 +91,7 @@ class Item:
     sha256: str
     has_image: bool
     enrolled_at: datetime
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ import pytest
 
 from index.gallery import Gallery
 from index.head import Head
-from index.records import FORMAT, Enrolment, Records
+from index.records import Enrolment, Records
+from index.schema import FORMAT
 from index.store import GalleryStore
 from vireid.errors import DataLoss, StorageError, VireidError
 from vireid.types import Filter
@@ -187,13 +188,17 @@ def test_how_the_file_is_written(path: Path) -> None:
     records.close()
 
 
-def test_a_file_of_format_1_is_brought_on(path: Path, enrolment: Make) -> None:
+@pytest.mark.parametrize("before", [1, 2])
+def test_a_file_of_an_older_format_is_brought_on(path: Path, enrolment: Make, before: int) -> None:
     gallery = Gallery(path)
     gallery.enroll([enrolment("old")])
     gallery.close()
     file = sqlite3.connect(path)
-    file.execute("ALTER TABLE pictures DROP COLUMN image_sha256")
-    file.execute("PRAGMA user_version = 1")
+    if before == 1:
+        file.execute("ALTER TABLE pictures DROP COLUMN image_sha256")
+    file.execute("ALTER TABLE items DROP COLUMN expires_at")
+    file.execute("ALTER TABLE head DROP COLUMN retention_s")
+    file.execute(f"PRAGMA user_version = {before}")
     file.close()
     for _ in range(2):
         gallery = Gallery(path)

@@ -106,7 +106,7 @@ def check(gallery: Gallery, done: list[tuple[str, int]], start: int) -> int:
     return len(found)
 
 
-@pytest.mark.parametrize("rounds", [10, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [20, pytest.param(200, marks=pytest.mark.slow)])
 def test_kill(tmp_path: Path, rounds: int) -> None:
     path, draw, acknowledged = tmp_path / "g.sqlite", random.Random(), 0
     Records.create(path, Head("g", "0" * 64, DIM, True))

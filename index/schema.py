@@ -1,0 +1,103 @@
+"""The tables of a gallery's file, how it is written, and how an older file is brought on. Knows no item."""
+
+import sqlite3
+from pathlib import Path
+
+from index.disk import sqlite_errors
+from index.head import Head
+
+APPLICATION = 0x56524549  # "VREI"
+FORMAT = 3
+PAGE_BYTES = 8192
+
+SCHEMA = """
+CREATE TABLE head (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    name TEXT NOT NULL, space_id TEXT NOT NULL, dim INTEGER NOT NULL, stores_images INTEGER NOT NULL,
+    version INTEGER NOT NULL, next_key INTEGER NOT NULL, items INTEGER NOT NULL, total BLOB NOT NULL,
+    checksum BLOB NOT NULL, retention_s INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE items (
+    key INTEGER PRIMARY KEY,
+    item_id TEXT NOT NULL UNIQUE,
+    modality INTEGER NOT NULL,
+    person TEXT NOT NULL,
+    camera TEXT NOT NULL,
+    captured_at INTEGER,
+    attributes TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    has_image INTEGER NOT NULL,
+    enrolled_at INTEGER NOT NULL,
+    vector BLOB NOT NULL,
+    checksum BLOB NOT NULL,
+    expires_at INTEGER
+);
+CREATE TABLE pictures (key INTEGER PRIMARY KEY, thumbnail BLOB, thumbnail_checksum BLOB, image BLOB, image_sha256 TEXT);
+"""
+# what takes a file from a format to the next
+STEPS = {
+    1: ("ALTER TABLE pictures ADD COLUMN image_sha256 TEXT",),
+    2: (
+        "ALTER TABLE items ADD COLUMN expires_at INTEGER",
+        "ALTER TABLE head ADD COLUMN retention_s INTEGER NOT NULL DEFAULT 0",
+    ),
+}
+HEAD = "name, space_id, dim, stores_images, version, next_key, items, total, retention_s, checksum"
+HEAD_TEXTS = (0, 1)
+ITEM = (
+    "key, item_id, modality, person, camera, captured_at, attributes, sha256, has_image, enrolled_at, vector, "
+    "expires_at, checksum"
+)
+ITEM_TEXTS = (1, 3, 4, 6, 7)
+ITEM_CELLS = 13
+
+
+def create(path: Path, head: Head) -> None:
+    """Make a file that holds no item, durable on return."""
+    with sqlite_errors(path):
+        db = sqlite3.connect(path, isolation_level=None)
+        try:
+            db.execute(f"PRAGMA page_size={PAGE_BYTES}")
+            db.execute("PRAGMA journal_mode=WAL")
+            db.execute("PRAGMA synchronous=FULL")
+            db.execute("BEGIN")
+            for statement in SCHEMA.split(";")[:-1]:
+                db.execute(statement)
+            db.execute(f"PRAGMA application_id={APPLICATION}")
+            db.execute(f"PRAGMA user_version={FORMAT}")
+            write_head(db, head)
+            db.execute("COMMIT")
+        finally:
+            db.close()
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open a file so that a commit is durable and what is deleted is overwritten."""
+    db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+    db.text_factory = bytes  # what is checked is what was stored
+    db.execute("PRAGMA journal_mode=WAL")
+    db.execute("PRAGMA synchronous=FULL")
+    db.execute("PRAGMA secure_delete=ON")
+    return db
+
+
+def bring_on(db: sqlite3.Connection, found: int) -> None:
+    """Take a file from an older format to ours, whole or not at all."""
+    db.execute("BEGIN IMMEDIATE")
+    for step in range(found, FORMAT):
+        for statement in STEPS[step]:
+            db.execute(statement)
+    db.execute(f"PRAGMA user_version={FORMAT}")
+    db.execute("COMMIT")
+
+
+def write_head(db: sqlite3.Connection, head: Head) -> None:
+    """Put the head row in the place of the one before."""
+    cells = [
+        cell.decode() if at in HEAD_TEXTS and isinstance(cell, bytes) else cell
+        for at, cell in enumerate(head.cells())
+    ]
+    db.execute(
+        f"INSERT OR REPLACE INTO head (only, {HEAD}) VALUES (1, {', '.join('?' * len(cells))})",  # noqa: S608 - constants
+        cells,
+    )
