@@ -18,7 +18,9 @@ def onnx(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a training run.")],
     out: Annotated[Path, typer.Option(help="The bundle: a .zip, or a new folder.")],
     name: Annotated[str, typer.Option(help="Shown to users; the run's folder name if left out.")] = "",
-    replace: Annotated[bool, typer.Option("--replace", help="Take the place of a bundle that is there.")] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Take the place of a bundle that is there.")
+    ] = False,
 ) -> None:
     """Write a run's network as one ONNX graph, proven against torch; nothing is left if it differs."""
     if out.exists() and not replace:
