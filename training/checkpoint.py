@@ -24,7 +24,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from training import models, ranks
-from training.models.network import MEAN, STD, Network
+from training.models.network import Network
 from training.settings import RunSettings
 from vireid.errors import TrainingError
 
@@ -281,7 +281,8 @@ def cut_metrics(run: Path, epoch: int) -> None:
 def preprocessing(run: Path) -> dict[str, Any]:
     """Return what a bundle must say of preprocessing: size, mean and deviation."""
     wanted = load_settings(run).model
-    return {"height": wanted.height, "width": wanted.columns, "mean": MEAN, "std": STD}
+    pixels = models.normalisation(wanted.name)
+    return {"height": wanted.height, "width": wanted.columns, "mean": pixels.mean, "std": pixels.std}
 
 
 def _flat(optimiser: torch.optim.Optimizer) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:

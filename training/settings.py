@@ -17,25 +17,30 @@ class ModelSettings(Part):
 
     Attributes:
         name: a key of ``training.models.MODELS``.
-        width: share of the standard number of channels.
+        width: share of the standard number of channels, or of a vision transformer's heads.
+        depth: blocks of a vision transformer, 0 for as many as its name stands for.
         height: rows of the input.
         columns: columns of the input.
-        pooling: ``gem``, whose power is learnt, ``gem-fixed`` or ``average``.
+        pooling: of a ResNet's map ``gem``, whose power is learnt, ``gem-fixed`` or ``average``; of a vision transformer's
+            tokens the ``class`` token, the ``average`` of the others, or ``class-average``, both side by side.
         split: of a two-stream network: how many of its five stages, the stem and four of residual blocks, each
             modality has for itself; 0 shares all, 1 has a stem each, 5 shares pooling and neck only.
     """
 
     name: str = "two-stream-resnet50"
     width: float = Field(1.0, gt=0, le=2)
+    depth: int = Field(0, ge=0)
     height: int = Field(288, ge=32)
     columns: int = Field(144, ge=16)
-    pooling: Literal["gem", "gem-fixed", "average"] = "gem"
+    pooling: Literal["gem", "gem-fixed", "average", "class", "class-average"] = "gem"
     split: int = Field(1, ge=0, le=5)
 
     @model_validator(mode="after")
-    def _streams_to_split(self) -> "ModelSettings":
+    def _of_its_own_kind_of_network(self) -> "ModelSettings":
         if self.split != 1 and not self.name.startswith("two-stream"):
             raise ValueError(f"split={self.split} is of a two-stream network; {self.name!r} has one stream")
+        if self.depth and "resnet" in self.name:
+            raise ValueError(f"depth={self.depth} is of a vision transformer; {self.name!r} is none")
         return self
 
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 
-from training.models.network import Embedded, Network
+from training.models.network import IMAGENET, Embedded, Network, Normalisation
 from training.models.one_stream import OneStream
 from training.models.resnet import Backbone, BasicBlock, Bottleneck
 from training.models.two_stream import TwoStream
+from training.models.vision_transformer import ENCODERS, VisionTransformer
 from training.settings import ModelSettings
 from vireid.errors import TrainingError
 
@@ -35,9 +36,18 @@ def _two_stream(backbone: str) -> Maker:
     return make
 
 
+def _transformer(name: str) -> Maker:
+    def make(wanted: ModelSettings) -> Network:
+        encoder = ENCODERS[name].scaled(wanted.width, wanted.depth)
+        return VisionTransformer(encoder, (wanted.height, wanted.columns), wanted.pooling)
+
+    return make
+
+
 MODELS: dict[str, Maker] = {
     **{f"one-stream-{backbone}": _one_stream(backbone) for backbone in BACKBONES},
     **{f"two-stream-{backbone}": _two_stream(backbone) for backbone in BACKBONES},
+    **{name: _transformer(name) for name in ENCODERS},
 }
 
 
@@ -50,3 +60,8 @@ def build(wanted: ModelSettings) -> Network:
     if wanted.name not in MODELS:
         raise TrainingError(f"there is no model {wanted.name!r}; known are {', '.join(MODELS)}")
     return MODELS[wanted.name](wanted)
+
+
+def normalisation(name: str) -> Normalisation:
+    """Tell how the network of a name normalises pixels."""
+    return ENCODERS[name].normalisation if name in ENCODERS else IMAGENET

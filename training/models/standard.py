@@ -1,6 +1,7 @@
-"""Standard ResNet weights (ImageNet's, say) as the start of a network.
+"""Standard weights (ImageNet's, say) as the start of a network.
 
-The names are the usual ones: ``conv1.weight``, ``layer1.0.conv1.weight``, ... Reads safetensors, never a pickle.
+The names are the usual ones: ``conv1.weight``, ``layer1.0.conv1.weight``, ... of a ResNet, those of the transformers library
+of a vision transformer. Reads safetensors, never a pickle.
 """
 
 from collections.abc import Mapping
@@ -25,7 +26,7 @@ def read(path: Path) -> dict[str, Tensor]:
         TrainingError: it is missing or no safetensors file.
     """
     if not path.is_file():
-        raise TrainingError(f"there are no weights at {path}; name a .safetensors file of a ResNet")
+        raise TrainingError(f"there are no weights at {path}; name a .safetensors file")
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
@@ -52,7 +53,7 @@ def load(network: Network, weights: Mapping[str, Tensor]) -> list[str]:
     Raises:
         TrainingError: a weight is missing, has another shape, or is not finite.
     """
-    own = network.state_dict()
+    own, weights = network.state_dict(), network.fitted(weights)
     used: set[str] = set()
     for name, value in own.items():
         source = name.partition(".")[2]
@@ -63,7 +64,7 @@ def load(network: Network, weights: Mapping[str, Tensor]) -> list[str]:
             shape = "nothing" if found is None else str(tuple(found.shape))
             raise TrainingError(
                 f"the weights hold {shape} for {source}; the model expects {tuple(value.shape)}: "
-                "take the weights of the ResNet that the recipe names, at width 1"
+                "take the standard weights of the network that the recipe names, at width 1"
             )
         if not torch.isfinite(found).all():
             raise TrainingError(f"the weights hold values that are not finite for {source}")
