@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from training import report_command
+from training import compare_command, report_command
 from training.method_settings import SETTINGS, MethodSettings
 from training.settings import described, fitting, read, recipes
 from vireid.errors import VireidError
@@ -109,6 +109,7 @@ def resume(
 
 
 app.command("report")(report_command.report)
+app.command("compare")(compare_command.compare)
 
 
 @app.command(name="recipes")

@@ -23,7 +23,7 @@ from training.loop import Loop, Watch
 from training.models import standard
 from training.ranks import Ranks
 from training.settings import DataSettings, RunSettings
-from vireid.datasets import open_dataset, published
+from vireid.datasets import SYNTHETIC_MARKER, open_dataset, published
 from vireid.datasets.split import Dataset, Split
 from vireid.datasets.verify import detect
 from vireid.errors import DatasetError, TrainingError
@@ -132,6 +132,7 @@ def begin(
         "dataset": dataset.name,
         "root": str(dataset.root.resolve()),
         "synthetic": dataset.synthetic,
+        **_drawn(dataset),
         "train_images": len(dataset.train),
         "start": "fresh weights" if weights is None else _named(weights),
         "vireid": version("vireid"),
@@ -267,6 +268,13 @@ def _both_modalities(dataset: Dataset) -> None:
         raise TrainingError(
             f"{dataset.root} has {visible} visible and {infrared} infrared training images; expected some of both"
         )
+
+
+def _drawn(dataset: Dataset) -> dict[str, str]:
+    """Tell which drawn people these are, whose files have the names of all others'."""
+    if not dataset.synthetic:
+        return {}
+    return {"drawn_sha256": hashlib.sha256((dataset.root / SYNTHETIC_MARKER).read_bytes()).hexdigest()}
 
 
 def _named(weights: Path) -> str:

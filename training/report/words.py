@@ -8,6 +8,7 @@ import numpy as np
 from training.display import clock
 from training.report.content import Content
 from training.report.history import History
+from training.settings import RunSettings
 from vireid.arrays import Int64Array
 from vireid.evaluation.report_parts import Measure, percent, words
 from vireid.types import Modality
@@ -18,14 +19,28 @@ _AGREE = 5e-4  # how far scores of the same weights may lie apart on two compute
 
 def title(content: Content) -> str:
     """Name the run."""
-    setting = getattr(content.settings.method, "setting", "")
-    name = content.settings.method.name
-    return f"{name} ({setting}) on {content.origin['dataset']}" if setting else short_title(content)
+    return f"{called(content.settings)} on {content.origin['dataset']}"
 
 
 def short_title(content: Content) -> str:
     """Name the run where there is little room."""
     return f"{content.settings.method.name} on {content.origin['dataset']}"
+
+
+def called(settings: RunSettings) -> str:
+    """Name a method, with its setting if it has several."""
+    setting = getattr(settings.method, "setting", "")
+    return f"{settings.method.name} ({setting})" if setting else settings.method.name
+
+
+def network(settings: RunSettings) -> str:
+    """Name a network and the size of its images."""
+    return f"{settings.model.name}, {settings.model.height} x {settings.model.columns}"
+
+
+def begun(origin: Mapping[str, Any]) -> str:
+    """Name the weights a run began with."""
+    return str(origin.get("start", "")).partition(" sha256:")[0]
 
 
 def facts(content: Content) -> tuple[tuple[str, str], ...]:
@@ -38,8 +53,8 @@ def facts(content: Content) -> tuple[tuple[str, str], ...]:
         ("Method", settings.method.name),
         ("Dataset", f"{origin['dataset']}{split}{', synthetic' if content.synthetic else ''}"),
         ("Training images", f"{origin['train_images']:,}"),
-        ("Network", f"{settings.model.name}, {settings.model.height} x {settings.model.columns}"),
-        ("Start", str(origin.get("start", "")).partition(" sha256:")[0]),
+        ("Network", network(settings)),
+        ("Start", begun(origin)),
         ("Seed", str(settings.seed)),
         ("Epochs", f"{content.epoch} of {settings.epochs}"),
         ("Training took", clock(content.history.seconds)),
@@ -88,7 +103,7 @@ def headline(content: Content) -> tuple[Measure, ...]:
         each = [trial[key] for trial in trials] if many else []
         found.append(
             Measure(
-                _name(key),
+                measure(key),
                 percent(mean),
                 percent(recorded["std"][key]) if many else "",
                 percent(min(each)) if many else "",
@@ -103,7 +118,7 @@ def by_epoch(history: History) -> tuple[tuple[str, tuple[str, ...], tuple[tuple[
     """Return the table of scores of each protocol: its name, what its columns are, a row for each epoch."""
     tables: dict[tuple[str, tuple[str, ...]], list[tuple[str, ...]]] = {}
     for epoch, scores in history.evaluations:
-        names = tuple(_name(key) for key in scores["mean"])
+        names = tuple(measure(key) for key in scores["mean"])
         row = (str(epoch), *(percent(value) for value in scores["mean"].values()))
         tables.setdefault((str(scores["protocol"].get("name", "")), names), []).append(row)
     return tuple((name, columns, tuple(rows)) for (name, columns), rows in tables.items())
@@ -118,7 +133,9 @@ def differs(content: Content) -> str:
     far = [key for key, value in recorded["mean"].items() if abs(now.get(key, value) - value) > _AGREE]
     if not far:
         return ""
-    told = ", ".join(f"{_name(k)} {percent(now[k])} now and {percent(recorded['mean'][k])} then" for k in far)
+    told = ", ".join(
+        f"{measure(k)} {percent(now[k])} now and {percent(recorded['mean'][k])} then" for k in far
+    )
     return f"These are not the scores that the run recorded ({told}): the dataset is another one by now."
 
 
@@ -157,5 +174,6 @@ def _reported(content: Content) -> Mapping[str, Any] | None:
     return dict(content.history.evaluations).get(content.epoch) if content.epoch else None
 
 
-def _name(key: str) -> str:
+def measure(key: str) -> str:
+    """Name a measure as a reader knows it."""
     return f"Rank {key.removeprefix('rank')}" if key.startswith("rank") else key

@@ -20,17 +20,17 @@ except ModuleNotFoundError as error:
 SHARED = "vireid.evaluation"
 
 
-def render(template: str, parts: Mapping[str, Any], package: str = SHARED) -> str:
+def render(template: str, parts: Mapping[str, Any], *packages: str) -> str:
     """Fill in a template; values become text, never markup.
 
     Args:
         template: its file.
         parts: its values by name; one it asks for and does not get is an error.
-        package: where it lies; what it includes is looked for there first, then here.
+        packages: where it and what it includes are looked for, in this order, and then here.
     """
 
     def source(name: str) -> str | None:
-        for place in dict.fromkeys((package, SHARED)):
+        for place in dict.fromkeys((*packages, SHARED)):
             file = resources.files(place).joinpath(name)
             if file.is_file():
                 return file.read_text(encoding="utf-8")

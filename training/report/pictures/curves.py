@@ -13,6 +13,7 @@ from vireid.evaluation.pictures.style import Axes, Figure, styled
 SIZE = (4.0, 3.1)  # inches
 SMALL = (2.9, 2.05)  # inches of a picture that stands among many
 _SHORT = 12  # letters of a name up to which three stand beside one another
+_LEGEND = 0.2  # inches of a further row of the legend
 _MARKS = 30  # epochs up to which each gets a mark
 _WIDE = 30.0  # greatest over smallest value from which powers of ten stand apart alike
 
@@ -44,8 +45,9 @@ def curves(
     *,
     scale: Literal["plain", "shares", "wide"] = "plain",
     small: bool = False,
+    along: str = "epoch",
 ) -> Figure:
-    """Draw numbers over epochs.
+    """Draw numbers over epochs, or over whatever else is counted.
 
     Args:
         lines: at least one; a legend tells several apart.
@@ -53,8 +55,12 @@ def curves(
         title: above the picture.
         scale: ``shares`` of 1 are drawn in percent from 0 to 100; numbers of a ``wide`` range by powers of ten.
         small: the picture stands among many.
+        along: what is counted.
     """
-    made = style.figure(*(SMALL if small else SIZE), title=title)
+    width, height = SMALL if small else SIZE
+    columns = 3 if max(len(line.name) for line in lines) <= _SHORT else 2
+    rows = -(-len(lines) // columns)
+    made = style.figure(width, height + _LEGEND * max(0, rows - 2), title=title)
     axes = made.add_subplot()
     for line in lines:
         axes.plot(
@@ -68,10 +74,9 @@ def curves(
         )
     _scale(axes, [value for line in lines for value in line.series.values], scale)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
-    axes.set_xlabel("epoch")
+    axes.set_xlabel(along)
     axes.set_ylabel(says)
     if len(lines) > 1:
-        columns = 3 if max(len(line.name) for line in lines) <= _SHORT else 2
         made.legend(loc="outside lower center", ncols=columns, frameon=False, borderaxespad=0.2)
     return made
 

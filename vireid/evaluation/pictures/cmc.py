@@ -6,7 +6,7 @@ from vireid.evaluation.pictures import style
 from vireid.evaluation.pictures.style import Figure, styled
 from vireid.evaluation.result import Result
 
-_LEVELS = {"identity": "persons", "image": "images"}
+LEVELS = {"identity": "persons", "image": "images"}
 _SHORT = 20  # ranks that are shown at least
 _MARKS = 30  # ranks up to which each gets a mark
 
@@ -48,7 +48,7 @@ def cmc(result: Result, title: str = "") -> Figure:
     axes.set_ylim(0, 1.02)
     axes.set_xticks([1, *(r for r in range(5, last + 1, 5 if last <= _MARKS else 10))])
     style.percents(axes.yaxis)
-    axes.set_xlabel(f"rank r, counted in {_LEVELS[result.protocol.cmc]}")
+    axes.set_xlabel(f"rank r, counted in {LEVELS[result.protocol.cmc]}")
     axes.set_ylabel("found at rank r or before\n(% of valid queries)")
     axes.legend(loc="lower right" if mean[last // 2] > 0.4 else "upper left")
     return made
