@@ -17,22 +17,16 @@ is the order of the rows and not a number.
 """
 
 import json
-import multiprocessing
-import statistics
 import tempfile
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from learning.goal import Goal
+from learning.runs import MOST_PROCESSES, SMALL, Job, People, draw, shown, spread, train_all
 
-SMALL: dict[str, Any] = {
-    "model.height": 64, "model.columns": 32, "data.pad": 3, "data.erase": 0.2, "data.persons": 8, "data.images": 4,
-    "iterations": 40, "evaluate_first": False, "tensorboard": "off", "threads": 1,
-}  # fmt: skip
 OTLA = {"optimiser.rate": 2e-3}
 PARTS: dict[str, dict[str, Any]] = {
     "V": {"method.discriminator": False, "method.alignment": "off", "method.assignment": "off"},
@@ -55,7 +49,6 @@ RECIPES = {
     "danet": "synthetic-danet",
 }
 PRESETS = ("sysu-like", "regdb-like")
-MOST_PROCESSES = 2
 SOURCE_SEED = 77  # nobody of the source set is anybody of the others
 FAR_BEHIND = 10.0  # points of label accuracy that arg-max must stay behind
 NOTHING = 2.0  # points of mAP that are no more than chance between seeds
@@ -86,113 +79,52 @@ QUICK = Size(
 
 
 @dataclass(frozen=True)
-class Job:
-    """One run."""
+class Place:
+    """Where a run stands in the table."""
 
     preset: str
     family: str
     row: str
-    seed: int
-    changes: dict[str, Any] = field(hash=False)
-
-    @property
-    def name(self) -> str:
-        """Name it, also as a folder."""
-        return f"{self.preset}-{self.family}-{self.row}-{self.seed}"
 
 
-def jobs(size: Size) -> Iterator[Job]:
+def jobs(size: Size) -> Iterator[tuple[Place, Job]]:
     """Name all runs, first stages first: the others need their labels."""
     shared = {**SMALL, "epochs": size.epochs}
     if "unsupervised" in size.families:
         for preset in size.presets:
             for seed in size.seeds:
-                yield Job(preset, "spcl", "stage1", seed, {**shared, "data.persons": 12, "seed": seed})
+                yield _stage1(preset, seed, shared)
     for preset in size.presets:
         for family in size.families:
             rows = DANET if family == "danet" else {name: PARTS[name] for name in size.parts}
             own = {} if family == "danet" else OTLA
             for row, changes in rows.items():
                 for seed in size.seeds:
-                    yield Job(preset, family, row, seed, {**shared, **own, **changes, "seed": seed})
+                    yield _job(Place(preset, family, row), {**shared, **own, **changes, "seed": seed})
 
 
-# ---- one run, in a process of its own ---------------------------------------------
-def run_one(job: Job, work: Path) -> dict[str, Any]:
-    """Train and score; what a run that was cut off had begun is made again."""
-    from training import order, stages
-    from training.checkpoint import read_metrics
-    from training.settings import read
-
-    folder, data = work / "runs" / job.name, work / "data" / f"{job.preset}-{job.seed}"
-    recipe = RECIPES.get(job.family, "synthetic-spcl")
-    if folder.exists():
-        trained = stages.resume(folder)
-    elif job.family == "spcl":
-        source = order.Source("sysu-mm01", work / "data" / "source")
-        wanted = order.Order(read(recipe, job.changes), data, source=source, device="cpu")
-        trained = stages.start(folder, wanted)
-    else:
-        first = (
-            work / "runs" / f"{job.preset}-spcl-stage1-{job.seed}" if job.family == "unsupervised" else None
-        )
-        changes = {**job.changes, "stage1": {}} if first else job.changes
-        wanted = order.Order(read(recipe, changes), data, stage1=first, device="cpu")
-        trained = stages.start(folder, wanted)
-    for stage in trained:
-        stage.started.loop.train()
-    lines = read_metrics(folder)
-    labelled = [line["labels"] for line in lines if "labels" in line]
-    kind = "visible" if job.family == "spcl" else "infrared"
-    return {
-        **{name: 100 * value for name, value in lines[-1]["evaluation"]["mean"].items()},
-        "label_accuracy": 100 * labelled[-1]["accuracy"][kind] if labelled else None,
-        "seconds": sum(line.get("seconds", 0.0) for line in lines),
-    }
+def _stage1(preset: str, seed: int, shared: dict[str, Any]) -> tuple[Place, Job]:
+    changes = {**shared, "data.persons": 12, "seed": seed}
+    name, data = f"{preset}-spcl-stage1-{seed}", f"{preset}-{seed}"
+    job = Job(name, "synthetic-spcl", data, changes, source="source", labels="visible")
+    return Place(preset, "spcl", "stage1"), job
 
 
-def draw(work: Path, size: Size) -> None:
-    """Draw the people, each set once."""
-    from vireid.datasets.synthetic.layout import draw_dataset
+def _job(place: Place, changes: dict[str, Any]) -> tuple[Place, Job]:
+    seed = changes["seed"]
+    first = f"{place.preset}-spcl-stage1-{seed}" if place.family == "unsupervised" else ""
+    name = f"{place.preset}-{place.family}-{place.row}-{seed}"
+    changes = {**changes, "stage1": {}} if first else changes
+    return place, Job(name, RECIPES[place.family], f"{place.preset}-{seed}", changes, stage1=first)
 
-    wanted = [
-        (f"{preset}-{seed}", preset, size.people, seed) for preset in size.presets for seed in size.seeds
-    ]
+
+def people(size: Size) -> Iterator[People]:
+    """Name the people that are drawn: others for each seed."""
+    for preset in size.presets:
+        for seed in size.seeds:
+            yield People(f"{preset}-{seed}", preset, size.people, seed)
     if size.source_people:
-        wanted.append(("source", "sysu-like", size.source_people, SOURCE_SEED))
-    for folder, preset, people, seed in wanted:
-        root = work / "data" / folder
-        if not (root / "synthetic.json").is_file():
-            images = 2 if folder == "source" else None
-            print(f"drawing {people} people, {preset}", flush=True)
-            draw_dataset(root, preset, people, images, seed=seed, workers=MOST_PROCESSES)
-
-
-# ---- all runs ---------------------------------------------------------------------
-def train_all(work: Path, size: Size, processes: int) -> dict[str, dict[str, Any]]:
-    """Make the runs that are missing; each is written down as it ends."""
-    path = work / "results.json"
-    found: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.is_file() else {}
-    wanted = {job.name: job for job in jobs(size)}
-    for stage in (True, False):
-        missing = [
-            job for name, job in wanted.items() if name not in found and (job.family == "spcl") is stage
-        ]
-        with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
-            running = {pool.submit(run_one, job, work): job for job in missing}
-            for number, future in enumerate(as_completed(running), start=1):
-                job = running[future]
-                found[job.name] = future.result()
-                part = path.with_suffix(".part")
-                part.write_text(json.dumps(found, indent=1) + "\n")
-                part.replace(path)
-                shown = ", ".join(
-                    f"{key} {found[job.name][key]:.1f}"
-                    for key in ("rank1", "mAP", "label_accuracy")
-                    if found[job.name][key] is not None
-                )
-                print(f"{number}/{len(missing)} {job.name}: {shown}", flush=True)
-    return {name: found[name] for name in wanted}
+        yield People("source", "sysu-like", size.source_people, SOURCE_SEED, images=2)
 
 
 # ---- what came out ----------------------------------------------------------------
@@ -200,9 +132,7 @@ def train_all(work: Path, size: Size, processes: int) -> dict[str, dict[str, Any
 class Cell:
     """A row of a family on a preset, over seeds: mean and deviation in points."""
 
-    preset: str
-    family: str
-    row: str
+    place: Place
     figures: dict[str, tuple[float, float] | None]
 
     def mean(self, name: str) -> float:
@@ -214,21 +144,14 @@ class Cell:
 
 def cells(size: Size, found: dict[str, dict[str, Any]]) -> list[Cell]:
     """Gather the seeds of every row."""
-    rows: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
-    for job in jobs(size):
-        rows.setdefault((job.preset, job.family, job.row), []).append(found[job.name])
+    rows: dict[Place, list[dict[str, Any]]] = {}
+    for place, job in jobs(size):
+        rows.setdefault(place, []).append(found[job.name])
     names = ("rank1", "rank10", "rank20", "mAP", "label_accuracy")
     return [
-        Cell(*place, {name: _spread([one[name] for one in seeds]) for name in names})
+        Cell(place, {name: spread([one[name] for one in seeds]) for name in names})
         for place, seeds in rows.items()
     ]
-
-
-def _spread(values: list[float | None]) -> tuple[float, float] | None:
-    known = [value for value in values if value is not None]
-    if len(known) < len(values):
-        return None
-    return statistics.mean(known), statistics.stdev(known) if len(known) > 1 else 0.0
 
 
 def table(made: Iterable[Cell]) -> str:
@@ -236,29 +159,27 @@ def table(made: Iterable[Cell]) -> str:
     head = "| preset | setting | parts | Rank-1 | Rank-10 | Rank-20 | mAP | label accuracy |\n|---|---|---|---|---|---|---|---|\n"
     lines = []
     for cell in made:
-        shown = [
-            "" if spread is None else f"{spread[0]:.1f} ± {spread[1]:.1f}" for spread in cell.figures.values()
-        ]
-        lines.append("| " + " | ".join([cell.preset, cell.family, cell.row, *shown]) + " |\n")
+        where = (cell.place.preset, cell.place.family, cell.place.row)
+        lines.append("| " + " | ".join([*where, *map(shown, cell.figures.values())]) + " |\n")
     return head + "".join(lines)
 
 
 def goals(size: Size, made: Iterable[Cell]) -> Iterator[Goal]:
     """Compare the order of the rows with the papers'."""
-    by = {(cell.preset, cell.family, cell.row): cell for cell in made}
+    by = {cell.place: cell for cell in made}
     for preset in size.presets:
         for family in size.families:
             where = f"{preset}_{family}".replace("-", "_")
             if family == "danet":
-                both, base = (by[preset, family, row].mean("mAP") for row in ("CC+ML", "baseline"))
+                both, base = (by[Place(preset, family, row)].mean("mAP") for row in ("CC+ML", "baseline"))
                 yield Goal.at_least(f"{where}_both_over_baseline_map_points", both - base, 0.0)
                 continue
             transport, greatest = (
-                by[preset, family, row].mean("label_accuracy") for row in ("V+D+A+OT", "V+D+A+argmax")
+                by[Place(preset, family, row)].mean("label_accuracy") for row in ("V+D+A+OT", "V+D+A+argmax")
             )
             yield Goal.at_least(f"{where}_ot_over_argmax_label_points", transport - greatest, FAR_BEHIND)
             if set(size.parts) == set(PARTS):
-                score = {row: by[preset, family, row].mean("mAP") for row in PARTS}
+                score = {row: by[Place(preset, family, row)].mean("mAP") for row in PARTS}
                 yield Goal.at_most(f"{where}_alignment_alone_map_points", score["V+A"] - score["V"], NOTHING)
                 best = max(value for row, value in score.items() if row != "V+D+A+OT")
                 yield Goal.at_least(f"{where}_all_over_next_best_map_points", score["V+D+A+OT"] - best, 0.0)
@@ -278,8 +199,8 @@ def main(
     size = QUICK if quick else Size(presets=tuple(preset or PRESETS))
     with tempfile.TemporaryDirectory() as passing:
         place = work or Path(passing)
-        draw(place, size)
-        found = train_all(place, size, processes)
+        draw(place, people(size))
+        found = train_all(place, [job for _, job in jobs(size)], processes)
     made = cells(size, found)
     print(table(made))
     verdicts = list(goals(size, made))

@@ -1,0 +1,241 @@
+"""All methods side by side, from persons known to nobody known, on drawn people: one start, one budget, three seeds.
+
+    python benchmarks/compare_methods.py --quick
+    python benchmarks/compare_methods.py --work WORK --json compare.json --table compare.md
+
+Every run has the same small network, images, optimiser steps and identities, and is scored after its last epoch on people
+nobody was trained with; for each seed other people are drawn. Every run begins with the same weights: those of a network
+that learnt to tell visible images of yet other drawn people apart. They stand for what published runs begin with, standard
+weights and, for some, a labelled visible set: without them clusters of drawn people are no better than chance.
+
+Rows are the methods, and each one's ablations:
+
+- supervised: the baseline, DANet, CM-EMD, the latter without CM-DL and without the earth mover's distance;
+- persons of visible images known: OTLA;
+- nobody known: OTLA after SpCL, DCL, MIOT (without OTPA it is DCL, step for step), MULT, and MULT without the transfer of
+  labels between modalities.
+
+A finished run is kept in WORK and not made again. Drawn people are no real ones: what is to be compared with the papers
+is the order of the rows and not a number.
+"""
+
+import json
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from learning.goal import Goal
+from learning.runs import MOST_PROCESSES, SMALL, Job, People, draw, shown, spread, train_all
+
+PRESET = "sysu-like"
+START_SEED = 77  # nobody the start was trained with is anybody of the others
+FIGURES = ("rank1", "rank10", "rank20", "mAP", "mINP", "label_accuracy", "label_ari", "seconds")
+SHARED: dict[str, Any] = {
+    **SMALL,
+    "model.name": "one-stream-resnet18",
+    "model.width": 0.25,
+    "model.pooling": "average",
+    "evaluate_every": 5,
+    "iterations": 30,
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method, or what is left of it.
+
+    Attributes:
+        setting: whose persons are known.
+        recipe: of a run.
+        changes: of the recipe.
+        above: rows that are left of it when a part is taken away: they are to score less.
+        part: it is such a rest and no method of its own.
+    """
+
+    setting: str
+    recipe: str
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    above: tuple[str, ...] = ()
+    part: bool = False
+
+
+ALL, VISIBLE, NOBODY = "all", "of visible images", "nobody"
+ROWS: dict[str, Row] = {
+    "baseline": Row(ALL, "synthetic-supervised"),
+    "danet": Row(ALL, "synthetic-danet", above=("baseline",)),
+    "cm-emd": Row(ALL, "synthetic-cm-emd", above=("cm-emd-without-dl", "cm-emd-without-emd")),
+    "cm-emd-without-dl": Row(ALL, "synthetic-cm-emd", {"method.dl_weight": 0.0}, part=True),
+    "cm-emd-without-emd": Row(ALL, "synthetic-cm-emd", {"method.emd_weight": 0.0}, part=True),
+    "otla-ssvi": Row(VISIBLE, "synthetic-otla-ssvi", above=("otla-usvi",)),
+    "otla-usvi": Row(NOBODY, "synthetic-otla-usvi"),
+    "dcl": Row(NOBODY, "synthetic-dcl"),
+    "miot": Row(NOBODY, "synthetic-miot", above=("dcl",)),
+    "mult": Row(NOBODY, "synthetic-mult", above=("mult-without-transfer",)),
+    "mult-without-transfer": Row(NOBODY, "synthetic-mult", {"method.transfer": False}, part=True),
+}
+STAGE1, START = "spcl-stage1", "start"
+_BEFORE = {START: "of other people's visible images", STAGE1: NOBODY}
+_ORDER = {
+    ALL: "least_supervised_over_best_semi_supervised_map_points",
+    VISIBLE: "semi_supervised_over_best_unsupervised_map_points",
+}
+START_CHANGES: dict[str, Any] = {
+    "method.discriminator": False, "method.alignment": "off", "method.assignment": "off", "optimiser.rate": 2e-3,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is trained."""
+
+    people: int = 60
+    start_people: int = 120
+    epochs: int = 20
+    start_epochs: int = 20
+    seeds: tuple[int, ...] = (1, 2, 3)
+    rows: tuple[str, ...] = tuple(ROWS)
+
+
+QUICK = Size(
+    people=24, start_people=40, epochs=4, start_epochs=6, seeds=(1,), rows=("baseline", "otla-ssvi", "dcl")
+)
+
+
+def jobs(size: Size) -> Iterator[tuple[str, Job]]:
+    """Name all runs by their rows: what others begin with first."""
+    changes = {**SHARED, **START_CHANGES, "epochs": size.start_epochs, "seed": START_SEED}
+    yield START, Job(START, "synthetic-otla-ssvi", START, changes)
+    if "otla-usvi" in size.rows:
+        for seed in size.seeds:
+            changes = {**SHARED, "epochs": size.epochs, "seed": seed}
+            name = f"{STAGE1}-{seed}"
+            yield STAGE1, Job(name, "synthetic-spcl", _people(seed), changes, start=START, labels="visible")
+    for name in size.rows:
+        row = ROWS[name]
+        for seed in size.seeds:
+            changes = {**SHARED, **row.changes, "epochs": size.epochs, "seed": seed}
+            first = ""
+            if name == "otla-usvi":
+                changes, first = {**changes, "stage1": {}}, f"{STAGE1}-{seed}"
+            yield name, Job(f"{name}-{seed}", row.recipe, _people(seed), changes, stage1=first, start=START)
+
+
+def people(size: Size) -> Iterator[People]:
+    """Name the people that are drawn: others for each seed, and others for the start."""
+    yield People(START, PRESET, size.start_people, START_SEED, images=2)
+    for seed in size.seeds:
+        yield People(_people(seed), PRESET, size.people, seed)
+
+
+def _people(seed: int) -> str:
+    return f"{PRESET}-{seed}"
+
+
+# ---- what came out ----------------------------------------------------------------
+@dataclass(frozen=True)
+class Line:
+    """A row over its seeds: mean and deviation, in points and seconds."""
+
+    name: str
+    known: str
+    figures: dict[str, tuple[float, float] | None]
+
+
+def lines(size: Size, found: Mapping[str, Mapping[str, Any]]) -> list[Line]:
+    """Gather the seeds of every row."""
+    rows: dict[str, list[Mapping[str, Any]]] = {}
+    for name, job in jobs(size):
+        rows.setdefault(name, []).append(found[job.name])
+    return [
+        Line(
+            name,
+            ROWS[name].setting if name in ROWS else _BEFORE[name],
+            {figure: spread([one[figure] for one in seeds]) for figure in FIGURES},
+        )
+        for name, seeds in rows.items()
+    ]
+
+
+def table(made: Iterable[Line]) -> str:
+    """Write all rows as Markdown."""
+    head = (
+        "| method | persons known | Rank-1 | Rank-10 | Rank-20 | mAP | mINP | label accuracy | label ARI | seconds |\n"
+        "|---|---|---|---|---|---|---|---|---|---|\n"
+    )
+    return head + "".join(
+        "| " + " | ".join([line.name, line.known, *map(shown, line.figures.values())]) + " |\n"
+        for line in made
+    )
+
+
+def goals(size: Size, made: Iterable[Line]) -> Iterator[Goal]:
+    """Compare the order of the rows with the papers'."""
+    by = {line.name: line for line in made}
+    for more, fewer in ((ALL, VISIBLE), (VISIBLE, NOBODY)):
+        better, worse = (
+            [by[name] for name in size.rows if ROWS[name].setting == known and not ROWS[name].part]
+            for known in (more, fewer)
+        )
+        if better and worse:
+            yield _above(min(better, key=_score), max(worse, key=_score), _ORDER[more])
+    for name in size.rows:
+        for other in ROWS[name].above:
+            if other in by:
+                yield _above(by[name], by[other], f"{name}_over_{other}_map_points")
+
+
+def _above(line: Line, other: Line, name: str) -> Goal:
+    detail = f"{line.name} {shown(line.figures['mAP'])}, {other.name} {shown(other.figures['mAP'])}"
+    return Goal.at_least(name.replace("-", "_"), _score(line) - _score(other), 0.0, detail)
+
+
+def _score(line: Line) -> float:
+    found = line.figures["mAP"]
+    assert found is not None, line
+    return found[0]
+
+
+def main(
+    work: Annotated[
+        Path | None, typer.Option(help="Where people and runs are kept; a passing folder if left out.")
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option(help="Three rows, one seed, few steps: under two minutes, and no order to expect.")
+    ] = False,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
+    table_file: Annotated[Path | None, typer.Option("--table", help="Write the table here.")] = None,
+    processes: Annotated[int, typer.Option(help="Runs at a time.")] = MOST_PROCESSES,
+    row: Annotated[list[str] | None, typer.Option(help=f"Some of {', '.join(ROWS)}.")] = None,
+) -> None:
+    """Train every row, and say whether their order is the papers'."""
+    size = QUICK if quick else Size(rows=tuple(row or ROWS))
+    with tempfile.TemporaryDirectory() as passing:
+        place = work or Path(passing)
+        draw(place, people(size))
+        found = train_all(place, [job for _, job in jobs(size)], processes)
+    made = lines(size, found)
+    print(table(made))
+    verdicts = list(goals(size, made))
+    if json_file is not None:
+        told = {
+            "synthetic": True,
+            "size": asdict(size),
+            "recipe": SHARED,
+            "rows": {name: asdict(ROWS[name]) for name in size.rows},
+            "runs": found,
+            "means": [asdict(line) for line in made],
+            "goals": [asdict(goal) for goal in verdicts],
+        }
+        json_file.write_text(json.dumps(told, indent=1) + "\n")
+    if table_file is not None:
+        table_file.write_text(table(made))
+    for goal in verdicts:
+        print(goal.line())
+    raise typer.Exit(not all(goal.passed for goal in verdicts))
+
+
+if __name__ == "__main__":
+    typer.run(main)
