@@ -111,8 +111,8 @@ def restore(run: Path, modules: nn.ModuleDict, optimiser: torch.optim.Optimizer,
     began = int(header.get("processes", "1"))
     if began != ranks.count():
         raise TrainingError(
-            f"{run / FILE} is of {began} processes, and {ranks.count()} would go on: their batches would differ; "
-            f"resume with as many (torchrun --nproc-per-node {began})"
+            f"{run / FILE} is of {began} processes, and {ranks.count()} would go on: batch norm would see other "
+            f"shares of a batch; resume with as many (torchrun --nproc-per-node {began})"
         )
     weights = {
         name.removeprefix("weights."): value for name, value in tensors.items() if name.startswith("weights.")

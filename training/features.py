@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training import ranks
+from training import chance, ranks
 from training.data.augment import augment
 from training.data.images import Images
 from training.data.samplers import Draw, sampler
@@ -23,6 +23,8 @@ from vireid.arrays import Float32Array, Int64Array
 from vireid.errors import TrainingError
 
 Compute = Callable[[Embedded], Tensor]
+
+PASSED = 1 << 31  # number of the first batch of a labelling pass: no epoch trains with as many
 
 
 def extract(network: Network, images: Images, *, batch_size: int = 64, flip: bool = False) -> Float32Array:
@@ -94,9 +96,8 @@ class Look:
         return ranks.joined(np.concatenate(made))
 
     def batches(self, draw: Draw) -> Sequence[Int64Array]:
-        """Tell which images the epoch's batches will hold, if they are drawn so; those of all processes."""
-        drawn = sampler(draw, self.settings)
-        return [batch for place in range(ranks.count()) for batch in drawn.epoch(self.epoch, place)]
+        """Tell which images the epoch's batches will hold, if they are drawn so; all processes' shares of them."""
+        return list(sampler(draw, self.settings).epoch(self.epoch))
 
     def rows_in_training(self, compute: Compute, batches: Sequence[Int64Array]) -> Float32Array:
         """Compute something of augmented images in training mode: running statistics change.
@@ -110,10 +111,10 @@ class Look:
         Returns:
             Their rows, in order.
         """
-        random = torch.Generator().manual_seed(self.settings.seed * 100_003 + self.epoch + 50_021)
         made = []
         with _mode(self.network, training=True), _bar("looking", len(batches)) as advance:
-            for part in batches:
+            for number, part in enumerate(batches):
+                random = chance.of_rows(self.settings.seed, self.epoch, PASSED + number, range(len(part)))
                 modality = torch.from_numpy(self.images.modality[part])
                 crops = torch.from_numpy(self.images.get(part)).float()
                 varied = augment(crops, modality, self.settings.data, random)

@@ -1,8 +1,6 @@
 """The one training loop: epochs, schedule, mixed precision, checkpoints, metrics. Knows no method and no dataset."""
 
-import hashlib
 import json
-import random
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, closing, nullcontext
@@ -12,22 +10,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch import nn
 
-from training import checkpoint, optimiser, ranks, schedule, shortage
+from training import chance, checkpoint, objective, optimiser, ranks, schedule, shortage
 from training.checkpoint import Progress
 from training.data import loaders
 from training.data.few import Few
 from training.data.images import Images
 from training.data.loaders import Batch
 from training.data.samplers import sampler
+from training.data.shares import Share
 from training.display import Display
 from training.features import Look
 from training.grouping import Grouping
 from training.journal import Journal
 from training.judge import Judge, counted
 from training.method import Epoch, Method
+from training.objective import Objective
 from training.ranks import Ranks
 from training.settings import RunSettings
 from vireid.errors import TrainingError
@@ -60,6 +59,9 @@ class Loop:
         images: of the training split.
         watch: what is measured beside the losses.
         workers: the device, and the processes that train together.
+
+    Raises:
+        TrainingError: the processes cannot divide a batch between them.
     """
 
     def __init__(
@@ -67,6 +69,8 @@ class Loop:
     ) -> None:
         self._run, self._settings, self._method, self._images = run, settings, method, images
         self._watch, self._workers = watch, workers
+        self._share = Share(ranks.place(), ranks.count())
+        self._share.demand(settings.data.persons)
         self._optimiser = optimiser.build(method.modules, settings.optimiser)
         self._grouping = Grouping(settings.bn_group) if settings.bn_group else None
         if self._grouping is not None:
@@ -158,19 +162,19 @@ class Loop:
     # ---- an epoch --------------------------------------------------------------
     def _epoch(self, epoch: int, display: Display) -> dict[str, Any]:
         settings = self._settings
-        _chance(settings.seed, epoch, 0)
+        chance.begin(settings.seed, epoch, 0)
         look = Look(self._method.network, self._images, settings, epoch)
         plan = self._method.begin_epoch(epoch, look)
         labels = self._labels(plan)
         self._few.check(plan.draw)
         batches = sampler(plan.draw, settings)
-        _chance(settings.seed, epoch, 1 + ranks.place())
+        chance.begin(settings.seed, epoch, 1 + ranks.place())
         self._method.modules.train()
         sums: dict[str, float] = {}
         waited = shown = 0.0
         began = time.monotonic()
         drawn = loaders.batches(
-            self._images, batches, settings.data, epoch=epoch, seed=settings.seed, place=ranks.place()
+            self._images, batches, settings.data, epoch=epoch, seed=settings.seed, share=self._share
         )
         # closed whatever happens: its threads end with it
         with closing(drawn), display.epoch(epoch, len(batches)) as tell:
@@ -181,15 +185,15 @@ class Loop:
                 if number % settings.accumulate == 0:
                     self._set_rate(epoch + number / len(batches))
                 whole = (number + 1) % settings.accumulate == 0
-                with self._grouped(batch, plan):
+                with self._grouped(batch):
                     values = self.step(batch, whole=whole)
                 for name, value in values.items():
                     sums[name] = sums.get(name, 0.0) + value
                 shown += len(batch.index)
                 tell(values["total"], len(batch.index))
         spent = time.monotonic() - began
-        self._same_everywhere()
-        told: dict[str, Any] = {name: total / len(batches) for name, total in sums.items()}
+        objective.settle(self._method.modules)
+        told: dict[str, Any] = objective.mean({name: total / len(batches) for name, total in sums.items()})
         told |= dict(plan.told) | labels
         told["rate"] = self._optimiser.param_groups[-1]["lr"]
         return told | {"waited": round(waited, 3), "speed": round(shown * ranks.count() / spent, 2)}
@@ -204,25 +208,10 @@ class Loop:
         told = counted(plan.labels, self._images.modality)
         return {"labels": told | ({} if self._watch.judge is None else self._watch.judge(plan.labels))}
 
-    def _grouped(self, batch: Batch, plan: Epoch) -> AbstractContextManager[None]:
+    def _grouped(self, batch: Batch) -> AbstractContextManager[None]:
         if self._grouping is None:
             return nullcontext()
-        # second views are parts of a batch too, as long as the others
-        rows = int((batch.view == 0).sum()) // len(plan.draw.parts)
-        return self._grouping.of(len(batch.index), len(batch.index) // rows, self._settings.data.images)
-
-    def _same_everywhere(self) -> None:
-        """Average running statistics over processes, and see that all else is the same."""
-        if not ranks.together():
-            return
-        for module in self._method.modules.modules():
-            if isinstance(module, _BatchNorm) and module.running_mean is not None:
-                assert module.running_var is not None
-                ranks.average([module.running_mean, module.running_var])
-        seen = hashlib.sha256()
-        for value in self._method.modules.state_dict().values():
-            seen.update(value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-        ranks.agree("the weights and memories", seen.hexdigest())
+        return self._grouping.of(len(batch.index), batch.parts, self._settings.data.images)
 
     # ---- a batch ---------------------------------------------------------------
     def step(self, batch: Batch, *, whole: bool = True) -> dict[str, float]:
@@ -240,13 +229,16 @@ class Loop:
         """
         device = self._workers.device
         if self._objective is None:
-            self._objective = self._workers.wrap(_Objective(self._method))
-        parts = (batch.images, batch.modality, batch.index, batch.view)
-        batch = Batch(*(part.to(device, non_blocking=True) for part in parts))
+            self._objective = self._workers.wrap(Objective(self._method))
+        images, modality, index, view = (
+            each.to(device, non_blocking=True)
+            for each in (batch.images, batch.modality, batch.index, batch.view)
+        )
+        batch = Batch(images, modality, index, view, batch.parts)
         with self._workers.holding(self._objective, share=whole):
             with torch.autocast(device.type, torch.bfloat16, enabled=self._settings.amp):
-                losses = self._objective(batch.images, batch.modality, batch.index, batch.view)
-            values = _values(losses)
+                losses = self._objective(images, modality, index, view, batch.parts)
+            values = objective.values(losses)
             if not np.isfinite(values["total"]):
                 self._stop(batch, values)
             self._workers.backward(losses["total"] / self._settings.accumulate)
@@ -277,30 +269,3 @@ class Loop:
     def _set_rate(self, at: float) -> None:
         share = schedule.share(at, self._settings.schedule, self._settings.epochs)
         optimiser.set_rate(self._optimiser, self._settings.optimiser.rate * share)
-
-
-class _Objective(nn.Module):
-    """A method's losses as a module's output, which is what several processes need to share gradients."""
-
-    def __init__(self, method: Method) -> None:
-        super().__init__()
-        self.learnt = method.modules
-        self._method = (method,)  # in a tuple: it is no module of this one
-
-    def forward(self, images: Tensor, modality: Tensor, index: Tensor, view: Tensor) -> dict[str, Tensor]:
-        losses = self._method[0].step(Batch(images, modality, index, view))
-        return {name: value if name == "total" else value.detach() for name, value in losses.items()}
-
-
-def _values(losses: Mapping[str, Tensor]) -> dict[str, float]:
-    """Read all losses at once: a device is waited for once a batch."""
-    read = torch.stack([value.detach().float() for value in losses.values()]).tolist()
-    return dict(zip(losses, read, strict=True))
-
-
-def _chance(seed: int, epoch: int, stage: int) -> None:
-    """Begin all global sources of chance anew: what an epoch draws depends on nothing before it."""
-    words = np.random.SeedSequence([seed, epoch, stage]).generate_state(3)
-    random.seed(int(words[0]))
-    np.random.seed(int(words[1]))  # noqa: NPY002 - libraries that use the global one
-    torch.manual_seed(int(words[2]))

@@ -1,6 +1,6 @@
 """Processes that train together, started by torchrun. One process alone is the usual case and loads none of it.
 
-Every process has a copy of the network and batches of its own; gradients are averaged. What must be the same
+Every process has a copy of the network and its share of every batch; gradients are averaged. What must be the same
 everywhere (labels, memories) is made from rows that were gathered from all of them. Knows no method.
 """
 
@@ -47,11 +47,13 @@ def place() -> int:
     return distributed.get_rank() if together() else 0
 
 
-def gather(rows: Tensor) -> Tensor:
+def gather(rows: Tensor, parts: int = 1) -> Tensor:
     """Return the rows of all processes, in their order; the same on each.
 
     Args:
-        rows: of this one, (n, ...); n may differ.
+        rows: of this one, (n, ...); n may differ if there is one part.
+        parts: that the rows fall into, all of one length; the first of all processes, then the second of all, and so
+            on: with ``Batch.parts`` the rows of a batch stand as they would in one process.
     """
     if not together():
         return rows
@@ -61,9 +63,12 @@ def gather(rows: Tensor) -> Tensor:
     longest = int(max(int(size) for size in sizes))
     padded = own.new_zeros((longest, *own.shape[1:]))
     padded[: len(own)] = own
-    parts = [torch.empty_like(padded) for _ in sizes]
-    distributed.all_gather(parts, padded)
-    return torch.cat([part[: int(size)] for part, size in zip(parts, sizes, strict=True)]).to(home)
+    made = [torch.empty_like(padded) for _ in sizes]
+    distributed.all_gather(made, padded)
+    found = [one[: int(size)] for one, size in zip(made, sizes, strict=True)]
+    if parts == 1:
+        return torch.cat(found).to(home)
+    return torch.stack([one.unflatten(0, (parts, -1)) for one in found], 1).flatten(0, 2).to(home)
 
 
 def share(index: Int64Array) -> Int64Array:
@@ -91,6 +96,15 @@ def average(values: Iterable[Tensor]) -> None:
         for value in values:
             distributed.all_reduce(value)
             value /= count()
+
+
+def averaged(values: Tensor) -> Tensor:
+    """Return the mean over all processes of what lies in memory here."""
+    if not together():
+        return values
+    sent = values.to(_device())
+    average([sent])
+    return sent.to(values.device)
 
 
 def agree(what: str, mark: str) -> None:

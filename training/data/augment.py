@@ -4,6 +4,8 @@ Mirror, pad and crop, random erasing (Zhong et al., AAAI 2020), channel exchange
 (Ye et al., Channel Augmented Joint Learning, ICCV 2021), and for second views of them colour jitter.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -21,7 +23,7 @@ def augment(
     images: Tensor,
     modality: Tensor,
     wanted: DataSettings,
-    random: torch.Generator,
+    random: Sequence[torch.Generator],
     view: Tensor | None = None,
 ) -> Tensor:
     """Vary a batch.
@@ -30,7 +32,7 @@ def augment(
         images: RGB 0..255, float, (B, H, W, 3).
         modality: 0 visible, 1 infrared, (B,).
         wanted: chances and sizes.
-        random: source of chance.
+        random: source of chance of each image, B of them.
         view: 1 for the second views of visible images, (B,); None if there are none.
 
     Returns:
@@ -39,10 +41,10 @@ def augment(
     second = [0] * len(images) if view is None else view.tolist()
     again = wanted.model_copy(update={"exchange": wanted.second_exchange})
     varied = [
-        _one(_jittered(image, wanted.second_jitter, random), True, again, random)
+        _one(_jittered(image, wanted.second_jitter, own), True, again, own)
         if other
-        else _one(image, kind == 0, wanted, random)
-        for image, kind, other in zip(images, modality.tolist(), second, strict=True)
+        else _one(image, kind == 0, wanted, own)
+        for image, kind, other, own in zip(images, modality.tolist(), second, random, strict=True)
     ]
     return torch.stack(varied)
 

@@ -10,9 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from training import chance
 from training.data.augment import augment
 from training.data.images import Images
 from training.data.samplers import IdentitySampler
+from training.data.shares import Share
 from training.settings import DataSettings
 from vireid.arrays import Int64Array
 from vireid.types import Modality
@@ -28,18 +30,31 @@ class Batch:
         index: place in the training split, (B,).
         view: 1 for a visible image that stands in the batch a second time, varied in another way, else 0, (B,).
             These rows come after all others.
+        parts: how many, of one length each, the rows stand in.
     """
 
     images: Tensor
     modality: Tensor
     index: Tensor
     view: Tensor
+    parts: int = 1
+
+
+WHOLE = Share()
 
 
 def batches(
-    images: Images, sampler: IdentitySampler, wanted: DataSettings, *, epoch: int, seed: int, place: int = 0
+    images: Images,
+    sampler: IdentitySampler,
+    wanted: DataSettings,
+    *,
+    epoch: int,
+    seed: int,
+    share: Share = WHOLE,
 ) -> Generator[Batch, None, None]:
     """Load the batches of one epoch; a pure function of its arguments, however many threads prepare how many ahead.
+
+    An image is varied by chance that its place in the whole batch says, whoever's share it is in.
 
     Args:
         images: of the training split.
@@ -47,23 +62,27 @@ def batches(
         wanted: augmentation.
         epoch: from 0.
         seed: of the run.
-        place: of the process, each of which has batches of its own.
+        share: of every batch; the whole if left out.
     """
 
-    def made(number: int, index: Int64Array) -> Batch:
-        # chance of its own for every batch: the order in which threads make them does not matter
-        words = np.random.SeedSequence([seed, epoch, number, place]).generate_state(1)
-        random = torch.Generator().manual_seed(int(words[0]))
-        again = np.flatnonzero(images.modality[index] == Modality.VISIBLE) if wanted.views == 2 else index[:0]
-        rows = np.concatenate([np.arange(len(index)), again])
-        view = torch.from_numpy((np.arange(len(rows)) >= len(index)).astype(np.int64))
-        modality = torch.from_numpy(images.modality[index][rows])
-        crops = torch.from_numpy(images.get(index)[rows]).float()
-        varied = augment(crops, modality, wanted, random, view)
+    def made(number: int, whole: Int64Array) -> Batch:
+        places, parts = np.arange(len(whole)), sampler.parts
+        if wanted.views == 2:
+            again = np.flatnonzero(images.modality[whole] == Modality.VISIBLE)
+            # second views are parts of a batch too, as long as the others
+            parts += len(again) * parts // len(whole)
+            places = np.concatenate([places, again])
+        rows = share.rows(len(places), parts)
+        index = whole[places[rows]]
+        first, back = np.unique(index, return_inverse=True)
+        crops = torch.from_numpy(images.get(first)[back]).float()
+        modality = torch.from_numpy(images.modality[index])
+        view = torch.from_numpy((rows >= len(whole)).astype(np.int64))
+        varied = augment(crops, modality, wanted, chance.of_rows(seed, epoch, number, rows.tolist()), view)
         pin = torch.cuda.is_available()
-        return Batch(varied.pin_memory() if pin else varied, modality, torch.from_numpy(index[rows]), view)
+        return Batch(varied.pin_memory() if pin else varied, modality, torch.from_numpy(index), view, parts)
 
-    drawn = enumerate(sampler.epoch(epoch, place))
+    drawn = enumerate(sampler.epoch(epoch))
     yield from _ahead(made, drawn, wanted) if wanted.ahead else starmap(made, drawn)
 
 

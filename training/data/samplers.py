@@ -73,16 +73,19 @@ class IdentitySampler:
 
     Args:
         draw: what of.
-        persons: P identities in a batch.
+        persons: P identities in a batch, all processes' shares together.
         images: K images of each identity in each part; an epoch shows every image of an identity once before any again.
         iterations: batches in an epoch, 0 for as many as show every image about once.
         seed: everything follows from it and the epoch.
+        processes: that divide every batch between them; the identities of a smaller batch are a multiple of it.
 
     Raises:
         TrainingError: there are too few identities, or a part that is drawn one by one has no image.
     """
 
-    def __init__(self, draw: Draw, *, persons: int, images: int, iterations: int, seed: int) -> None:
+    def __init__(
+        self, draw: Draw, *, persons: int, images: int, iterations: int, seed: int, processes: int = 1
+    ) -> None:
         self._draw = draw
         self._places = [Places(part.labels, part.cameras) for part in draw.parts]
         grouped = [part for part in draw.parts if part.grouped]
@@ -101,22 +104,25 @@ class IdentitySampler:
         assert not (draw.paired and self._filled), (
             "parts that show the same labels cannot be filled with others"
         )
-        if persons % draw.spaces:
+        equal = draw.spaces * processes
+        if persons % equal:
+            whose = f"{draw.spaces} label spaces" + (f" in {processes} processes" if processes > 1 else "")
             raise TrainingError(
-                f"{persons} identities of a batch cannot be shared by {draw.spaces} label spaces alike; set data.persons to a "
-                f"multiple of {draw.spaces}"
+                f"{persons} identities of a batch cannot be shared by {whose} alike; set data.persons to a "
+                f"multiple of {equal}"
             )
         asked, persons = persons, persons // draw.spaces
         fewest = min((len(deck) for deck in self._decks), default=persons)
-        if fewest < (FEWEST // draw.spaces if draw.shrink else persons):
+        if fewest < (max(FEWEST // draw.spaces, processes) if draw.shrink else persons):
             whose = "visible and infrared images" if draw.paired and len(grouped) > 1 else "images"
             raise TrainingError(
                 f"{fewest} identities have {whose}, a batch needs {persons}; "
                 "lower data.persons, or bring more people"
             )
-        if fewest < persons:
-            log.warning("batches hold %d identities instead of %d: there are no more", fewest, persons)
-        self._persons, self._images, self._seed = min(persons, fewest), images, seed
+        held = min(persons, fewest) // processes * processes
+        if held < persons:
+            log.warning("batches hold %d identities instead of %d: there are no more", held, persons)
+        self._persons, self._images, self._seed = held, images, seed
         drawn = sum(len(places.all) for places in self._places)
         self._iterations = iterations or max(1, round(drawn / (len(draw.parts) * asked * images)))
 
@@ -124,17 +130,21 @@ class IdentitySampler:
         """Count the batches of an epoch."""
         return self._iterations
 
-    def epoch(self, number: int, place: int = 0) -> Iterator[Int64Array]:
+    @property
+    def parts(self) -> int:
+        """How many parts, of one length each, a batch has."""
+        return len(self._places)
+
+    def epoch(self, number: int) -> Iterator[Int64Array]:
         """Draw the batches of one epoch.
 
         Args:
             number: from 0.
-            place: of the process, each of which draws batches of its own.
 
         Yields:
             Indices, part by part and identity by identity, (parts P K,).
         """
-        random = np.random.default_rng([self._seed, number, *([place] if place else [])])
+        random = np.random.default_rng([self._seed, number])
         waiting: list[list[int]] = [[] for _ in self._decks]
         walks = [Walk(places, random) for places in self._places]
         singles: list[Int64Array] = [np.empty(0, np.int64) for _ in self._places]
@@ -203,11 +213,12 @@ def sampler(draw: Draw, settings: RunSettings, seed: int | None = None) -> Ident
         images=settings.data.images,
         iterations=settings.iterations * settings.accumulate or _enough(draw, settings),
         seed=settings.seed if seed is None else seed,
+        processes=ranks.count(),
     )
 
 
 def _enough(draw: Draw, settings: RunSettings) -> int:
-    """Count the batches of whole steps in which all processes together show every image about once."""
+    """Count the batches of whole steps that show every image about once."""
     drawn = sum(int((part.labels != OUTLIER).sum()) for part in draw.parts)
     batch = len(draw.parts) * settings.data.persons * settings.data.images
-    return max(1, round(drawn / (batch * settings.accumulate * ranks.count()))) * settings.accumulate
+    return max(1, round(drawn / (batch * settings.accumulate))) * settings.accumulate

@@ -177,11 +177,11 @@ class Spcl:
         logits = moving_logits(self._bank, queries, place) if moving else self._bank.logits(queries)
         return losses.capped(logits, self._bank.labels[place])
 
-    def after_step(self, _batch: Batch) -> None:
+    def after_step(self, batch: Batch) -> None:
         """Move the memory's rows towards what the step has seen."""
         assert self._moved is not None
         if not self._wanted.compat.in_backward:
-            self._bank.update(*(ranks.gather(each) for each in self._moved))
+            self._bank.update(*(ranks.gather(each, batch.parts) for each in self._moved))
         self._moved = None
 
 

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from training import chance
 from training.data.augment import ERASED_SHARE, augment
 from training.settings import DataSettings
 
@@ -21,7 +22,7 @@ def pictures(count: int = 6) -> torch.Tensor:
 
 def varied(images: torch.Tensor, kinds: list[int], seed: int = 0, **wanted: Any) -> torch.Tensor:
     chosen = DataSettings.model_validate({**NOTHING, **wanted})
-    return augment(images, torch.tensor(kinds), chosen, torch.Generator().manual_seed(seed))
+    return augment(images, torch.tensor(kinds), chosen, chance.of_rows(seed, 0, 0, range(len(images))))
 
 
 def test_nothing_asked_nothing_done() -> None:

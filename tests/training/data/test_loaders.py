@@ -2,7 +2,6 @@
 
 import dataclasses
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +12,11 @@ from training.data import images as images_module
 from training.data import loaders
 from training.data.images import Images
 from training.data.samplers import IdentitySampler, two_modalities
+from training.data.shares import Share
 from training.settings import DataSettings
 from vireid.datasets import open_dataset
 from vireid.datasets.split import Split
-from vireid.errors import DatasetError
+from vireid.errors import DatasetError, TrainingError
 from vireid.images.preprocess import Preprocess
 
 SIZE = Preprocess(64, 32)
@@ -50,7 +50,13 @@ def same(one: list[loaders.Batch], other: list[loaders.Batch]) -> bool:
 
 
 def test_a_batch_holds_an_index_and_never_a_person(train: Split) -> None:
-    assert {field.name for field in dataclasses.fields(loaders.Batch)} == {"images", "modality", "index", "view"}
+    assert {field.name for field in dataclasses.fields(loaders.Batch)} == {
+        "images",
+        "modality",
+        "index",
+        "view",
+        "parts",
+    }
     (batch,) = drawn(train, WANTED, 1)
     assert batch.images.shape == (8, 64, 32, 3)
     assert batch.images.dtype == torch.float32
@@ -75,25 +81,37 @@ def test_preparing_ahead_changes_nothing(train: Split, ahead: int) -> None:
     assert not same(drawn(train, WANTED), drawn(train, WANTED, epoch=5))
 
 
-def test_processes_vary_even_the_same_images_each_in_its_own_way(train: Split) -> None:
-    class Fixed(IdentitySampler):
-        """Draws the same for every process."""
-
-        def epoch(self, number: int, place: int = 0) -> Iterator[np.ndarray]:
-            return super().epoch(number)
-
-    def varied(place: int) -> list[loaders.Batch]:
-        images = Images(train, SIZE, 64)
-        draw = two_modalities(np.arange(len(train)) % 4, images.modality)
-        sampler = Fixed(draw, persons=2, images=2, iterations=2, seed=3)
-        return list(loaders.batches(images, sampler, WANTED, epoch=0, seed=3, place=place))
-
-    first, second = varied(0), varied(1)
-    assert same(first, varied(0))
-    assert all(
-        torch.equal(a.index, b.index) and not torch.equal(a.images, b.images)
-        for a, b in zip(first, second, strict=True)
+@pytest.mark.parametrize("views", [1, 2])
+@pytest.mark.parametrize("count", [2, 4])
+def test_shares_are_one_batch_divided(train: Split, views: int, count: int) -> None:
+    """Put together part by part they are the whole batch: the same images, varied alike."""
+    images = Images(train, SIZE, 64)
+    wanted = DataSettings(persons=4, images=2, pad=2, views=views)  # type: ignore[arg-type]
+    sampler = IdentitySampler(
+        two_modalities(np.arange(len(train)) % 5, images.modality), persons=4, images=2, iterations=2, seed=3
     )
+
+    def read(share: Share) -> list[loaders.Batch]:
+        return list(loaders.batches(images, sampler, wanted, epoch=1, seed=3, share=share))
+
+    whole, shares = read(Share()), [read(Share(place, count)) for place in range(count)]
+    for number, batch in enumerate(whole):
+        own = [share[number] for share in shares]
+        assert batch.parts == 1 + views == own[0].parts
+        for name in ("images", "modality", "index", "view"):
+            pieces = [getattr(each, name).unflatten(0, (batch.parts, -1)) for each in own]
+            assert torch.equal(torch.cat(pieces, 1).flatten(0, 1), getattr(batch, name)), name
+        # whole identities, in both modalities
+        for each in own:
+            persons = (each.index % 5).unflatten(0, (each.parts, -1))
+            assert (persons == persons[:1]).all()
+            assert len(persons.unique()) == 4 // count
+
+
+def test_a_batch_that_processes_cannot_divide_is_refused() -> None:
+    Share(1, 2).demand(4)
+    with pytest.raises(TrainingError, match=r"data\.persons is 5, and 3 processes .*--set data\.persons=6"):
+        Share(0, 3).demand(5)
 
 
 def test_a_reader_that_stops_leaves_no_thread(train: Split) -> None:
