@@ -9,7 +9,10 @@ import numpy as np
 from training.method import Known, Method
 from training.method_settings import MethodSettings
 from training.methods import otla
+from training.methods.cm_emd import CmEmd
 from training.methods.danet import Danet
+from training.methods.dcl import Dcl
+from training.methods.mult import Mult
 from training.methods.spcl import Spcl
 from training.methods.supervised import Supervised
 from training.models.network import Network
@@ -45,8 +48,11 @@ def _nobody(_wanted: object) -> frozenset[Modality]:
 METHODS: dict[str, Entry] = {
     "supervised": Entry(Supervised, _all),
     "danet": Entry(Danet, _all),
+    "cm-emd": Entry(CmEmd, _all),
     "otla": Entry(otla.Otla, otla.told),
     "spcl": Entry(Spcl, _nobody, source=True),
+    "dcl": Entry(Dcl, _nobody),
+    "mult": Entry(Mult, _nobody),
 }
 
 

@@ -1,0 +1,115 @@
+"""Comparing queries with a bank of prototypes, and moving it by what was compared: what methods of clusters share.
+
+A bank is set anew from an epoch's clusters; in a step, queries are compared with it, and those of the classes it holds are
+remembered; after the step they move it, those of all processes alike. Knows no method and no labels.
+"""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from training import losses, ranks
+from training.memory import PrototypeBank, moving_logits
+from training.memory.prototypes import Update
+from training.models.network import Embedded
+from vireid.arrays import Float32Array
+from vireid.errors import TrainingError
+
+
+class Contrast:
+    """A bank, and what the step before has shown it.
+
+    Attributes:
+        bank: to be saved with what is learnt.
+
+    Args:
+        dim: D.
+        temperature: similarities are divided by it.
+        momentum: weight of the old value of a prototype.
+        update: how queries move their class's prototype.
+        in_backward: move it while gradients are computed, as published code does, and not after the step.
+
+    Raises:
+        TrainingError: several processes would move banks apart.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        temperature: float,
+        momentum: float,
+        update: Update = "instance",
+        in_backward: bool = False,
+    ) -> None:
+        if in_backward and ranks.count() > 1:
+            raise TrainingError(
+                f"{ranks.count()} processes would each move a memory of its own; set method.compat.in_backward=false"
+            )
+        self.bank = PrototypeBank(0, dim, temperature=temperature, momentum=momentum, update=update)
+        self._in_backward = in_backward
+        self._seen: list[tuple[Tensor, Tensor]] = []
+
+    def reset(self, rows: Float32Array) -> None:
+        """Remember these prototypes instead, brought to unit length, (C, D)."""
+        self.bank.reset(torch.from_numpy(rows))
+
+    def logits(self, queries: Tensor) -> Tensor:
+        """Compare with every prototype, and move none; differentiable in the queries only.
+
+        Args:
+            queries: unit rows, (B, D).
+
+        Returns:
+            (B, C).
+        """
+        return self.bank.logits(queries)
+
+    def shown(self, queries: Tensor, classes: Tensor) -> Tensor:
+        """Compare with every prototype; after the step the queries move those of their classes.
+
+        Args:
+            queries: unit rows, (B, D).
+            classes: of each, (B,).
+
+        Returns:
+            As ``logits``.
+        """
+        if self._in_backward:
+            return moving_logits(self.bank, queries, classes)
+        self._seen.append((queries.detach(), classes))
+        return self.bank.logits(queries)
+
+    def after_step(self) -> None:
+        """Move the prototypes: one call's queries after another's, those of the first process first."""
+        for queries, classes in self._seen:
+            self.bank.update(ranks.gather(queries), ranks.gather(classes))
+        self._seen.clear()
+
+
+def query(seen: Embedded) -> Tensor:
+    """Return what is compared: features after the neck at length one, (B, D)."""
+    return F.normalize(seen.necked.float())
+
+
+def by_views(
+    contrast: Contrast, queries: Tensor, classes: Tensor, view: Tensor, how: Literal["added", "averaged"]
+) -> Tensor:
+    """Average the cross-entropy to a bank's classes over the rows of each view.
+
+    Args:
+        contrast: the bank; the queries move it.
+        queries: unit rows, (B, D).
+        classes: of each, (B,).
+        view: of each, 0 or 1, (B,).
+        how: several views' losses are added or averaged.
+    """
+    numbers = torch.unique(view).tolist()
+    found = []
+    for number in numbers:
+        rows = view == number
+        found.append(losses.identity(contrast.shown(queries[rows], classes[rows]), classes[rows]))
+    made = torch.stack(found).sum()
+    return made / len(found) if how == "averaged" else made
