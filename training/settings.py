@@ -21,10 +21,13 @@ class ModelSettings(Part):
         depth: blocks of a vision transformer, 0 for as many as its name stands for.
         height: rows of the input.
         columns: columns of the input.
-        pooling: of a ResNet's map ``gem``, whose power is learnt, ``gem-fixed`` or ``average``; of a vision transformer's
-            tokens the ``class`` token, the ``average`` of the others, or ``class-average``, both side by side.
+        pooling: of a ResNet's map ``gem``, whose power is learnt, ``gem-fixed`` (3), ``gem-fixed-10`` or ``average``; of a
+            vision transformer's tokens the ``class`` token, the ``average`` of the others, or ``class-average``, both side
+            by side.
         split: of a two-stream network: how many of its five stages, the stem and four of residual blocks, each
             modality has for itself; 0 shares all, 1 has a stem each, 5 shares pooling and neck only.
+        stripes: of a network with twin tails: horizontal stripes its local tail sees.
+        stripe_dim: of the same, of the features of a stripe at width 1.
     """
 
     name: str = "two-stream-resnet50"
@@ -32,8 +35,10 @@ class ModelSettings(Part):
     depth: int = Field(0, ge=0)
     height: int = Field(288, ge=32)
     columns: int = Field(144, ge=16)
-    pooling: Literal["gem", "gem-fixed", "average", "class", "class-average"] = "gem"
+    pooling: Literal["gem", "gem-fixed", "gem-fixed-10", "average", "class", "class-average"] = "gem"
     split: int = Field(1, ge=0, le=5)
+    stripes: int = Field(6, ge=1)
+    stripe_dim: int = Field(256, ge=8)
 
     @model_validator(mode="after")
     def _of_its_own_kind_of_network(self) -> "ModelSettings":

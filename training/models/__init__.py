@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from training.models.network import IMAGENET, Embedded, Network, Normalisation
 from training.models.one_stream import OneStream
-from training.models.resnet import Backbone, BasicBlock, Bottleneck
+from training.models.resnet import Backbone, BasicBlock, Bottleneck, channels
+from training.models.twin_tails import TwinTails
 from training.models.two_stream import TwoStream
 from training.models.vision_transformer import ENCODERS, VisionTransformer
 from training.settings import ModelSettings
@@ -44,9 +45,19 @@ def _transformer(name: str) -> Maker:
     return make
 
 
+def _twin_tails(backbone: str) -> Maker:
+    def make(wanted: ModelSettings) -> Network:
+        stripe_dim = channels(wanted.stripe_dim, wanted.width)
+        size = (wanted.height, wanted.columns)
+        return TwinTails(BACKBONES[backbone](wanted.width), wanted.stripes, stripe_dim, size, wanted.pooling)
+
+    return make
+
+
 MODELS: dict[str, Maker] = {
     **{f"one-stream-{backbone}": _one_stream(backbone) for backbone in BACKBONES},
     **{f"two-stream-{backbone}": _two_stream(backbone) for backbone in BACKBONES},
+    **{f"twin-tails-{backbone}": _twin_tails(backbone) for backbone in BACKBONES},
     **{name: _transformer(name) for name in ENCODERS},
 }
 

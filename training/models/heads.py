@@ -27,9 +27,11 @@ class GeneralisedMean(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to (B, C)."""
-        # powers of bfloat16 lose too much
-        powers = x.float().clamp(min=SMALLEST).pow(self.p)
-        return powers.mean((2, 3)).pow(1 / self.p)
+        # powers of bfloat16 lose too much, and a tenth power of something small is 0 in any precision: powers are taken
+        # of shares of the greatest value, whose gradient cancels
+        x = x.float().clamp(min=SMALLEST)
+        top = x.detach().amax((2, 3), keepdim=True)
+        return (x / top).pow(self.p).mean((2, 3)).pow(1 / self.p) * top[:, :, 0, 0]
 
 
 class Average(nn.Module):
@@ -61,12 +63,13 @@ class Neck(nn.Module):
 POOLING: dict[str, Callable[[], nn.Module]] = {
     "gem": GeneralisedMean,
     "gem-fixed": lambda: GeneralisedMean(learnt=False),
+    "gem-fixed-10": lambda: GeneralisedMean(10.0, learnt=False),
     "average": Average,
 }
 
 
 def pool(name: str) -> nn.Module:
-    """Make the pooling of a network: ``gem`` learns its power, ``gem-fixed`` keeps 3, ``average`` is the mean.
+    """Make a pooling: ``gem`` learns its power from 3 on, ``gem-fixed`` keeps 3, ``gem-fixed-10`` 10, ``average`` is the mean.
 
     Raises:
         TrainingError: there is none of that name.

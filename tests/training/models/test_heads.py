@@ -25,11 +25,24 @@ def test_between_the_mean_and_the_maximum() -> None:
     assert torch.allclose(GeneralisedMean(80.0)(x), x.amax((2, 3)), atol=0.04)
 
 
-def test_a_dead_channel_has_a_finite_gradient() -> None:
-    x = torch.zeros(2, 3, 4, 2, requires_grad=True)
-    GeneralisedMean()(x).sum().backward()
+@pytest.mark.parametrize("power", [3.0, 10.0])
+@pytest.mark.parametrize("value", [0.0, 1e-3, 1e4])
+def test_maps_of_any_size_have_a_finite_mean_and_gradient(power: float, value: float) -> None:
+    """A dead channel, one whose tenth powers are below single precision, and one whose powers are above it."""
+    x = torch.full((2, 3, 4, 2), value, requires_grad=True)
+    made = GeneralisedMean(power)(x)
+    assert torch.allclose(made, x.detach().amax((2, 3)), atol=1e-5)
+    made.sum().backward()
     assert x.grad is not None
     assert torch.isfinite(x.grad).all()
+
+
+def test_gradients_are_those_of_the_mean() -> None:
+    pool = GeneralisedMean(3.0)
+    x = torch.rand(2, 3, 4, 2, generator=torch.Generator().manual_seed(1), requires_grad=True)
+    (found,) = torch.autograd.grad(pool(x).square().sum(), x)
+    (expected,) = torch.autograd.grad(x.pow(3).mean((2, 3)).pow(1 / 3).square().sum(), x)
+    assert torch.allclose(found, expected, rtol=1e-4)
 
 
 def test_the_neck_learns_a_scale_and_no_shift() -> None:
@@ -45,13 +58,17 @@ def test_the_neck_learns_a_scale_and_no_shift() -> None:
 
 def test_pooling_by_name() -> None:
     x = torch.tensor([1.0, 2.0]).view(1, 1, 1, 2)
-    values = {name: float(pool(name)(x).detach()) for name in ("gem", "gem-fixed", "average")}
-    assert values == pytest.approx({"gem": 1.6509636, "gem-fixed": 1.6509636, "average": 1.5})
+    names = ("gem", "gem-fixed", "gem-fixed-10", "average")
+    values = {name: float(pool(name)(x).detach()) for name in names}
+    tenth = ((1 + 2**10) / 2) ** 0.1
+    assert values == pytest.approx(
+        {"gem": 1.6509636, "gem-fixed": 1.6509636, "gem-fixed-10": tenth, "average": 1.5}
+    )
     assert [each.requires_grad for each in pool("gem").parameters()] == [True]
     assert [each.requires_grad for each in pool("gem-fixed").parameters()] == [False]
     assert pool("gem").state_dict().keys() == pool("gem-fixed").state_dict().keys()
     with pytest.raises(
-        TrainingError, match="there is no pooling 'maximum'; known are gem, gem-fixed, average"
+        TrainingError, match="there is no pooling 'maximum'; known are gem, gem-fixed, gem-fixed-10, average"
     ):
         pool("maximum")
 
