@@ -36,12 +36,16 @@ class Receipt:
         images: encoded images kept with them.
         vectors: embeddings.
         version: the gallery's, afterwards.
+        snapshots: snapshots removed with it.
+        still_in: snapshots of the gallery that still hold some of it.
     """
 
     items: int
     images: int
     vectors: int
     version: int
+    snapshots: int = 0
+    still_in: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from index import sources
+from index import sources, upkeep_command
 from index.answers import Found
 from index.build import Embedder, build, read_file
 from index.store import GalleryStore, survey
@@ -28,8 +28,15 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
-    help="Build, inspect and search a gallery folder.",
+    help="Build, inspect, search and look after a gallery folder.",
 )
+for command in (
+    upkeep_command.verify,
+    upkeep_command.snapshot,
+    upkeep_command.restore,
+    upkeep_command.compact,
+):
+    app.command()(command)
 
 Root = Annotated[
     Path, typer.Argument(metavar="DIR", help="The data folder, as given to 'vireid serve --data'.")

@@ -1,4 +1,4 @@
-"""What the disk does, in our words: folders held and made durable, refusals of the system and of SQLite.
+"""What the disk does, in our words: names, folders held and made durable, refusals of the system and of SQLite.
 
 Knows no gallery.
 """
@@ -14,6 +14,9 @@ from typing import IO
 
 from vireid.errors import DataLoss, StorageError
 
+FILE = "gallery.sqlite"
+# begins the names of what a kill may leave half made
+MAKING = ".making-"
 # SQLite's words for what the disk or the system did; everything else it reports means a damaged file
 REFUSED = ("SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM", "SQLITE_NOMEM")
 BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED")

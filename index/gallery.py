@@ -7,18 +7,19 @@ writer at a time, many readers, who see a whole state and never wait for the dis
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 
-from index import limits
+from index import limits, snapshots
 from index.answers import Found, Labelled, Receipt
 from index.backends import BACKENDS
 from index.gate import Gate
 from index.holdings import Holdings
 from index.records import Records
 from index.rows import Enrolment, Row
-from vireid.arrays import Float32Array
+from vireid.arrays import Float32Array, Int64Array
 from vireid.errors import GalleryNotFound, InvalidRequest, StorageError, VireidError
 from vireid.types import Filter, GalleryInfo, Item, ItemMeta, Modality
 
@@ -42,6 +43,7 @@ class Gallery:
         head = self._records.head
         self._dim = head.dim
         self._holdings = Holdings(head.name, head.dim, BACKENDS[backend](head.dim))
+        self._snapshots = path.parent / snapshots.FOLDER
         self._writer = threading.Lock()
         self._failure: StorageError | None = None
         self._gate = Gate(self._refusal)
@@ -80,7 +82,8 @@ class Gallery:
             finally:
                 self._records.close()
             head = self._records.head
-            return Receipt(head.items, images, head.items, head.version)
+            kept = len(list(snapshots.listed(self._snapshots)))
+            return Receipt(head.items, images, head.items, head.version, kept)
 
     def info(self) -> GalleryInfo:
         """Describe the gallery as the last change left it, a failed one too; waits for nobody."""
@@ -196,7 +199,7 @@ class Gallery:
             ImageNotStored: it was not kept.
             DataLoss: it is damaged.
         """
-        return self._picture(item_id, self._records.image)
+        return self._picture(item_id, self._records.pictures.image)
 
     def thumbnail(self, item_id: str) -> bytes:
         """Return an item's thumbnail, a JPEG.
@@ -206,7 +209,7 @@ class Gallery:
             ImageNotStored: there is none.
             DataLoss: it is damaged.
         """
-        return self._picture(item_id, self._records.thumbnail)
+        return self._picture(item_id, self._records.pictures.thumbnail)
 
     def items(
         self,
@@ -242,8 +245,15 @@ class Gallery:
         ids: Sequence[str] | None = None,
         filter: Filter | None = None,  # noqa: A002 - the domain's word
         dry_run: bool = False,
+        with_snapshots: bool = False,
     ) -> Receipt:
         """Remove items by id or by filter, durable on return; ids not held are ignored.
+
+        Args:
+            ids: of the items.
+            filter: which items, instead of ids.
+            dry_run: only count.
+            with_snapshots: remove the snapshots that hold any of them, too.
 
         Raises:
             InvalidRequest: neither or both of ids and filter, or a filter that restricts nothing.
@@ -260,16 +270,46 @@ class Gallery:
         with self._writer:
             self._gate.check()
             keys = self._holdings.passing(filter) if filter is not None else self._holdings.keys(ids or ())
-            images = self._holdings.images(keys)
-            if len(keys) and not dry_run:
-                self._records.remove(keys.tolist())
-                self._change(keys.tolist(), [], np.empty((0, self._dim), np.float32))
-            return Receipt(len(keys), images, len(keys), self._holdings.version)
+            return self._remove(keys, dry_run, with_snapshots)
+
+    def snapshot(self, keep: timedelta | None = None) -> Path:
+        """Copy the gallery into a folder beside its file, durable on return; changes wait meanwhile.
+
+        Args:
+            keep: how long the snapshot is kept; None for ever.
+
+        Raises:
+            StorageError: the disk refuses; there is no such snapshot.
+        """
+        with self._writer:
+            self._gate.check()
+            return snapshots.make(self._records, self._snapshots, keep)
+
+    def compact(self) -> None:
+        """Write the file anew without the room that removed items left; changes and pictures wait meanwhile.
+
+        Raises:
+            StorageError: the disk refuses; the file is as it was.
+        """
+        with self._writer:
+            self._gate.check()
+            self._records.compact()
 
     def labelled(self) -> Labelled:
         """Return every item that has a person, with its embedding."""
         with self._gate.reading():
             return self._holdings.labelled()
+
+    def _remove(self, keys: Int64Array, dry_run: bool = False, with_snapshots: bool = False) -> Receipt:
+        images = self._holdings.images(keys)
+        held = snapshots.holding(self._snapshots, int(keys[0])) if len(keys) else []
+        if len(keys) and not dry_run:
+            self._records.remove(keys.tolist())
+            self._change(keys.tolist(), [], np.empty((0, self._dim), np.float32))
+            for path in held if with_snapshots else ():
+                snapshots.remove(path)
+        went, stay = (len(held), 0) if with_snapshots else (0, len(held))
+        return Receipt(len(keys), images, len(keys), self._holdings.version, went, stay)
 
     def _described(self) -> GalleryInfo:
         head = self._records.head

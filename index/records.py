@@ -6,7 +6,6 @@ named and never answered with. Deleted content is overwritten (``secure_delete``
 vector search and no embedding model beyond the space it is bound to.
 """
 
-import hashlib
 import logging
 import sqlite3
 import threading
@@ -15,17 +14,19 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from index import schema
-from index.disk import disk_errors, sqlite_errors
+from index.disk import disk_errors, sqlite_errors, sync
 from index.head import Head
-from index.rows import Cell, Enrolment, Row, checksum, decode, encode
+from index.pictures import INSERT, Pictures, cells_of
+from index.rows import Cell, Enrolment, Row, decode, encode
 from index.schema import ITEM
-from index.seal import Seal
+from index.seal import SUFFIX, Seal
 from vireid.arrays import Float32Array
-from vireid.errors import DataLoss, ImageNotStored, VireidError
+from vireid.errors import DataLoss, StorageError, VireidError
 from vireid.types import Item
 
 __all__ = ["Enrolment", "Records"]
@@ -41,6 +42,9 @@ class Records:
     Args:
         path: a file made by ``create``, used by this process only.
 
+    Attributes:
+        pictures: reads images and thumbnails.
+
     Raises:
         DataLoss: the file is damaged or no gallery of ours.
         StorageError: the disk refuses.
@@ -48,14 +52,16 @@ class Records:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._writing, self._reading = threading.RLock(), threading.RLock()
+        self._writing = threading.RLock()
+        for left in path.parent.glob(_part(path).name + "*"):  # by a compaction that was cut short
+            left.unlink()
         if not path.is_file():
             raise DataLoss(f"{path} is missing; restore a copy of the gallery, or delete it")
         with sqlite_errors(path), disk_errors(path):
             self._writer = schema.connect(path)
             try:
                 self._head = self._read_head()
-                self._reader = schema.connect(path)
+                self.pictures = Pictures(path, self.damaged)
                 self._seal = Seal(path)
             except (sqlite3.Error, OSError, VireidError):
                 self._writer.close()
@@ -84,8 +90,8 @@ class Records:
 
     def close(self) -> None:
         """Close the file; the log is written back."""
-        with self._writing, self._reading:
-            self._reader.close()
+        with self._writing:
+            self.pictures.close()
             self._writer.close()
             self._seal.close()
 
@@ -96,57 +102,101 @@ class Records:
             DataLoss: a row is not as it was written, or rows are missing or too many; nothing may be
                 answered from what came before.
         """
-        dim, count, total = self._head.dim, 0, 0
+        count, total = 0, 0
         with self._writing, sqlite_errors(self._path):
-            cursor = self._writer.execute(f"SELECT {ITEM} FROM items ORDER BY key")  # noqa: S608 - constants
-            while found := cursor.fetchmany(ROWS_AT_ONCE):
-                rows, vectors = [], np.empty((len(found), dim), np.float32)
+            for found in self._cells():
+                rows, vectors = [], np.empty((len(found), self._head.dim), np.float32)
                 for at, cells in enumerate(found):
-                    decoded = decode(cells, dim)
+                    decoded = decode(cells, self._head.dim)
                     if decoded is None:
-                        raise self.damaged(f"item {_named(cells)} does not match its checksum")
+                        raise self._spoilt(cells)
                     rows.append(decoded[0])
                     vectors[at] = decoded[1]
                     total ^= int.from_bytes(cells[-1], "big")
                 count += len(rows)
                 yield rows, vectors
         if (count, total) != (self._head.items, self._head.total):
-            raise self.damaged(f"{count} items were found, {self._head.items} were written")
+            raise self._short(count)
 
-    def image(self, key: int, item: Item) -> bytes | None:
-        """Read an item's encoded image; None if the item is gone.
-
-        Raises:
-            ImageNotStored: it was not kept.
-            DataLoss: it does not match its sha256.
-        """
-        if not item.has_image:
-            raise ImageNotStored(f"item {item.item_id!r} was enrolled without keeping its image")
-        found = self._picture(key, "image, image_sha256")
-        if found is None:
-            return None
-        image, converted = found
-        expected = converted or item.sha256.encode()  # its own only where it is not the file's
-        if image is None or hashlib.sha256(image).hexdigest().encode() != expected:
-            raise self.damaged(f"the image of item {item.item_id!r} does not match its sha256")
-        return image
-
-    def thumbnail(self, key: int, item: Item) -> bytes | None:
-        """Read an item's thumbnail; None if the item is gone.
+    def each(self) -> Iterator[tuple[Row | None, str]]:
+        """Read every item in the order of ids: the item, or what is wrong; at the end, whether they are all there.
 
         Raises:
-            ImageNotStored: there is none.
-            DataLoss: it does not match its checksum.
+            DataLoss: the file cannot be read on.
         """
-        found = self._picture(key, "thumbnail, thumbnail_checksum")
-        if found is None:
-            return None
-        thumbnail, expected = found
-        if thumbnail is None and expected is None:
-            raise ImageNotStored(f"item {item.item_id!r} was enrolled without a thumbnail")
-        if thumbnail is None or expected != checksum((key, thumbnail)):
-            raise self.damaged(f"the thumbnail of item {item.item_id!r} does not match its checksum")
-        return thumbnail
+        count, total = 0, 0
+        with self._writing, sqlite_errors(self._path):
+            for found in self._cells():
+                for cells in found:
+                    decoded = decode(cells, self._head.dim)
+                    if decoded is None:
+                        yield None, self._spoilt(cells).message
+                    else:
+                        count += 1
+                        total ^= int.from_bytes(cells[-1], "big")
+                        yield decoded[0], ""
+        if (count, total) != (self._head.items, self._head.total):
+            yield None, self._short(count).message
+
+    def structure(self) -> list[str]:
+        """Say what is wrong with the tables and indexes themselves, as SQLite finds it."""
+        with self._writing, sqlite_errors(self._path):
+            found = self._writer.execute("PRAGMA integrity_check").fetchall()
+        return [f"{self._path}: {word[0].decode(errors='replace')}" for word in found if word[0] != b"ok"]
+
+    @contextmanager
+    def still(self) -> Iterator[None]:
+        """Let nothing change meanwhile."""
+        with self._writing:
+            yield
+
+    def rename(self, head: Head) -> None:
+        """Put another head over the same items, durable on return."""
+        with self._transaction() as (db, held):
+            assert (head.items, head.total, head.dim) == (held.items, held.total, held.dim)
+            schema.write_head(db, head)
+        self._follow(head)
+
+    def copy_to(self, path: Path) -> None:
+        """Copy the file as it is after the last change, durable on return; changes wait meanwhile.
+
+        Raises:
+            StorageError: the disk refuses.
+        """
+        with self._writing, sqlite_errors(path):
+            copy = sqlite3.connect(path, isolation_level=None)
+            try:
+                self._writer.backup(copy)
+            finally:
+                copy.close()
+        with disk_errors(path):
+            sync(path)
+
+    def compact(self) -> None:
+        """Write the file anew without the room that removed items left; changes and pictures wait meanwhile.
+
+        Raises:
+            StorageError: the disk refuses, or another program reads; the file is as it was.
+            DataLoss: what was written is not what was held; the file is as it was.
+        """
+        part = _part(self._path)
+        with self._writing, self.pictures.still(), disk_errors(self._path), sqlite_errors(self._path):
+            try:
+                self._writer.execute("VACUUM INTO ?", (str(part),))
+                sync(part)
+                _check_copy(part, self._head)
+                self._let_go()
+            except BaseException:
+                part.unlink(missing_ok=True)
+                raise
+            self.pictures.close()
+            self._writer.close()
+            try:
+                part.replace(self._path)
+                sync(self._path.parent)
+            finally:
+                self._writer = schema.connect(self._path)
+                self.pictures.reopen()
 
     def put(self, batch: Sequence[Enrolment], replaced: Sequence[int]) -> list[Row]:
         """Insert items and delete those that they replace in one transaction, durable on return.
@@ -181,8 +231,8 @@ class Records:
                 ],
             )
             db.executemany(
-                "INSERT INTO pictures (key, thumbnail, thumbnail_checksum, image, image_sha256) VALUES (?, ?, ?, ?, ?)",
-                [_pictures(row.key, new) for row, new in zip(rows, batch, strict=True)],
+                INSERT,
+                [cells_of(row.key, new) for row, new in zip(rows, batch, strict=True)],
             )
             after = replace(
                 head,
@@ -216,31 +266,36 @@ class Records:
             if len(gone) != 1:
                 raise self.damaged(f"item number {key} has vanished")
             if decode(gone[0], self._head.dim) is None:  # its sum would spoil the sum over all
-                raise self.damaged(f"item {_named(gone[0])} does not match its checksum")
+                raise self._spoilt(gone[0])
             total ^= int.from_bytes(gone[0][-1], "big")
             db.execute("DELETE FROM pictures WHERE key = ?", (key,))
         return len(keys), total
 
+    def _empty_log(self) -> bool:
+        """Write the log back and empty it; return whether another program was in the way."""
+        return bool(self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0][0])
+
+    def _let_go(self) -> None:
+        """See that the file is whole without its log."""
+        if self._empty_log():
+            raise StorageError(
+                f"{self._path} is held by another program; end it, then try again", reason="GALLERY_BUSY"
+            )
+
     def _sweep(self) -> None:
-        """Write the log back and empty it: it still holds what was deleted."""
+        """Empty the log: it still holds what was deleted."""
         try:
-            with self._writing, self._reading, sqlite_errors(self._path):
-                busy = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0][0]
+            with self._writing, self.pictures.still(), sqlite_errors(self._path):
+                busy = self._empty_log()
         except VireidError as error:
             # the change itself is durable and must not be reported as failed
-            busy, why = 1, error.message
+            busy, why = True, error.message
         else:
             why = "another program reads the file"
         if busy:
             log.warning(
                 "%s: the log keeps deleted content until the next removal or the end: %s", self._path, why
             )
-
-    def _picture(self, key: int, columns: str) -> tuple[bytes | None, ...] | None:
-        with self._reading, sqlite_errors(self._path):
-            query = f"SELECT {columns} FROM pictures WHERE key = ?"  # noqa: S608 - constants
-            found = self._reader.execute(query, (key,)).fetchall()
-        return tuple(found[0]) if found else None
 
     def _read_head(self) -> Head:
         application = self._writer.execute("PRAGMA application_id").fetchall()[0][0]
@@ -290,14 +345,37 @@ class Records:
                     self._writer.execute("ROLLBACK")
                 raise
 
+    def _cells(self) -> Iterator[list[tuple[Any, ...]]]:
+        cursor = self._writer.execute(f"SELECT {ITEM} FROM items ORDER BY key")  # noqa: S608 - constants
+        while found := cursor.fetchmany(ROWS_AT_ONCE):
+            yield found
+
+    def _spoilt(self, cells: Sequence[Cell]) -> DataLoss:
+        return self.damaged(f"item {_named(cells)} does not match its checksum")
+
+    def _short(self, count: int) -> DataLoss:
+        return self.damaged(f"{count} items were found, {self._head.items} were written")
+
     def damaged(self, what: str) -> DataLoss:
         """Make the error that says what of the file is damaged."""
         return DataLoss(f"{self._path}: {what}; restore a copy of the gallery, or delete and build it again")
 
 
-def _pictures(key: int, new: Enrolment) -> tuple[int, bytes | None, bytes | None, bytes | None, str | None]:
-    own = hashlib.sha256(new.image).hexdigest() if new.image is not None and new.converted else None
-    return key, new.thumbnail, new.thumbnail and checksum((key, new.thumbnail)), new.image, own
+def _part(path: Path) -> Path:
+    return path.with_name(f"{path.name}.part")
+
+
+def _check_copy(path: Path, head: Head) -> None:
+    """See that a copy of a gallery's file holds all that it must."""
+    copy = Records(path)
+    try:
+        if copy.head != head:
+            raise copy.damaged(f"the copy says {copy.head}, not {head}")
+        for _ in copy.chunks():
+            pass
+    finally:
+        copy.close()
+        path.with_name(path.name + SUFFIX).unlink(missing_ok=True)
 
 
 def _text(cell: Cell) -> str:

@@ -12,9 +12,9 @@ import threading
 import uuid
 from pathlib import Path
 
-from index import limits
+from index import limits, snapshots
 from index.answers import Receipt
-from index.disk import disk_errors, hold, sync
+from index.disk import FILE, MAKING, disk_errors, hold, sync
 from index.gallery import Gallery
 from index.head import Head
 from index.records import Records
@@ -27,12 +27,12 @@ from vireid.errors import (
 )
 from vireid.types import GalleryInfo
 
+__all__ = ["FILE", "GalleryStore", "survey"]
+
 log = logging.getLogger(__name__)
 
-FILE = "gallery.sqlite"
 LOCK = "lock"
-# what a kill may leave: galleries half made and half deleted
-MAKING, DISCARDED = ".making-", ".discarded-"
+DISCARDED = ".discarded-"  # begins the names of galleries that a kill left half deleted
 
 
 class GalleryStore:
@@ -240,7 +240,8 @@ def _contents(path: Path) -> Receipt:
         return Receipt(0, 0, 0, 0)
     try:
         items, images = records.count()
-        return Receipt(items, images, items, records.head.version)
+        kept = len(list(snapshots.listed(path / snapshots.FOLDER)))
+        return Receipt(items, images, items, records.head.version, kept)
     except VireidError:
         return Receipt(0, 0, 0, records.head.version)
     finally:

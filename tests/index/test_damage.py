@@ -179,7 +179,7 @@ def test_other_files_are_refused_by_name(tmp_path: Path, path: Path) -> None:
 def test_how_the_file_is_written(path: Path) -> None:
     """What durability and deletion rest on, as SQLite itself says it is set."""
     records = Records(path)
-    for connection in (records._writer, records._reader):
+    for connection in (records._writer, records.pictures._db):
         settings = {
             name: connection.execute(f"PRAGMA {name}").fetchone()[0]
             for name in ("journal_mode", "synchronous", "secure_delete")

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from index.command import app
 from index.store import FILE
-from vireid.errors import DatasetError, GalleryMismatch, GalleryNotFound, NotAnImage
+from vireid.errors import DatasetError, GalleryMismatch, GalleryNotFound, InvalidRequest, NotAnImage
 
 PEOPLE = 4
 
@@ -114,3 +114,33 @@ def test_another_bundle_is_refused(people: Path, tmp_path: Path, monkeypatch: py
         search(tmp_path / "data", people / "visible/p0/1_0.png")
     with pytest.raises(GalleryMismatch):
         build(tmp_path / "data", people)
+
+
+def test_verify_snapshot_restore_compact(people: Path, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    build(root, people)
+    code, output = run("verify", root)
+    assert (code, output) == (0, "g: sound, 16 items, 32 pictures and 0 snapshots as they were written\n")
+    code, output = run("snapshot", root, "-g", "g", "--keep-days", 3)
+    place = Path(output.strip())
+    assert (code, place.parent) == (0, root / "galleries/g/snapshots")
+    code, output = run("restore", root, place, "-g", "again")
+    assert (code, output) == (0, "again: 16 items of 64 numbers, version 2\n")
+    assert "16 items" in run("verify", root, "-g", "again")[1]
+    code, output = run("compact", root, "-g", "g")
+    assert code == 0
+    assert output.startswith("g: ")
+    (place / "manifest.json").write_text("{}")
+    with (root / "galleries/again" / FILE).open("r+b") as file:
+        file.truncate(40_000)
+    code, output = run("verify", root)
+    assert code == 1
+    assert "again: damaged" in output
+    assert "g: damaged, 16 items" in output
+    assert str(place) in output
+    with pytest.raises(GalleryNotFound, match="nothing"):
+        run("verify", tmp_path / "nothing")
+    with pytest.raises(GalleryNotFound, match="'b'"):
+        run("snapshot", root, "-g", "b")
+    with pytest.raises(InvalidRequest, match="no snapshot"):
+        run("restore", tmp_path / "new", tmp_path / "nowhere")

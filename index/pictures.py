@@ -1,0 +1,97 @@
+"""The pictures in a gallery's file: read on a connection of their own, checked whenever they are read.
+
+Knows no vector and writes nothing but the cells of a new row.
+"""
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from index import schema
+from index.disk import sqlite_errors
+from index.rows import Enrolment, checksum
+from vireid.errors import DataLoss, ImageNotStored
+from vireid.types import Item
+
+INSERT = (
+    "INSERT INTO pictures (key, thumbnail, thumbnail_checksum, image, image_sha256) VALUES (?, ?, ?, ?, ?)"
+)
+
+
+class Pictures:
+    """Reads images and thumbnails of one gallery, one at a time.
+
+    Args:
+        path: the gallery's file.
+        damaged: makes the error that says what of it is damaged.
+    """
+
+    def __init__(self, path: Path, damaged: Callable[[str], DataLoss]) -> None:
+        self._path, self._damaged = path, damaged
+        self._lock = threading.RLock()
+        self._db = schema.connect(path)
+
+    def image(self, key: int, item: Item) -> bytes | None:
+        """Read an item's encoded image; None if the item is gone.
+
+        Raises:
+            ImageNotStored: it was not kept.
+            DataLoss: it does not match its sha256.
+        """
+        if not item.has_image:
+            raise ImageNotStored(f"item {item.item_id!r} was enrolled without keeping its image")
+        found = self._cells(key, "image, image_sha256")
+        if found is None:
+            return None
+        image, converted = found
+        expected = converted or item.sha256.encode()  # its own only where it is not the file's
+        if image is None or hashlib.sha256(image).hexdigest().encode() != expected:
+            raise self._damaged(f"the image of item {item.item_id!r} does not match its sha256")
+        return image
+
+    def thumbnail(self, key: int, item: Item) -> bytes | None:
+        """Read an item's thumbnail; None if the item is gone.
+
+        Raises:
+            ImageNotStored: there is none.
+            DataLoss: it does not match its checksum.
+        """
+        found = self._cells(key, "thumbnail, thumbnail_checksum")
+        if found is None:
+            return None
+        thumbnail, expected = found
+        if thumbnail is None and expected is None:
+            raise ImageNotStored(f"item {item.item_id!r} was enrolled without a thumbnail")
+        if thumbnail is None or expected != checksum((key, thumbnail)):
+            raise self._damaged(f"the thumbnail of item {item.item_id!r} does not match its checksum")
+        return thumbnail
+
+    @contextmanager
+    def still(self) -> Iterator[None]:
+        """Let nobody read meanwhile."""
+        with self._lock:
+            yield
+
+    def close(self) -> None:
+        """Close the connection."""
+        with self._lock:
+            self._db.close()
+
+    def reopen(self) -> None:
+        """Read from the file that has taken the place of the one before."""
+        with self._lock:
+            self._db = schema.connect(self._path)
+
+    def _cells(self, key: int, columns: str) -> tuple[bytes | None, ...] | None:
+        with self._lock, sqlite_errors(self._path):
+            query = f"SELECT {columns} FROM pictures WHERE key = ?"  # noqa: S608 - constants
+            found = self._db.execute(query, (key,)).fetchall()
+        return tuple(found[0]) if found else None
+
+
+def cells_of(key: int, new: Enrolment) -> tuple[int, bytes | None, bytes | None, bytes | None, str | None]:
+    """Return what ``INSERT`` takes."""
+    own = hashlib.sha256(new.image).hexdigest() if new.image is not None and new.converted else None
+    return key, new.thumbnail, new.thumbnail and checksum((key, new.thumbnail)), new.image, own

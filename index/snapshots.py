@@ -1,0 +1,236 @@
+"""Snapshots of a gallery: folders beside its file, each with a manifest that everything in it is checked against.
+
+    GALLERY/gallery.sqlite
+    GALLERY/snapshots/20261121T140000.000000Z/{manifest.json, gallery.sqlite}
+
+A snapshot is written under a temporary name, flushed and renamed: what has its name is whole. Knows no search.
+"""
+
+import hashlib
+import json
+import logging
+import shutil
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from index.disk import FILE, MAKING, disk_errors, sync
+from index.records import Records
+from vireid.errors import DataLoss, InvalidRequest, StorageError
+
+log = logging.getLogger(__name__)
+
+FOLDER = "snapshots"
+MANIFEST = "manifest.json"
+FORMAT = 1
+BLOCK_BYTES = 1 << 20
+STAMP = "%Y%m%dT%H%M%S.%fZ"
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a snapshot says of itself.
+
+    Attributes:
+        gallery: the gallery's name.
+        space_id: the embedding space of its vectors.
+        dim: embedding dimension.
+        version: of the gallery when it was made.
+        items: records and vectors.
+        images: encoded images.
+        next_key: all its items have an int64 id below this.
+        made_at: when, UTC, ISO 8601.
+        expires_at: when it is to be removed; empty keeps it.
+        files: bytes and sha256 of each file.
+    """
+
+    gallery: str
+    space_id: str
+    dim: int
+    version: int
+    items: int
+    images: int
+    next_key: int
+    made_at: str
+    expires_at: str
+    files: dict[str, dict[str, Any]]
+
+
+def make(records: Records, folder: Path, keep: timedelta | None = None) -> Path:
+    """Copy a gallery as it is after the last change, durable on return; changes wait meanwhile.
+
+    Args:
+        records: of the gallery.
+        folder: where its snapshots lie, made if absent.
+        keep: how long; None for ever.
+
+    Returns:
+        The snapshot's folder.
+
+    Raises:
+        StorageError: the disk refuses; there is no such snapshot.
+    """
+    now = datetime.now(UTC)
+    with disk_errors(folder):
+        folder.mkdir(exist_ok=True)
+        part = folder / f"{MAKING}{uuid.uuid4().hex}"
+        part.mkdir()
+        try:
+            with records.still():
+                records.copy_to(part / FILE)
+                head, (_, images) = records.head, records.count()
+            manifest = Manifest(
+                gallery=head.name,
+                space_id=head.space_id,
+                dim=head.dim,
+                version=head.version,
+                items=head.items,
+                images=images,
+                next_key=head.next_key,
+                made_at=now.isoformat(),
+                expires_at="" if keep is None else (now + keep).isoformat(),
+                files={FILE: {"bytes": (part / FILE).stat().st_size, "sha256": digest(part / FILE)}},
+            )
+            _write(part / MANIFEST, manifest)
+            sync(part)
+            place = folder / now.strftime(STAMP)
+            part.rename(place)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
+        sync(folder)
+        sync(folder.parent)
+    return place
+
+
+def listed(folder: Path) -> Iterator[Path]:
+    """Name the snapshots of a gallery, oldest first; what a kill left half made is removed."""
+    if not folder.is_dir():
+        return
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(MAKING):
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.is_dir():
+            yield path
+
+
+def read(path: Path) -> Manifest:
+    """Read a snapshot's manifest.
+
+    Raises:
+        InvalidRequest: there is no snapshot.
+        DataLoss: it is not as it was written.
+        StorageError: the disk refuses.
+    """
+    place = path / MANIFEST
+    if not place.is_file():
+        raise InvalidRequest(f"{path} is no snapshot; expected a folder with {MANIFEST}", field="snapshot")
+    with disk_errors(place):
+        data = place.read_bytes()
+    try:
+        document = json.loads(data)
+        body, found, version = document["snapshot"], document["sha256"], document["format"]
+    except (ValueError, KeyError, TypeError):
+        raise _damaged(place, "it is not as it was written") from None
+    if version != FORMAT:
+        raise DataLoss(
+            f"{place}: snapshot format {version!r} found, {FORMAT} is supported; use the vireid that made it",
+            reason="SNAPSHOT_FORMAT",
+        )
+    if found != _sum(body):
+        raise _damaged(place, "it does not match its checksum")
+    return Manifest(**body)
+
+
+def check(path: Path) -> Manifest:
+    """Compare every file of a snapshot with its manifest.
+
+    Raises:
+        InvalidRequest: there is no snapshot.
+        DataLoss: a file is missing, cut or changed.
+        StorageError: the disk refuses.
+    """
+    manifest = read(path)
+    for name, said in manifest.files.items():
+        place = path / name
+        if not place.is_file():
+            raise _damaged(place, "it is missing")
+        with disk_errors(place):
+            found = (place.stat().st_size, digest(place))
+        if found != (said["bytes"], said["sha256"]):
+            raise _damaged(
+                place, f"{found[0]} bytes do not match the manifest's {said['bytes']} and their sha256"
+            )
+    return manifest
+
+
+def holding(folder: Path, first: int) -> list[Path]:
+    """Return the snapshots that hold items which are there now and whose ids are ``first`` or above.
+
+    Ids rise and are never given twice, so what is there now was in every snapshot made since it came. A snapshot
+    whose manifest cannot be read is among them: nobody can say that it does not hold them.
+    """
+    found = []
+    for path in listed(folder):
+        try:
+            holds = read(path).next_key > first
+        except (DataLoss, InvalidRequest, StorageError):
+            holds = True
+        if holds:
+            found.append(path)
+    return found
+
+
+def remove_expired(folder: Path, now: datetime) -> int:
+    """Remove the snapshots whose time has come; return how many went."""
+    gone = 0
+    for path in listed(folder):
+        try:
+            until = read(path).expires_at
+        except (DataLoss, InvalidRequest, StorageError) as error:
+            log.warning("whether %s has expired cannot be read: %s", path, error.message)
+            continue
+        if until and datetime.fromisoformat(until) <= now:
+            remove(path)
+            gone += 1
+    return gone
+
+
+def remove(path: Path) -> None:
+    """Remove a snapshot, a damaged one too.
+
+    Raises:
+        StorageError: the disk refuses.
+    """
+    with disk_errors(path):
+        gone = path.with_name(f"{MAKING}{uuid.uuid4().hex}")
+        path.rename(gone)
+        sync(path.parent)
+        shutil.rmtree(gone)
+
+
+def digest(path: Path) -> str:
+    """Return the sha256 of a file, read in blocks."""
+    whole = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(BLOCK_BYTES):
+            whole.update(block)
+    return whole.hexdigest()
+
+
+def _write(path: Path, manifest: Manifest) -> None:
+    body = asdict(manifest)
+    document = {"format": FORMAT, "snapshot": body, "sha256": _sum(body)}
+    path.write_text(json.dumps(document, indent=2, sort_keys=True) + "\n")
+    sync(path)
+
+
+def _sum(body: Any) -> str:
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+
+def _damaged(path: Path, what: str) -> DataLoss:
+    return DataLoss(f"{path}: {what}; take another snapshot", reason="SNAPSHOT_DAMAGED")

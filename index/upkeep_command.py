@@ -1,0 +1,121 @@
+"""``vireid index verify|snapshot|restore|compact``: galleries on disk, without a server and without a model."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from index import limits, restoration, snapshots
+from index.disk import FILE, disk_errors, hold
+from index.inspection import inspect
+from index.records import Records
+from vireid.errors import GalleryNotFound
+
+LOCK = "lock"
+
+Root = Annotated[
+    Path, typer.Argument(metavar="DIR", help="The data folder, as given to 'vireid serve --data'.")
+]
+Name = Annotated[str, typer.Option("--gallery", "-g", help="The gallery's name.")]
+
+
+def verify(
+    root: Root,
+    name: Annotated[str, typer.Option("--gallery", "-g", help="Only this gallery.")] = "",
+) -> None:
+    """Read every record, picture and snapshot and name all that is damaged; status 1 if anything is."""
+    damaged = 0
+    with held(root) as galleries:
+        for folder in sorted(galleries.iterdir()) if not name else [_gallery(galleries, name)]:
+            if not folder.is_dir() or not limits.GALLERY_NAME.fullmatch(folder.name):
+                continue
+            found = inspect(folder)
+            typer.echo(
+                f"{found.name}: {'damaged' if found.damage else 'sound'}, {found.items} items, "
+                f"{found.pictures} pictures and {found.snapshots} snapshots as they were written"
+            )
+            for sentence in found.damage:
+                typer.echo(f"  {sentence}")
+            damaged += bool(found.damage)
+    raise typer.Exit(1 if damaged else 0)
+
+
+def snapshot(
+    root: Root,
+    name: Name,
+    keep_days: Annotated[
+        int, typer.Option("--keep-days", min=0, help="Remove it after so many days; 0 keeps it.")
+    ] = 0,
+) -> None:
+    """Copy a gallery into a folder with a manifest; prints the folder."""
+    with held(root) as galleries:
+        folder = _gallery(galleries, name)
+        records = Records(folder / FILE)
+        try:
+            keep = timedelta(days=keep_days) if keep_days else None
+            place = snapshots.make(records, folder / snapshots.FOLDER, keep)
+        finally:
+            records.close()
+    typer.echo(str(place))
+
+
+def restore(
+    root: Root,
+    source: Annotated[Path, typer.Argument(metavar="SNAPSHOT", help="The snapshot's folder.")],
+    name: Annotated[
+        str, typer.Option("--gallery", "-g", help="Under this name; left out: under its own.")
+    ] = "",
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Put it in the place of the gallery of that name.")
+    ] = False,
+) -> None:
+    """Make a gallery from a snapshot, after checking all of it."""
+    with held(root, make=True) as galleries:
+        place = restoration.restore(source, galleries, name, replace)
+        records = Records(place / FILE)
+        head = records.head
+        records.close()
+    typer.echo(f"{head.name}: {head.items} items of {head.dim} numbers, version {head.version}")
+
+
+def compact(root: Root, name: Name) -> None:
+    """Write a gallery's file anew, without the room that removed items left."""
+    with held(root) as galleries:
+        path = _gallery(galleries, name) / FILE
+        before = path.stat().st_size if path.is_file() else 0
+        records = Records(path)
+        try:
+            records.compact()
+        finally:
+            records.close()
+    typer.echo(f"{name}: {before / 1e6:.1f} MB before, {path.stat().st_size / 1e6:.1f} MB now")
+
+
+@contextmanager
+def held(root: Path, make: bool = False) -> Iterator[Path]:
+    """Hold a data folder; yields the folder of its galleries.
+
+    Raises:
+        GalleryNotFound: there is no such folder of galleries.
+        StorageError: another process holds it.
+    """
+    galleries = root / "galleries"
+    if make:
+        with disk_errors(root):
+            galleries.mkdir(parents=True, exist_ok=True)
+    if not galleries.is_dir():
+        raise GalleryNotFound(f"{root} holds no galleries; name the folder that was given to serve or build")
+    with disk_errors(root):
+        lock = hold(root / LOCK)
+    with lock:
+        yield galleries
+
+
+def _gallery(galleries: Path, name: str) -> Path:
+    limits.check_gallery_name(name)
+    if not (galleries / name).is_dir():
+        raise GalleryNotFound(f"there is no gallery {name!r}", metadata={"gallery": name})
+    return galleries / name
