@@ -25,7 +25,7 @@ async def image_body(request: Request, modality: str) -> answers.ImageQuery:
 
     Raises:
         InvalidRequest: it is empty, or the modality is unknown.
-        BodyTooLarge: it is over the cap of an image.
+        ImageTooLarge: it is over the cap of an image.
     """
     said = modality_of(modality)
     return answers.ImageQuery(await bodies.image(request), said)

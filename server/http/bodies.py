@@ -16,7 +16,14 @@ from pydantic import BaseModel, ValidationError
 from starlette.datastructures import FormData, UploadFile
 from starlette.types import Message
 
-from vireid.errors import BodyTooLarge, Cancelled, DeadlineExceeded, InvalidRequest, StorageError
+from vireid.errors import (
+    BodyTooLarge,
+    Cancelled,
+    DeadlineExceeded,
+    ImageTooLarge,
+    InvalidRequest,
+    StorageError,
+)
 from vireid.images.decode import Limits
 
 MAX_JSON_BYTES = 16 * 1024 * 1024
@@ -88,9 +95,15 @@ async def image(request: Request) -> bytes:
 
     Raises:
         InvalidRequest: the body is empty.
-        BodyTooLarge: it is over the cap of an image.
+        ImageTooLarge: it is over the cap of an image.
     """
-    data = await capped(request, Limits().max_bytes).body()
+    limit = Limits().max_bytes
+    try:
+        data = await capped(request, limit).body()
+    except BodyTooLarge as error:  # such a body is nothing but the image: say what the other wire says
+        raise ImageTooLarge(
+            f"the image has more than {limit:,} bytes; send a crop", metadata=error.metadata
+        ) from None
     if not data:
         raise InvalidRequest(
             "the body is empty; send the bytes of a JPEG, PNG or WebP image",
