@@ -47,7 +47,7 @@ def _starting(method: str) -> Callable[..., None]:
         assign: Annotated[list[str] | None, typer.Option("--set", help="key=value over the recipe.")] = None,
         weights: Annotated[
             Path | None,
-            typer.Option("--init", help="Standard ResNet weights (.safetensors) to start from."),
+            typer.Option("--init", help="Standard weights of the recipe's network (.safetensors) to start from."),
         ] = None,
         source: Annotated[
             str | None,
@@ -75,12 +75,13 @@ def _starting(method: str) -> Callable[..., None]:
 
 
 def _usual(method: str, data: Path, name: str | None) -> str:
-    """Name the recipe for a dataset; of several settings of a method, the first."""
+    """Name the recipe for a dataset: the one of just this name, or of several settings of a method the first."""
     from vireid.datasets.split import is_synthetic
     from vireid.datasets.verify import detect
 
     usual = f"{'synthetic' if is_synthetic(data) else name or detect(data)}-{method}"
-    return next((known for known in fitting(method) if known.startswith(usual)), usual)
+    known = fitting(method)
+    return usual if usual in known else next((each for each in known if each.startswith(usual)), usual)
 
 
 def _help(settings: type[MethodSettings]) -> str:

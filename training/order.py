@@ -60,7 +60,7 @@ class Order:
         settings: the recipe; of the last stage if there are two.
         data: the dataset's root.
         name: the dataset's name; found by the layout if None.
-        weights: standard ResNet weights every stage starts from; fresh ones if None.
+        weights: standard weights every stage starts from; fresh ones if None.
         source: a labelled set that the method that clusters visible images learns from besides.
         stage1: a finished run to take the first stage's labels from; None for one of its own.
         device: ``auto``, ``cpu`` or ``cuda``.

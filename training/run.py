@@ -86,7 +86,7 @@ def start(
         data: the dataset's root.
         name: the dataset's name; found by the layout if None.
         device: ``auto``, ``cpu`` or ``cuda``.
-        weights: a safetensors file of standard ResNet weights to start from; fresh ones if None.
+        weights: a safetensors file of standard weights to start from; fresh ones if None.
 
     Raises:
         TrainingError: the folder holds something, the dataset lacks a modality, or the weights do not fit.
