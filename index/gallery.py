@@ -18,7 +18,8 @@ from index.backends import BACKENDS
 from index.gate import Gate
 from index.holdings import Holdings
 from index.records import Records
-from index.rows import Enrolment, Row
+from index.rows import Enrolment
+from index.table import Table
 from vireid.arrays import Float32Array, Int64Array
 from vireid.errors import GalleryNotFound, InvalidRequest, StorageError, VireidError
 from vireid.types import Filter, GalleryInfo, Item, ItemMeta, Modality
@@ -48,8 +49,8 @@ class Gallery:
         self._failure: StorageError | None = None
         self._gate = Gate(self._refusal)
         try:
-            for rows, vectors in self._records.chunks():
-                self._holdings.take_in(rows, vectors)
+            for table, vectors in self._records.chunks():
+                self._holdings.take_in(table, vectors)
             self._holdings.version = head.version
         except MemoryError as error:
             self._records.close()
@@ -122,15 +123,15 @@ class Gallery:
                     items[new.item_id] = same
                     outcomes.append(("unchanged", new.item_id))
                     continue
-                known = new.item_id in todo or self._holdings.key(new.item_id) is not None
+                known = new.item_id in todo or self._holdings.shows(new.item_id)
                 outcomes.append(("replaced" if known else "created", new.item_id))
                 todo[new.item_id] = new
             if todo:
                 held = (self._holdings.key(item_id) for item_id in todo)
                 replaced = [key for key in held if key is not None]
-                rows = self._records.put(list(todo.values()), replaced)
-                self._change(replaced, rows, np.stack([new.vector for new in todo.values()]))
-                items |= {row.item.item_id: row.item for row in rows}
+                table = self._records.put(list(todo.values()), replaced)
+                self._change(replaced, table, np.stack([new.vector for new in todo.values()]))
+                items |= self._holdings.items(table.ids)
             return [(outcome, items[item_id]) for outcome, item_id in outcomes]
 
     def holds(self, item_id: str, sha256: str, modality: Modality | None, meta: ItemMeta) -> Item | None:
@@ -305,7 +306,7 @@ class Gallery:
         held = snapshots.holding(self._snapshots, int(keys[0])) if len(keys) else []
         if len(keys) and not dry_run:
             self._records.remove(keys.tolist())
-            self._change(keys.tolist(), [], np.empty((0, self._dim), np.float32))
+            self._change(keys.tolist())
             for path in held if with_snapshots else ():
                 snapshots.remove(path)
         went, stay = (len(held), 0) if with_snapshots else (0, len(held))
@@ -348,12 +349,15 @@ class Gallery:
             raise self._records.damaged(f"the pictures of item {item_id!r} have vanished")
         return picture
 
-    def _change(self, dropped: Sequence[int], rows: Sequence[Row], vectors: Float32Array) -> None:
+    def _change(
+        self, dropped: Sequence[int], table: Table | None = None, vectors: Float32Array | None = None
+    ) -> None:
         """Follow a committed change; after a failure nothing is answered any more rather than half of it."""
         with self._gate.writing():
             try:
                 self._holdings.drop(dropped)
-                self._holdings.take_in(rows, vectors)
+                if table is not None and vectors is not None:
+                    self._holdings.take_in(table, vectors)
                 self._holdings.version = self._records.head.version
                 self._info = self._described()
             except BaseException as error:

@@ -11,7 +11,7 @@ from index import limits
 from index.answers import Found, Labelled
 from index.backend import Backend
 from index.columns import Columns
-from index.rows import Row
+from index.table import Table
 from vireid.arrays import Float32Array, Int64Array
 from vireid.errors import ItemNotFound
 from vireid.types import Filter, Hit, Item, ItemMeta, Modality
@@ -36,12 +36,10 @@ class Holdings:
         """Count the items."""
         return len(self._columns)
 
-    def take_in(self, rows: Sequence[Row], vectors: Float32Array) -> None:
+    def take_in(self, table: Table, vectors: Float32Array) -> None:
         """Add items whose keys are above all before."""
-        if rows:
-            self._backend.add(np.array([row.key for row in rows], np.int64), vectors)
-            for row in rows:
-                self._columns.add(row)
+        self._backend.add(table.keys, vectors)
+        self._columns.extend(table)
 
     def drop(self, keys: Sequence[int]) -> None:
         """Forget items, all of which must be held."""
@@ -52,10 +50,23 @@ class Holdings:
         """Return our id of an item, None if there is no such item."""
         return self._columns.key(item_id)
 
+    def shows(self, item_id: str) -> bool:
+        """Say whether there is such an item and its time has not come."""
+        return self._columns.find(item_id) is not None
+
     def keys(self, ids: Sequence[str]) -> Int64Array:
         """Return our ids of those items that are held, ascending."""
         found = {self._columns.key(item_id) for item_id in ids} - {None}
         return np.array(sorted(key for key in found if key is not None), np.int64)
+
+    def items(self, ids: Sequence[str]) -> dict[str, Item]:
+        """Return the items of some ids, all of which must be held."""
+        keys = self.keys(ids)
+        return {item.item_id: item for item in self._columns.items(keys)}
+
+    def expired(self) -> Int64Array:
+        """Return our ids of the items whose time has come, ascending."""
+        return self._columns.expired()
 
     def passing(self, where: Filter) -> Int64Array:
         """Return our ids of the items that pass a filter, ascending."""
@@ -103,10 +114,10 @@ class Holdings:
         limits.check_filter(where)
         limits.check_min_score(min_score)
         limits.check_embeddings(queries, self._dim)
-        total = len(self._columns)
-        allow = None if where.is_empty else self._columns.passing(where)
+        held, total = len(self._columns), self._columns.shown()
+        allow = None if where.is_empty and held == total else self._columns.passing(where)
         searched = total if allow is None else len(allow)
-        scores, keys = self._backend.search(queries, k, None if searched == total else allow)
+        scores, keys = self._backend.search(queries, k, None if searched == held else allow)
         by = self._columns.modalities(allow) if detailed else None
         answers = []
         for row, found in zip(scores, keys, strict=True):

@@ -22,9 +22,10 @@ from index import schema
 from index.disk import disk_errors, sqlite_errors, sync
 from index.head import Head
 from index.pictures import INSERT, Pictures, cells_of
-from index.rows import Cell, Enrolment, Row, decode, encode
-from index.schema import ITEM
+from index.rows import Cell, Enrolment, Row, decode, encode, row_checksum
+from index.schema import ITEM, VECTOR
 from index.seal import SUFFIX, Seal
+from index.table import Table
 from vireid.arrays import Float32Array
 from vireid.errors import DataLoss, StorageError, VireidError
 from vireid.types import Item
@@ -95,26 +96,28 @@ class Records:
             self._writer.close()
             self._seal.close()
 
-    def chunks(self) -> Iterator[tuple[list[Row], Float32Array]]:
-        """Read every item and its vector in the order of ids, some thousand at a time.
+    def chunks(self, after: int = 0, known: tuple[int, int] = (0, 0)) -> Iterator[tuple[Table, Float32Array]]:
+        """Read items and their vectors, (N, D), in the order of ids, some thousand at a time.
+
+        Args:
+            after: only items with ids above this.
+            known: how many items there are up to that id, and their sum.
 
         Raises:
             DataLoss: a row is not as it was written, or rows are missing or too many; nothing may be
                 answered from what came before.
         """
-        count, total = 0, 0
+        count, total = known
+        width = 4 * self._head.dim
         with self._writing, sqlite_errors(self._path):
-            for found in self._cells():
-                rows, vectors = [], np.empty((len(found), self._head.dim), np.float32)
-                for at, cells in enumerate(found):
-                    decoded = decode(cells, self._head.dim)
-                    if decoded is None:
+            for found in self._cells(after):
+                for cells in found:
+                    if row_checksum(cells[:-1]) != cells[-1] or len(cells[VECTOR]) != width:
                         raise self._spoilt(cells)
-                    rows.append(decoded[0])
-                    vectors[at] = decoded[1]
                     total ^= int.from_bytes(cells[-1], "big")
-                count += len(rows)
-                yield rows, vectors
+                count += len(found)
+                rows = np.frombuffer(b"".join(cells[VECTOR] for cells in found), "<f4")
+                yield Table.of(found), rows.reshape(len(found), self._head.dim)
         if (count, total) != (self._head.items, self._head.total):
             raise self._short(count)
 
@@ -198,21 +201,20 @@ class Records:
                 self._writer = schema.connect(self._path)
                 self.pictures.reopen()
 
-    def put(self, batch: Sequence[Enrolment], replaced: Sequence[int]) -> list[Row]:
+    def put(self, batch: Sequence[Enrolment], replaced: Sequence[int]) -> Table:
         """Insert items and delete those that they replace in one transaction, durable on return.
 
         Args:
-            batch: items with distinct ids.
+            batch: items with distinct ids, at least one.
             replaced: our ids of the items whose place they take.
 
         Returns:
-            The new rows, in the order of the batch; their ids rise.
+            The new items, in the order of the batch; their ids rise.
         """
         now = datetime.now(UTC)
-        rows = []
+        cells: list[tuple[Any, ...]] = []
         with self._transaction() as (db, head):
             dropped, total = self._delete(db, replaced)
-            cells = []
             for key, new in enumerate(batch, start=head.next_key):
                 expires = new.expires_at or (
                     now + timedelta(seconds=head.retention_s) if head.retention_s else None
@@ -220,20 +222,13 @@ class Records:
                 item = Item(
                     new.item_id, new.modality, new.meta, new.sha256, new.image is not None, now, expires
                 )
-                rows.append(Row(key, item))
-                cells.append(encode(rows[-1], new.vector))
-                total ^= int.from_bytes(_blob(cells[-1][-1]), "big")
+                cells.append(encode(Row(key, item), new.vector))
+                total ^= int.from_bytes(cells[-1][-1], "big")
             db.executemany(
                 f"INSERT INTO items ({ITEM}) VALUES ({', '.join('?' * schema.ITEM_CELLS)})",  # noqa: S608 - constants
-                [
-                    [_text(cell) if at in schema.ITEM_TEXTS else cell for at, cell in enumerate(row)]
-                    for row in cells
-                ],
+                [_texted(row) for row in cells],
             )
-            db.executemany(
-                INSERT,
-                [cells_of(row.key, new) for row, new in zip(rows, batch, strict=True)],
-            )
+            db.executemany(INSERT, [cells_of(row[0], new) for row, new in zip(cells, batch, strict=True)])
             after = replace(
                 head,
                 version=head.version + 1,
@@ -245,7 +240,7 @@ class Records:
         self._follow(after)
         if replaced:
             self._sweep()
-        return rows
+        return Table.of(cells)
 
     def remove(self, keys: Sequence[int]) -> None:
         """Remove items by our ids in one transaction, durable on return; nothing of them stays in the file."""
@@ -345,8 +340,9 @@ class Records:
                     self._writer.execute("ROLLBACK")
                 raise
 
-    def _cells(self) -> Iterator[list[tuple[Any, ...]]]:
-        cursor = self._writer.execute(f"SELECT {ITEM} FROM items ORDER BY key")  # noqa: S608 - constants
+    def _cells(self, after: int = 0) -> Iterator[list[tuple[Any, ...]]]:
+        query = f"SELECT {ITEM} FROM items WHERE key > ? ORDER BY key"  # noqa: S608 - constants
+        cursor = self._writer.execute(query, (after,))
         while found := cursor.fetchmany(ROWS_AT_ONCE):
             yield found
 
@@ -378,13 +374,11 @@ def _check_copy(path: Path, head: Head) -> None:
         path.with_name(path.name + SUFFIX).unlink(missing_ok=True)
 
 
-def _text(cell: Cell) -> str:
-    return _blob(cell).decode()
-
-
-def _blob(cell: Cell) -> bytes:
-    assert isinstance(cell, bytes)
-    return cell
+def _texted(row: Sequence[Any]) -> list[Any]:
+    cells = list(row)
+    for at in schema.ITEM_TEXTS:
+        cells[at] = cells[at].decode()
+    return cells
 
 
 def _named(cells: Sequence[Cell]) -> str:

@@ -128,18 +128,17 @@ def row_checksum(cells: Sequence[Cell]) -> bytes:
 
 def checksum(cells: Sequence[Cell]) -> bytes:
     """Sum cells up, each with its kind and length, so that nothing can move from one to the next."""
-    whole = hashlib.blake2b(digest_size=SUM_BYTES)
+    parts: list[bytes] = []
     for cell in cells:
-        if cell is None:
-            whole.update(b"n")
+        if isinstance(cell, bytes):
+            parts += (b"b%d;" % len(cell), cell)
         elif isinstance(cell, int):
-            whole.update(b"i%d;" % cell)
-        elif isinstance(cell, bytes):
-            whole.update(b"b%d;" % len(cell))
-            whole.update(cell)
+            parts.append(b"i%d;" % cell)
+        elif cell is None:
+            parts.append(b"n")
         else:
-            whole.update(b"?")  # a number with a fraction: nothing that was ever written
-    return whole.digest()
+            parts.append(b"?")  # a number with a fraction: nothing that was ever written
+    return hashlib.blake2b(b"".join(parts), digest_size=SUM_BYTES).digest()
 
 
 def microseconds(when: datetime) -> int:

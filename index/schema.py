@@ -49,7 +49,7 @@ ITEM = (
     "expires_at, checksum"
 )
 ITEM_TEXTS = (1, 3, 4, 6, 7)
-ITEM_CELLS = 13
+ITEM_CELLS, VECTOR = 13, 10
 
 
 def create(path: Path, head: Head) -> None:

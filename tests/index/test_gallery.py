@@ -10,8 +10,9 @@ from index import limits
 from index.columns import COLUMNS, FIRST_CAPACITY, Columns
 from index.gallery import Gallery
 from index.records import Enrolment
-from index.rows import Row
+from index.rows import Row, encode
 from index.store import GalleryStore
+from index.table import Table
 from vireid.arrays import Float32Array
 from vireid.errors import (
     EmbeddingNotFinite,
@@ -293,12 +294,13 @@ def test_rows_stay_few_however_often_items_are_replaced() -> None:
     for key in range(alive + 5000):
         if key >= alive:
             columns.drop([key - alive])
-        columns.add(Row(key, replace(item, item_id=f"i{key % alive}")))
+        row = Row(key, replace(item, item_id=f"i{key % alive}"))
+        columns.extend(Table.of([encode(row, np.zeros(2, np.float32))]))
     assert len(columns) == alive
     assert columns.passing(Filter(attributes={"n": "1"})).tolist() == list(range(5000, 5000 + alive))
-    rows = {name: len(getattr(columns, name)) for name in (*COLUMNS, "_items")}
+    rows = {name: len(getattr(columns, name)) for name in (*COLUMNS, "_ids")}
     assert max(rows.values()) <= 4 * FIRST_CAPACITY, rows
-    assert len(columns._attributes["n", "1"]) <= 4 * FIRST_CAPACITY
+    assert len(columns._having["n", "1"]) <= 4 * FIRST_CAPACITY
 
 
 def test_facets(gallery: Gallery, enrolment: Make) -> None:

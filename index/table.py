@@ -1,0 +1,70 @@
+"""Stored items as columns: what is read, cached and kept in memory many at a time. Knows no vectors and no file."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vireid.arrays import BoolArray, Int64Array, UInt8Array
+
+NO_TIME = np.iinfo(np.int64).min
+NEVER = np.iinfo(np.int64).max
+SHA256_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """N items, in the order of our ids.
+
+    Attributes:
+        keys: our ids, rising, (N,).
+        ids: the operator's.
+        modality: 0 visible, 1 infrared, (N,).
+        persons: names, empty if unknown.
+        cameras: names, empty if unknown.
+        time: of capture, microseconds since 1970, ``NO_TIME`` if unknown, (N,).
+        attributes: as JSON, empty if there are none.
+        sha256: of the encoded image, (N, 32).
+        has_image: whether it was kept, (N,).
+        enrolled: microseconds since 1970, (N,).
+        expires: microseconds since 1970, ``NEVER`` if it stays, (N,).
+    """
+
+    keys: Int64Array
+    ids: list[str]
+    modality: Int64Array
+    persons: list[str]
+    cameras: list[str]
+    time: Int64Array
+    attributes: list[str]
+    sha256: UInt8Array
+    has_image: BoolArray
+    enrolled: Int64Array
+    expires: Int64Array
+
+    def __len__(self) -> int:
+        """Count the items."""
+        return len(self.ids)
+
+    @staticmethod
+    def of(found: Sequence[tuple[Any, ...]]) -> "Table":
+        """Turn cells, as ``rows.encode`` gives them and checked by who read them, into columns; at least one row."""
+        key, item_id, modality, person, camera, time, attributes, sha256, has_image, enrolled, _, expires, _ = zip(
+            *found, strict=True
+        )  # fmt: skip
+        return Table(
+            keys=np.array(key, np.int64),
+            ids=[one.decode() for one in item_id],
+            modality=np.array(modality, np.int64),
+            persons=[one.decode() for one in person],
+            cameras=[one.decode() for one in camera],
+            time=np.array([NO_TIME if one is None else one for one in time], np.int64),
+            attributes=[one.decode() for one in attributes],
+            sha256=np.frombuffer(bytes.fromhex(b"".join(sha256).decode()), np.uint8).reshape(
+                -1, SHA256_BYTES
+            ),
+            has_image=np.array(has_image, np.bool_),
+            enrolled=np.array(enrolled, np.int64),
+            expires=np.array([NEVER if one is None else one for one in expires], np.int64),
+        )
