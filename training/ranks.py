@@ -6,6 +6,8 @@ everywhere (labels, memories) is made from rows that were gathered from all of t
 
 import gc
 import inspect
+import os
+import socket
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -30,6 +32,20 @@ class _Count(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     size: int = 1
+
+
+class _Launch(BaseModel):
+    """What torchrun puts there besides: ``TORCHELASTIC_RUN_ID``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    id: str = "none"
+
+
+class _Restart(BaseModel):
+    """And ``TORCHELASTIC_RESTART_COUNT``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    count: int = 0
 
 
 def together() -> bool:
@@ -68,7 +84,7 @@ def gather(rows: Tensor, parts: int = 1) -> Tensor:
     found = [one[: int(size)] for one, size in zip(made, sizes, strict=True)]
     if parts == 1:
         return torch.cat(found).to(home)
-    return torch.stack([one.unflatten(0, (parts, -1)) for one in found], 1).flatten(0, 2).to(home)
+    return torch.stack([one.view(parts, -1, *one.shape[1:]) for one in found], 1).flatten(0, 2).to(home)
 
 
 def share(index: Int64Array) -> Int64Array:
@@ -211,6 +227,20 @@ def join(word: str) -> Ranks:
         return Ranks(torch.device(kind))
     fabric = _fabric(kind, world, settings.load(_Count, prefix="LOCAL_WORLD_").size)
     return Ranks(fabric.device, fabric)
+
+
+def launch() -> str:
+    """Name the launch that started this process: the same for whatever torchrun starts again; empty without torchrun."""
+    if not distributed.is_torchelastic_launched():
+        return ""
+    named = settings.load(_Launch, prefix="TORCHELASTIC_RUN_").id
+    # a launch without a name of its own is known by the process that watches over its workers
+    return f"{socket.gethostname()} {os.getppid()}" if named == "none" else named
+
+
+def restarts() -> int:
+    """Count how often torchrun has begun all processes again."""
+    return settings.load(_Restart, prefix="TORCHELASTIC_RESTART_").count
 
 
 def _fabric(kind: str, world: int, local: int) -> "Fabric":

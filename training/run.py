@@ -6,7 +6,7 @@ import random
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,18 +15,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from training import checkpoint, judge, methods, models, ranks
+from training import checkpoint, judge, materials, methods, models, ranks, restart
 from training.checkpoint import RECIPE, RUN
 from training.data.images import Images
 from training.evaluate import evaluate
 from training.loop import Loop, Watch
+from training.materials import Material
 from training.models import standard
 from training.ranks import Ranks
-from training.settings import DataSettings, RunSettings
-from vireid.datasets import SYNTHETIC_MARKER, open_dataset, published
-from vireid.datasets.split import Dataset, Split
-from vireid.datasets.verify import detect
-from vireid.errors import DatasetError, TrainingError
+from training.settings import RunSettings
+from vireid.datasets.split import Split
+from vireid.errors import TrainingError
 from vireid.images.preprocess import Preprocess
 
 # what a first stage leaves in the folder of the second: how both were begun, its own run, the labels it ended with
@@ -44,30 +43,6 @@ class Started:
 
     folder: Path
     loop: Loop
-
-
-@dataclass(frozen=True, slots=True)
-class Material:
-    """What a run learns from.
-
-    Attributes:
-        dataset: read from its root.
-        source: a labelled set it learns from besides; its images come after the dataset's.
-        taken: labels that an earlier stage made of the training images, -1 for none, (N,); told to the method in
-            place of true persons.
-        told: what ``run.json`` says of where all this came from, beside dataset and root.
-    """
-
-    dataset: Dataset
-    source: Split | None = None
-    taken: tuple[int, ...] | None = None
-    told: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def images(self) -> Split:
-        """The training images and the source's after them."""
-        more = () if self.source is None else self.source.samples
-        return Split("train", self.dataset.train.samples + more)
 
 
 def start(
@@ -92,26 +67,7 @@ def start(
         TrainingError: the folder holds something, the dataset lacks a modality, or the weights do not fit.
         DatasetError: the dataset is incomplete, or not the published one where the recipe demands it.
     """
-    return begin(folder, settings, Material(read(data, name, settings.data)), device, weights)
-
-
-def read(data: Path, name: str | None, wanted: DataSettings) -> Dataset:
-    """Read the dataset of a run.
-
-    Args:
-        data: its root.
-        name: found by the layout if None.
-        wanted: which trial, and whether its counts must be the published ones.
-
-    Raises:
-        TrainingError: it lacks a modality.
-        DatasetError: it is incomplete, or not the published one where that is demanded.
-    """
-    dataset = open_dataset(name or detect(data), data, wanted.trial)
-    _both_modalities(dataset)
-    if wanted.counts == "published":
-        _as_published(dataset)
-    return dataset
+    return begin(folder, settings, materials.of(materials.read(data, name, settings.data)), device, weights)
 
 
 def begin(
@@ -119,7 +75,7 @@ def begin(
 ) -> Started:
     """Begin a new run on what was read; arguments and errors as for ``start``, but a first stage may have been here."""
     workers = ranks.join(device)
-    handed = [folder / name for name in HANDED]
+    handed = [folder / name for name in (*HANDED, restart.MARK)]
     taken = folder.exists() and any(found not in handed for found in folder.iterdir())
     ranks.wait()  # before the first process writes
     if taken:
@@ -132,7 +88,7 @@ def begin(
         "dataset": dataset.name,
         "root": str(dataset.root.resolve()),
         "synthetic": dataset.synthetic,
-        **_drawn(dataset),
+        **materials.drawn(dataset),
         "train_images": len(dataset.train),
         "start": "fresh weights" if weights is None else _named(weights),
         "vireid": version("vireid"),
@@ -149,7 +105,7 @@ def begin(
             (folder / RUN).write_text(json.dumps(told, indent=2) + "\n")
     except BaseException:
         if first:
-            _empty(folder, handed)
+            empty(folder, handed)
         raise
     return Started(folder, loop)
 
@@ -163,24 +119,25 @@ def resume(folder: Path, data: Path | None = None, device: str = "auto") -> Star
         device: ``auto``, ``cpu`` or ``cuda``.
 
     Raises:
-        TrainingError: it is no run, or its checkpoint is missing or damaged.
+        TrainingError: it is no run, its checkpoint is missing or damaged, or the material is not the same.
+    """
+    told, trial = checkpoint.load_origin(folder), checkpoint.load_settings(folder).data.trial
+    return go_on(folder, materials.again(told, data, trial), device)
+
+
+def go_on(folder: Path, same: Material, device: str = "auto") -> Started:
+    """Go on with a run.
+
+    Args:
+        folder: of the run.
+        same: the material it began with.
+        device: ``auto``, ``cpu`` or ``cuda``.
+
+    Raises:
+        TrainingError: its checkpoint is missing or damaged.
     """
     settings = checkpoint.load_settings(folder)
-    told = checkpoint.load_origin(folder)
-    dataset = open_dataset(told["dataset"], data or Path(told["root"]), settings.data.trial)
-    return go_on(folder, Material(dataset), device)
-
-
-def go_on(folder: Path, material: Material, device: str = "auto") -> Started:
-    """Go on with a run on the same material as before; arguments and errors as for ``resume``."""
-    settings = checkpoint.load_settings(folder)
-    told = checkpoint.load_origin(folder)
-    if len(material.dataset.train) != told["train_images"]:
-        raise TrainingError(
-            f"the dataset has {len(material.dataset.train)} training images, the run began with "
-            f"{told['train_images']}; resume on the same dataset"
-        )
-    loop = build(folder, settings, material, ranks.join(device))
+    loop = build(folder, settings, same, ranks.join(device))
     loop.resume()
     if ranks.place() == 0:
         checkpoint.cut_metrics(folder, loop.epoch)
@@ -237,44 +194,12 @@ def build(
     return Loop(folder, settings, method, images(material.images), watch, workers)
 
 
-def _empty(folder: Path, but: Sequence[Path]) -> None:
+def empty(folder: Path, but: Sequence[Path]) -> None:
     """Remove what a folder holds but for some, and the folder if nothing is left."""
     for found in [found for found in folder.iterdir() if found not in but]:
         shutil.rmtree(found) if found.is_dir() else found.unlink()
     if not any(folder.iterdir()):
         folder.rmdir()
-
-
-def _as_published(dataset: Dataset) -> None:
-    """Demand the published number of training images and persons of what was not drawn."""
-    if dataset.synthetic or dataset.name not in published.IMAGES:
-        return
-    found = (len(set(dataset.train.persons.tolist())), len(dataset.train))
-    counts = published.IMAGES[dataset.name]
-    images = sum(number for (part, _, _), number in counts.items() if part == "train")
-    expected = (published.PERSONS[dataset.name]["train"], images)
-    if found != expected:
-        raise DatasetError(
-            f"{dataset.root} has {found[0]} training persons on {found[1]} images, {dataset.name} as published has "
-            f"{expected[0]} on {expected[1]}; 'vireid data verify' tells what is missing, "
-            "--set data.counts=any trains on it as it is"
-        )
-
-
-def _both_modalities(dataset: Dataset) -> None:
-    kinds = dataset.train.modalities
-    visible, infrared = int((kinds == 0).sum()), int((kinds == 1).sum())
-    if not visible or not infrared:
-        raise TrainingError(
-            f"{dataset.root} has {visible} visible and {infrared} infrared training images; expected some of both"
-        )
-
-
-def _drawn(dataset: Dataset) -> dict[str, str]:
-    """Tell which drawn people these are, whose files have the names of all others'."""
-    if not dataset.synthetic:
-        return {}
-    return {"drawn_sha256": hashlib.sha256((dataset.root / SYNTHETIC_MARKER).read_bytes()).hexdigest()}
 
 
 def _named(weights: Path) -> str:

@@ -267,11 +267,35 @@ def test_a_run_with_a_source_set_goes_on_with_it(blocks: Path, wanted: RunSettin
     assert go_on(tmp_path / "parts") == [""]
     assert same(tmp_path / "whole", tmp_path / "parts")
     told = checkpoint.provenance(tmp_path / "whole")
-    assert told["source"] == {"name": "sysu-mm01", "images": 40, "persons": 5}
+    counts = {"name": "sysu-mm01", "images": 40, "persons": 5}
+    assert {name: told["source"][name] for name in counts} == counts
     assert str(tmp_path) not in json.dumps(told)
-    next((source / "cam1" / "0001").iterdir()).unlink()
-    with pytest.raises(TrainingError, match="the source set has 39 images, the run began with 40"):
+    image = next((source / "cam1" / "0001").iterdir())
+    image.unlink()
+    with pytest.raises(TrainingError, match="has 39 images, the run began with 40"):
         go_on(tmp_path / "parts")
+
+
+@pytest.mark.parametrize("change", ["another name", "another person"])
+def test_as_many_other_images_are_no_longer_the_same_source(
+    blocks: Path, wanted: RunSettings, tmp_path: Path, change: str
+) -> None:
+    clusters = SpclSettings(k1=6, k2=2, min_samples=2, reliability=False)
+    source = tmp_path / "others"
+    shutil.copytree(blocks, source)
+    alone = wanted.model_copy(update={"method": clusters, "stage1": {}})
+    asked = order(blocks, alone, source=Source("sysu-mm01", source))
+    for stage in stages.start(tmp_path / "run", asked):
+        stage.started.loop.train(until=1)
+    if change == "another name":
+        next((source / "cam1" / "0001").iterdir()).rename(source / "cam1" / "0001" / "0009.jpg")
+    else:
+        image = next((source / "cam1" / "0001").iterdir())
+        image.rename(source / "cam1" / "0002" / "0009.jpg")
+    with pytest.raises(
+        TrainingError, match="or they are others, or of other persons; resume with the same set"
+    ):
+        go_on(tmp_path / "run")
 
 
 def test_the_command_runs_both_stages_and_goes_on(

@@ -5,7 +5,8 @@ import logging
 import numpy as np
 
 from training.data.images import Images
-from training.data.samplers import OUTLIER, Draw
+from training.data.places import OUTLIER
+from training.data.samplers import Draw
 from training.settings import DataSettings
 from vireid.arrays import Int64Array
 from vireid.errors import TrainingError

@@ -7,7 +7,8 @@ import pytest
 
 from training.data.few import Few
 from training.data.images import Images
-from training.data.samplers import OUTLIER, Draw, Part
+from training.data.places import OUTLIER
+from training.data.samplers import Draw, Part
 from training.settings import DataSettings
 from vireid.datasets import open_dataset
 from vireid.errors import TrainingError

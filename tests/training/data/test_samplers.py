@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.data.samplers import OUTLIER, Draw, IdentitySampler, Part, two_modalities
+from training.data.places import OUTLIER
+from training.data.samplers import Draw, IdentitySampler, Part, two_modalities
 from vireid.errors import TrainingError
 
 
