@@ -13,6 +13,7 @@ import json
 import multiprocessing
 import shutil
 import statistics
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
@@ -96,8 +97,9 @@ def train_all(work: Path, wanted: Sequence[Job], processes: int) -> dict[str, di
     """
     path = work / "results.json"
     found: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.is_file() else {}
-    found = {job.name: found[job.name] for job in wanted if _known(job, found)}
-    waiting = [job for job in wanted if job.name not in found]
+    waiting = [job for job in wanted if not _known(job, found)]
+    for job in waiting:
+        found.pop(job.name, None)
     count, done = len(waiting), 0
     running: dict[Future[dict[str, Any]], Job] = {}
     with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
@@ -121,8 +123,9 @@ def run_one(job: Job, work: Path) -> dict[str, Any]:
     from training.settings import read
 
     folder, asked = work / "runs" / job.name, work / "asked" / f"{job.name}.json"
+    whole, began = True, time.process_time()
     if folder.exists() and asked.is_file() and json.loads(asked.read_text()) == _asked(job):
-        trained = stages.resume(folder)
+        trained, whole = stages.resume(folder), False
     else:
         shutil.rmtree(folder, ignore_errors=True)
         wanted = order.Order(
@@ -146,6 +149,7 @@ def run_one(job: Job, work: Path) -> dict[str, Any]:
         "label_accuracy": 100 * labelled[-1]["accuracy"][job.labels] if labelled else None,
         "label_ari": 100 * labelled[-1]["ari"] if labelled else None,
         "seconds": sum(line.get("seconds", 0.0) for line in lines),
+        "cpu_seconds": time.process_time() - began if whole else None,  # of a run that was never cut off
     }
 
 
