@@ -5,5 +5,12 @@ from collections.abc import Callable
 from index.backend import Backend
 from index.exact import ExactBackend
 from index.faiss_cpu import FaissBackend
+from index.scan import ScanBackend
 
-BACKENDS: dict[str, Callable[[int], Backend]] = {"faiss": FaissBackend, "exact": ExactBackend}
+# what a gallery is searched by unless somebody says otherwise
+DEFAULT = "scan"
+BACKENDS: dict[str, Callable[[int], Backend]] = {
+    "scan": ScanBackend,
+    "faiss": FaissBackend,
+    "exact": ExactBackend,
+}

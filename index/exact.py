@@ -50,6 +50,7 @@ class ExactBackend:
     ) -> tuple[Float32Array, Int64Array]:
         """Find the k most similar vectors; see ``index.backend.Backend.search``."""
         ranking.check_finite(queries)
+        queries = np.ascontiguousarray(queries, np.float32)
         rows = np.arange(len(self._places)) if allow is None else self._places.among(allow)
         ids = self._places.ids
         found = [ranking.settle(query, self._room, rows, ids, k) for query in queries]

@@ -7,14 +7,14 @@ writer at a time, many readers, who see a whole state and never wait for the dis
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 
 from index import limits, snapshots
 from index.answers import Found, Labelled, Receipt
-from index.backends import BACKENDS
+from index.backends import BACKENDS, DEFAULT
 from index.gate import Gate
 from index.holdings import Holdings
 from index.records import Records
@@ -32,18 +32,19 @@ class Gallery:
 
     Args:
         path: its SQLite file.
-        backend: ``faiss`` or ``exact``.
+        backend: a name in ``index.backends.BACKENDS``.
 
     Raises:
         DataLoss: the file is damaged.
         StorageError: the disk refuses.
     """
 
-    def __init__(self, path: Path, backend: str = "faiss") -> None:
+    def __init__(self, path: Path, backend: str = DEFAULT) -> None:
         self._records = Records(path)
         head = self._records.head
         self._dim = head.dim
         self._holdings = Holdings(head.name, head.dim, BACKENDS[backend](head.dim))
+        self._holdings.retain(head.retention_s)
         self._snapshots = path.parent / snapshots.FOLDER
         self._writer = threading.Lock()
         self._failure: StorageError | None = None
@@ -119,6 +120,8 @@ class Gallery:
             todo: dict[str, Enrolment] = {}
             for new in settled:
                 same = self._holdings.same(new.item_id, new.sha256, new.modality, new.meta)
+                if same is not None and new.expires_at not in (None, same.expires_at):
+                    same = None
                 if new.item_id not in todo and same is not None:
                     items[new.item_id] = same
                     outcomes.append(("unchanged", new.item_id))
@@ -272,6 +275,40 @@ class Gallery:
             self._gate.check()
             keys = self._holdings.passing(filter) if filter is not None else self._holdings.keys(ids or ())
             return self._remove(keys, dry_run, with_snapshots)
+
+    def retain(self, seconds: int) -> None:
+        """Let items expire so long after their enrolment, those that are there too, durable on return.
+
+        An item that says so itself expires earlier. What has expired is hidden at once and removed by ``expire``.
+
+        Args:
+            seconds: 0 sets no time.
+
+        Raises:
+            InvalidRequest: it is negative, or more than a thousand years.
+            StorageError: the disk refuses; nothing changed.
+        """
+        limits.check_retention(seconds)
+        with self._writer:
+            self._gate.check()
+            head = self._records.head
+            self._records.amend(replace(head, retention_s=seconds, version=head.version + 1))
+            with self._gate.writing():
+                self._holdings.retain(seconds)
+                self._holdings.version = self._records.head.version
+                self._info = self._described()
+
+    def expire(self) -> Receipt:
+        """Remove the items and snapshots whose time has come, durable on return.
+
+        Raises:
+            StorageError: the disk refuses; they stay hidden.
+        """
+        with self._writer:
+            self._gate.check()
+            receipt = self._remove(self._holdings.expired())
+            went = snapshots.remove_expired(self._snapshots, datetime.now(UTC))
+            return replace(receipt, snapshots=went)
 
     def snapshot(self, keep: timedelta | None = None) -> Path:
         """Copy the gallery into a folder beside its file, durable on return; changes wait meanwhile.

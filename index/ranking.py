@@ -11,11 +11,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from vireid.arrays import Float32Array, Int64Array
+from vireid.compiled import compiled
 from vireid.errors import EmbeddingNotFinite
 
 Answer = tuple[Float32Array, Int64Array]
 
-BLOCK = 2048
+# above so many rows, finding the k-th best first is faster than sorting all
+MANY = 1024
 SINGLE_ROUNDING = 2.0**-24
 
 
@@ -55,15 +57,26 @@ def settle(query: Float32Array, vectors: Float32Array, places: Int64Array, ids: 
     Returns:
         Scores, best first, (min(k, M),), and ids; equal scores in ascending order of ids.
     """
-    wide = query.astype(np.float64)
-    scores = np.empty(len(places), np.float32)
-    for start in range(0, len(places), BLOCK):
-        rows = vectors[places[start : start + BLOCK]].astype(np.float64)
-        rows *= wide
-        scores[start : start + BLOCK] = rows.sum(axis=1)
+    scores = _scores(query, vectors, places)
+    if MANY < len(places) > k:
+        least = np.partition(scores, len(scores) - k)[len(scores) - k]
+        good = np.flatnonzero(scores >= least)
+        scores, places = scores[good], places[good]
     found = ids[places]
     best = np.lexsort((found, -scores))[:k]
     return scores[best], found[best]
+
+
+@compiled(fastmath=True)
+def _scores(query: Float32Array, vectors: Float32Array, places: Int64Array) -> Float32Array:
+    """Multiply a query with some rows in double precision, each by the very same steps wherever it lies."""
+    scores = np.empty(places.size, np.float32)
+    for at in range(places.size):
+        row, total = vectors[places[at]], 0.0
+        for column in range(query.size):
+            total += np.float64(row[column]) * np.float64(query[column])
+        scores[at] = total
+    return scores
 
 
 def stacked(found: Sequence[Answer], width: int) -> Answer:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from index import limits, snapshots
 from index.answers import Receipt
+from index.backends import DEFAULT
 from index.disk import FILE, MAKING, disk_errors, hold, sync
 from index.gallery import Gallery
 from index.head import Head
@@ -42,13 +43,13 @@ class GalleryStore:
         root: a folder, made if absent.
         space_id: the embedding space of the bundle in use.
         dim: its embedding dimension.
-        backend: ``faiss`` or ``exact``.
+        backend: a name in ``index.backends.BACKENDS``.
 
     Raises:
         StorageError: another process holds the folder, or it cannot be written.
     """
 
-    def __init__(self, root: Path, space_id: str, dim: int, backend: str = "faiss") -> None:
+    def __init__(self, root: Path, space_id: str, dim: int, backend: str = DEFAULT) -> None:
         self._space_id, self._dim, self._backend = space_id, dim, backend
         self._folder = root / "galleries"
         self._changing = threading.Lock()

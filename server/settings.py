@@ -45,7 +45,7 @@ class ServerSettings(BaseModel):
     http_port: int = Field(8080, ge=0, le=65535)
     grpc_port: int = Field(50051, ge=0, le=65535)
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    backend: Literal["faiss", "exact"] = "faiss"
+    backend: Literal["scan", "faiss", "exact"] = "scan"
     workers: int = Field(0, ge=0, le=256)
     max_batch: int = Field(0, ge=0, le=1024)
     queue_limit: int = Field(256, ge=1)

@@ -3,8 +3,11 @@
 import numpy as np
 from numpy.typing import NDArray
 
-UInt8Array = NDArray[np.uint8]
+Int8Array = NDArray[np.int8]
+Int16Array = NDArray[np.int16]
+Int32Array = NDArray[np.int32]
 Int64Array = NDArray[np.int64]
+UInt8Array = NDArray[np.uint8]
 Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]

@@ -370,7 +370,7 @@ def test_too_little_memory_for_one_gallery_stops_no_other(
         raise MemoryError
 
     with monkeypatch.context() as short:
-        short.setattr("index.faiss_cpu.FaissBackend.add", out_of_memory)
+        short.setattr("index.scan.ScanBackend.add", out_of_memory)
         states = {info.name: info.state for info in reopen().list()}
     assert states == {"people": "failed", "small": "ready"}
 

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -34,11 +35,15 @@ def test_no_one_who_belongs_to_the_best_is_left_out(dim: int, seed: int, k: int)
     assert set(np.flatnonzero(true > kth)) | set(np.flatnonzero(true == kth)[:1]) <= set(nominees.tolist())
 
 
-def test_many_nominees_are_scored_in_blocks() -> None:
+@pytest.mark.parametrize("k", [1, 40, 3000, 4000])
+def test_of_many_nominees_the_best_are_taken(k: int) -> None:
     random = np.random.default_rng(0)
-    vectors = random.standard_normal((3 * ranking.BLOCK + 5, 4)).astype(np.float32)
-    query = np.ones(4, np.float32)
-    everywhere = np.arange(len(vectors))
-    scores, ids = ranking.settle(query, vectors, everywhere, everywhere, len(vectors))
-    np.testing.assert_allclose(scores, vectors[ids].sum(axis=1), rtol=1e-5, atol=1e-6)
-    assert sorted(ids.tolist()) == list(range(len(vectors)))
+    vectors = np.repeat(random.standard_normal((ranking.MANY, 4)), 3, axis=0).astype(
+        np.float32
+    )  # all in threes
+    query, ids = np.ones(4, np.float32), random.permutation(len(vectors))
+    scores, found = ranking.settle(query, vectors, np.arange(len(vectors)), ids, k)
+    sums = vectors.astype(np.float64).sum(axis=1).astype(np.float32)
+    order = np.lexsort((ids, -sums))[:k]
+    np.testing.assert_array_equal(found, ids[order])
+    np.testing.assert_allclose(scores, sums[order], rtol=1e-6, atol=1e-6)
