@@ -3,6 +3,7 @@
 from training.method_settings.cm_emd import CmEmdSettings
 from training.method_settings.danet import DanetCompat, DanetSettings
 from training.method_settings.dcl import DclCompat, DclSettings
+from training.method_settings.miot import MiotCompat, MiotSettings
 from training.method_settings.mult import MultCompat, MultSettings
 from training.method_settings.otla import OtlaCompat, OtlaSettings
 from training.method_settings.part import MethodSettings, Part
@@ -16,6 +17,7 @@ SETTINGS: dict[str, type[MethodSettings]] = {
     "otla": OtlaSettings,
     "spcl": SpclSettings,
     "dcl": DclSettings,
+    "miot": MiotSettings,
     "mult": MultSettings,
 }
 
@@ -27,6 +29,8 @@ __all__ = [
     "DclCompat",
     "DclSettings",
     "MethodSettings",
+    "MiotCompat",
+    "MiotSettings",
     "MultCompat",
     "MultSettings",
     "OtlaCompat",

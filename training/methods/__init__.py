@@ -12,6 +12,7 @@ from training.methods import otla
 from training.methods.cm_emd import CmEmd
 from training.methods.danet import Danet
 from training.methods.dcl import Dcl
+from training.methods.miot import Miot
 from training.methods.mult import Mult
 from training.methods.spcl import Spcl
 from training.methods.supervised import Supervised
@@ -52,6 +53,7 @@ METHODS: dict[str, Entry] = {
     "otla": Entry(otla.Otla, otla.told),
     "spcl": Entry(Spcl, _nobody, source=True),
     "dcl": Entry(Dcl, _nobody),
+    "miot": Entry(Miot, _nobody),
     "mult": Entry(Mult, _nobody),
 }
 

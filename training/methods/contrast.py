@@ -72,7 +72,7 @@ class Contrast:
 
         Args:
             queries: unit rows, (B, D).
-            classes: of each, (B,).
+            classes: of each, -1 for one that moves none after the step, (B,).
 
         Returns:
             As ``logits``.
@@ -82,10 +82,38 @@ class Contrast:
         self._seen.append((queries.detach(), classes))
         return self.bank.logits(queries)
 
+    def loss(self, queries: Tensor, classes: Tensor, *, moves: bool = True) -> Tensor:
+        """Average the cross-entropy over queries that have a class.
+
+        Every process calls it as often as the others do, whatever its queries.
+
+        Args:
+            queries: unit rows, (B, D).
+            classes: of each, -1 for none, (B,).
+            moves: whether they move the prototypes of their classes after the step.
+
+        Returns:
+            A scalar; 0 if no query has a class.
+        """
+        inside = classes >= 0
+        if not bool(inside.any()):
+            if moves:
+                # told all the same: what other processes have seen is gathered call by call
+                self._seen.append((queries.detach(), classes))
+            return queries.sum() * 0
+        if not moves:
+            return losses.identity(self.logits(queries)[inside], classes[inside])
+        if self._in_backward:
+            return losses.identity(self.shown(queries[inside], classes[inside]), classes[inside])
+        return losses.identity(self.shown(queries, classes)[inside], classes[inside])
+
     def after_step(self) -> None:
         """Move the prototypes: one call's queries after another's, those of the first process first."""
-        for queries, classes in self._seen:
-            self.bank.update(ranks.gather(queries), ranks.gather(classes))
+        for own, place in self._seen:
+            queries, classes = ranks.gather(own), ranks.gather(place)
+            inside = classes >= 0
+            if bool(inside.any()):
+                self.bank.update(queries[inside], classes[inside])
         self._seen.clear()
 
 
@@ -95,21 +123,24 @@ def query(seen: Embedded) -> Tensor:
 
 
 def by_views(
-    contrast: Contrast, queries: Tensor, classes: Tensor, view: Tensor, how: Literal["added", "averaged"]
+    contrast: Contrast,
+    queries: Tensor,
+    classes: Tensor,
+    view: Tensor,
+    how: Literal["added", "averaged"],
+    *,
+    moves: bool = True,
 ) -> Tensor:
     """Average the cross-entropy to a bank's classes over the rows of each view.
 
     Args:
-        contrast: the bank; the queries move it.
+        contrast: the bank.
         queries: unit rows, (B, D).
-        classes: of each, (B,).
+        classes: of each, -1 for none, (B,).
         view: of each, 0 or 1, (B,).
         how: several views' losses are added or averaged.
+        moves: whether the queries move the prototypes of their classes after the step.
     """
-    numbers = torch.unique(view).tolist()
-    found = []
-    for number in numbers:
-        rows = view == number
-        found.append(losses.identity(contrast.shown(queries[rows], classes[rows]), classes[rows]))
-    made = torch.stack(found).sum()
-    return made / len(found) if how == "averaged" else made
+    rows = [view == number for number in torch.unique(view).tolist()]
+    made = torch.stack([contrast.loss(queries[of], classes[of], moves=moves) for of in rows]).sum()
+    return made / len(rows) if how == "averaged" else made

@@ -8,19 +8,16 @@ same number of clusters of either, drawn one without the other; images in no clu
 
 from collections.abc import Mapping
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from training.data.loaders import Batch
-from training.data.samplers import Draw, Part
 from training.features import Look
-from training.labels.by_modality import centres, cluster_each
 from training.method import Epoch, Known
 from training.method_settings import DclSettings
-from training.methods.contrast import Contrast, by_views, query
+from training.methods.contrast import query
+from training.methods.within_modality import WithinModality
 from training.models.network import Network
-from vireid.types import Modality
 
 
 class Dcl:
@@ -40,21 +37,9 @@ class Dcl:
     """
 
     def __init__(self, network: Network, known: Known, wanted: DclSettings) -> None:
-        self.network, self._wanted, self._modality = network, wanted, known.modality
-        self._contrasts = {
-            kind: Contrast(
-                network.dim,
-                temperature=wanted.temperature,
-                momentum=wanted.momentum,
-                update=wanted.update,
-                in_backward=wanted.compat.in_backward,
-            )
-            for kind in Modality
-        }
-        banks = {f"{kind.word}_bank": contrast.bank for kind, contrast in self._contrasts.items()}
-        self.modules = nn.ModuleDict({"model": network, **banks})
-        # cluster of each image in its own modality
-        self._labels = np.full(len(known.modality), -1, np.int64)
+        self.network, self._clusters = network, wanted.clusters
+        self._within = WithinModality(network.dim, known.modality, wanted)
+        self.modules = nn.ModuleDict({"model": network, **self._within.banks()})
 
     def begin_epoch(self, _epoch: int, look: Look) -> Epoch:
         """Cluster each modality, and begin with the means of its clusters as prototypes.
@@ -62,28 +47,15 @@ class Dcl:
         Raises:
             TrainingError: a modality has fewer than two clusters.
         """
-        features = look.embeddings()
-        made = cluster_each(features, self._modality, self._wanted.clusters)
-        self._labels = made.labels
-        for kind, contrast in self._contrasts.items():
-            contrast.reset(centres(features, made.of(kind), made.count(kind), normalise=True))
-        draw = Draw(tuple(Part(made.of(kind)) for kind in Modality), paired=False, shrink=True)
-        labels = made.pseudo_labels({"by": "clusters", **self._wanted.clusters.model_dump()})
-        return Epoch(draw, labels, made.told())
+        _, made = self._within.cluster(look)
+        labels = made.pseudo_labels({"by": "clusters", **self._clusters.model_dump()})
+        return Epoch(self._within.draw(), labels, made.told())
 
     def step(self, batch: Batch) -> Mapping[str, Tensor]:
         """Compute the contrastive loss of each modality."""
-        queries = query(self.network.features(batch.images, batch.modality))
-        labels = torch.from_numpy(self._labels).to(batch.index.device)[batch.index]
-        found = {}
-        for kind, contrast in self._contrasts.items():
-            rows = batch.modality == kind
-            found[kind.word] = by_views(
-                contrast, queries[rows], labels[rows], batch.view[rows], self._wanted.views
-            )
+        found = self._within.losses(query(self.network.features(batch.images, batch.modality)), batch)
         return {**found, "total": torch.stack(list(found.values())).sum()}
 
     def after_step(self, _batch: Batch) -> None:
         """Move the prototypes towards what the step has seen."""
-        for contrast in self._contrasts.values():
-            contrast.after_step()
+        self._within.after_step()
