@@ -58,7 +58,7 @@ def _look(row: Row) -> Line:
         name=f"{row.number} {row.name}",
         series=Series((), ()),
         colour=COLOURS[place % len(COLOURS)],
-        dashes=_DASHES[place % len(_DASHES)],
+        dashes=_DASHES[(place + place // len(COLOURS)) % len(_DASHES)],  # others when colours come again
         mark=_MARKS[place % len(_MARKS)],
     )
 
