@@ -18,6 +18,7 @@ from vireid.arrays import BoolArray, Int64Array, UInt8Array
 from vireid.types import NO_ATTRIBUTES, Filter, Item, ItemMeta, Modality
 
 FIRST_CAPACITY = 1024
+MICROSECONDS = 1_000_000
 COLUMNS = (
     "_keys",
     "_camera",
@@ -28,6 +29,7 @@ COLUMNS = (
     "_sha256",
     "_has_image",
     "_enrolled",
+    "_asked",
     "_expires",
     "_alive",
 )
@@ -45,7 +47,7 @@ class Columns:
     """
 
     def __init__(self) -> None:
-        self._count, self._first_expiry = 0, NEVER
+        self._count, self._first_expiry, self._retention = 0, NEVER, 0
         self._reset()
 
     def __len__(self) -> int:
@@ -67,12 +69,20 @@ class Columns:
         self._sha256[here] = table.sha256
         self._has_image[here] = table.has_image
         self._enrolled[here] = table.enrolled
-        self._expires[here] = table.expires
+        self._asked[here] = table.expires
+        self._expires[here] = self._effective(table.expires, table.enrolled)
         self._alive[here] = True
         self._ids.extend(table.ids)
         self._by_id.update(zip(table.ids, range(start, stop), strict=True))
-        self._first_expiry = min(self._first_expiry, int(table.expires.min(initial=NEVER)))
+        self._first_expiry = min(self._first_expiry, int(self._expires[here].min(initial=NEVER)))
         self._count = stop
+
+    def retain(self, seconds: int) -> None:
+        """Let every item expire so long after its enrolment, or earlier where it says so; 0 sets no time."""
+        self._retention = seconds * MICROSECONDS
+        here = slice(self._count)
+        self._expires[here] = self._effective(self._asked[here], self._enrolled[here])
+        self._first_expiry = int(self._expires[here][self._alive[here]].min(initial=NEVER))
 
     def drop(self, keys: Iterable[int]) -> None:
         """Forget items."""
@@ -97,7 +107,7 @@ class Columns:
             sha256=self._sha256[at],
             has_image=self._has_image[at],
             enrolled=self._enrolled[at],
-            expires=self._expires[at],
+            expires=self._asked[at],
         )
 
     def key(self, item_id: str) -> int | None:
@@ -169,6 +179,9 @@ class Columns:
         chosen = self._visible() if keys is None else np.searchsorted(self._keys[:n], keys)
         return np.bincount(self._modality[:n][chosen], minlength=2)
 
+    def _effective(self, asked: Int64Array, enrolled: Int64Array) -> Int64Array:
+        return np.minimum(asked, enrolled + self._retention) if self._retention else asked
+
     def _visible(self) -> BoolArray:
         n, moment_now = self._count, now()
         alive = self._alive[:n]
@@ -230,6 +243,7 @@ class Columns:
         self._sha256: UInt8Array = np.empty((FIRST_CAPACITY, SHA256_BYTES), np.uint8)
         self._has_image: BoolArray = np.zeros(FIRST_CAPACITY, np.bool_)
         self._enrolled: Int64Array = np.empty(FIRST_CAPACITY, np.int64)
+        self._asked: Int64Array = np.empty(FIRST_CAPACITY, np.int64)
         self._expires: Int64Array = np.empty(FIRST_CAPACITY, np.int64)
         self._alive: BoolArray = np.zeros(FIRST_CAPACITY, np.bool_)
 

@@ -35,6 +35,7 @@ for command in (
     upkeep_command.snapshot,
     upkeep_command.restore,
     upkeep_command.compact,
+    upkeep_command.retention,
 ):
     app.command()(command)
 

@@ -19,7 +19,7 @@ class Head:
         next_key: the int64 id that the next item gets; never goes back, so no id is used twice.
         items: how many items there must be.
         total: the checksums of all items, exclusive-or: a row that is lost, old or there twice shows.
-        retention_s: how long after its enrolment an item expires; 0 keeps it.
+        retention_s: how long after its enrolment an item expires, unless earlier by itself; 0 sets no time.
     """
 
     name: str

@@ -41,6 +41,10 @@ class Holdings:
         self._backend.add(table.keys, vectors)
         self._columns.extend(table)
 
+    def retain(self, seconds: int) -> None:
+        """Let every item expire so long after its enrolment, or earlier where it says so; 0 sets no time."""
+        self._columns.retain(seconds)
+
     def drop(self, keys: Sequence[int]) -> None:
         """Forget items, all of which must be held."""
         self._columns.drop(keys)

@@ -26,6 +26,7 @@ MAX_WORD = 200
 MAX_ATTRIBUTES = 64
 MAX_VALUE = 1000
 UNIT_TOLERANCE = 1e-3
+LONGEST_RETENTION_S = 1000 * 366 * 86400
 
 
 def check_gallery_name(name: str) -> None:
@@ -126,6 +127,19 @@ def check_min_score(min_score: float | None) -> None:
         raise InvalidRequest("min_score is NaN; expected a cosine from -1 to 1", field="min_score")
 
 
+def check_retention(seconds: int) -> None:
+    """Refuse a time to keep items that cannot be counted.
+
+    Raises:
+        InvalidRequest: it is negative, or more than a thousand years.
+    """
+    if not 0 <= seconds <= LONGEST_RETENTION_S:
+        raise InvalidRequest(
+            f"found a retention of {seconds} s; expected 0, which sets no time, to {LONGEST_RETENTION_S}",
+            field="retention",
+        )
+
+
 def check_embeddings(vectors: Float32Array, dim: int) -> None:
     """Refuse rows that are not finite unit float32 rows.
 
@@ -183,6 +197,7 @@ def settle(batch: Iterable[Enrolment], dim: int, stores_images: bool) -> list[En
         replace(
             new,
             meta=_settled(new.meta),
+            expires_at=None if new.expires_at is None else new.expires_at.astimezone(UTC),
             vector=new.vector.astype(np.float32, copy=True),
             image=new.image if stores_images else None,
         )
@@ -203,6 +218,7 @@ def _check_item(new: Enrolment) -> None:
             field="sha256",
         )
     check_meta(new.item_id, new.meta)
+    _check_moment(new.expires_at, "expires_at")
 
 
 def _check_word(word: str, field: str, longest: int) -> None:

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +153,7 @@ class Records:
         with self._writing:
             yield
 
-    def rename(self, head: Head) -> None:
+    def amend(self, head: Head) -> None:
         """Put another head over the same items, durable on return."""
         with self._transaction() as (db, held):
             assert (head.items, head.total, head.dim) == (held.items, held.total, held.dim)
@@ -216,11 +216,14 @@ class Records:
         with self._transaction() as (db, head):
             dropped, total = self._delete(db, replaced)
             for key, new in enumerate(batch, start=head.next_key):
-                expires = new.expires_at or (
-                    now + timedelta(seconds=head.retention_s) if head.retention_s else None
-                )
                 item = Item(
-                    new.item_id, new.modality, new.meta, new.sha256, new.image is not None, now, expires
+                    new.item_id,
+                    new.modality,
+                    new.meta,
+                    new.sha256,
+                    new.image is not None,
+                    now,
+                    new.expires_at,
                 )
                 cells.append(encode(Row(key, item), new.vector))
                 total ^= int.from_bytes(cells[-1][-1], "big")

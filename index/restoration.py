@@ -72,7 +72,7 @@ def _settle(fresh: Path, manifest: snapshots.Manifest, name: str, place: Path) -
         for _ in records.chunks():
             pass
         version, next_key = _left(place)
-        records.rename(
+        records.amend(
             altered(
                 head, name=name, version=max(head.version, version) + 1, next_key=max(head.next_key, next_key)
             )

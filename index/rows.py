@@ -36,7 +36,7 @@ class Enrolment:
         image: the encoded image, None if it is not to be kept.
         thumbnail: a small JPEG, or None.
         converted: the image holds the same pixels in another format than the file that ``sha256`` is of.
-        expires_at: when it is to go, None for the gallery's own time.
+        expires_at: when it is to go, unless the gallery's own time comes first; None leaves it to the gallery.
     """
 
     item_id: str

@@ -1,7 +1,8 @@
-"""``vireid index verify|snapshot|restore|compact``: galleries on disk, without a server and without a model."""
+"""``vireid index verify|snapshot|restore|compact|retention``: galleries on disk, without a server and without a model."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace as replaced
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +16,7 @@ from index.records import Records
 from vireid.errors import GalleryNotFound
 
 LOCK = "lock"
+DAY_S = 86400
 
 Root = Annotated[
     Path, typer.Argument(metavar="DIR", help="The data folder, as given to 'vireid serve --data'.")
@@ -79,6 +81,28 @@ def restore(
         head = records.head
         records.close()
     typer.echo(f"{head.name}: {head.items} items of {head.dim} numbers, version {head.version}")
+
+
+def retention(
+    root: Root,
+    name: Name,
+    days: Annotated[
+        float | None, typer.Option(min=0, help="Items expire so many days after enrolment; 0 keeps them.")
+    ] = None,
+) -> None:
+    """Say how long a gallery keeps its items, or set it; a server removes what has expired."""
+    with held(root) as galleries:
+        records = Records(_gallery(galleries, name) / FILE)
+        try:
+            if days is not None:
+                seconds = round(days * DAY_S)
+                limits.check_retention(seconds)
+                head = records.head
+                records.amend(replaced(head, retention_s=seconds, version=head.version + 1))
+            kept = records.head.retention_s
+        finally:
+            records.close()
+    typer.echo(f"{name}: items are kept " + (f"{kept / DAY_S:g} days" if kept else "until they are removed"))
 
 
 def compact(root: Root, name: Name) -> None:

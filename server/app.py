@@ -14,6 +14,7 @@ from typing import Any
 
 import uvicorn
 
+from index.expiry import Expiry
 from index.store import GalleryStore
 from server.admission import Admission
 from server.auth import Authenticator, authenticator, is_loopback
@@ -65,6 +66,7 @@ class Server:
         except SettingsError:
             store.close()
             raise
+        self._expiry = Expiry(store)
         self.board = JobBoard(settings.max_jobs)
         self.service = RetrievalService(
             manifest=manifest,
@@ -101,6 +103,7 @@ class Server:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        self._expiry.start()
         try:
             self._rpc: RpcServer = serve_rpc(
                 self.service, self.board, self.settings, self._keys, self._metrics
@@ -119,6 +122,7 @@ class Server:
             log.info("draining: no new work, at most %.0f s for what runs", self.settings.drain_s)
             await self._drain(http, serving)
         finally:
+            self._expiry.stop()
             self.service.close()
             self._socket.close()
 

@@ -144,3 +144,13 @@ def test_verify_snapshot_restore_compact(people: Path, tmp_path: Path) -> None:
         run("snapshot", root, "-g", "b")
     with pytest.raises(InvalidRequest, match="no snapshot"):
         run("restore", tmp_path / "new", tmp_path / "nowhere")
+
+
+def test_retention(people: Path, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    build(root, people)
+    assert run("retention", root, "-g", "g") == (0, "g: items are kept until they are removed\n")
+    assert run("retention", root, "-g", "g", "--days", 1.5) == (0, "g: items are kept 1.5 days\n")
+    assert run("retention", root, "-g", "g") == (0, "g: items are kept 1.5 days\n")
+    assert run("retention", root, "-g", "g", "--days", 0)[1] == "g: items are kept until they are removed\n"
+    assert "g: sound, 16 items" in run("verify", root)[1]
