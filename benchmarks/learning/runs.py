@@ -145,6 +145,7 @@ def run_one(job: Job, work: Path) -> dict[str, Any]:
     labelled = [line["labels"] for line in lines if "labels" in line]
     return {
         "asked": _asked(job),
+        "before": 100 * lines[0]["evaluation"]["mean"]["mAP"] if lines[0]["epoch"] == 0 else None,
         **{name: 100 * value for name, value in lines[-1]["evaluation"]["mean"].items()},
         "label_accuracy": 100 * labelled[-1]["accuracy"][job.labels] if labelled else None,
         "label_ari": 100 * labelled[-1]["ari"] if labelled else None,
