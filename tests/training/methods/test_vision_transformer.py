@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from training import methods, models
+from training.materials import Material
 from training.method_settings import SETTINGS
 from training.models.domains import SourceNorms
-from training.run import Material
 from training.settings import RunSettings, fitting, read
 from vireid.datasets.split import Dataset, Split
 from vireid.errors import TrainingError
@@ -20,8 +20,6 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 # what fits eight visible and four infrared images of each of five people
 NEAR: dict[str, Any] = {"k1": 4, "k2": 2, "eps": 0.6, "min_samples": 2, "dcl_epochs": 1, "source_epochs": 1}
 SMALL = {"name": "vit-tiny16", "width": 0.34, "depth": 2, "height": 64, "columns": 32, "pooling": "class"}
-# a method of stripes and maps has a network of its own
-OWN_NETWORK = {name for name in SETTINGS if read(fitting(name)[0]).model.name.startswith("twin-tails")}
 
 
 def near(given: dict[str, Any]) -> dict[str, Any]:
@@ -51,7 +49,8 @@ def recipe(name: str, tiny: RunSettings, **changes: Any) -> RunSettings:
 @pytest.mark.parametrize("name", sorted(SETTINGS))
 def test_a_method_trains_it(name: str, people: Dataset, tiny: RunSettings, trained: Any) -> None:
     wanted = recipe(name, tiny)
-    if name in OWN_NETWORK:
+    # a method of stripes has a network of its own
+    if any(read(each).model.name.startswith("twin-tails") for each in fitting(name)):
         with pytest.raises(TrainingError, match="VisionTransformer has none"):
             methods.create(models.build(wanted.model), people.train, wanted.method)
         return
@@ -106,3 +105,10 @@ def test_a_source_set_has_a_neck_of_its_own(
     )
     assert not torch.equal(own, theirs)
     assert same(with_source, trained(wanted, Material(people, others), stop=1))
+
+
+def test_half_precision_trains_it_too(people: Dataset, tiny: RunSettings, trained: Any) -> None:
+    after = trained(recipe("otla", tiny, amp=True), Material(people))
+    weights = [value for key, value in after.items() if key.startswith("model.trunk.")]
+    assert weights
+    assert all(value.dtype == torch.float32 and bool(value.isfinite().all()) for value in weights)
