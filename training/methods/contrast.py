@@ -107,10 +107,15 @@ class Contrast:
             return losses.identity(self.shown(queries[inside], classes[inside]), classes[inside])
         return losses.identity(self.shown(queries, classes)[inside], classes[inside])
 
-    def after_step(self) -> None:
-        """Move the prototypes: one call's queries after another's, those of the first process first."""
+    def after_step(self, parts: int = 1) -> None:
+        """Move the prototypes: one call's queries after another's, those of the first process first.
+
+        Args:
+            parts: that each call's queries fall into, all of one length; then one part of all processes after another, as
+                they would stand in one process.
+        """
         for own, place in self._seen:
-            queries, classes = ranks.gather(own), ranks.gather(place)
+            queries, classes = ranks.gather(own, parts), ranks.gather(place, parts)
             inside = classes >= 0
             if bool(inside.any()):
                 self.bank.update(queries[inside], classes[inside])

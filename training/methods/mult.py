@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from training import losses
+from training import losses, ranks
 from training.data.loaders import Batch
 from training.data.samplers import Draw, Part, two_modalities
 from training.features import Look
@@ -69,6 +69,8 @@ class Mult:
         self._soft: dict[Modality, Tensor] = {}
         self._hard: dict[Modality, Tensor] = {}
         self._space: Modality | None = None
+        # label spaces that batches are drawn of
+        self._drawn = 1
 
     def begin_epoch(self, epoch: int, look: Look) -> Epoch:
         """Cluster each modality, begin with the means of its clusters as prototypes, and transfer labels when it is time.
@@ -76,10 +78,11 @@ class Mult:
         Raises:
             TrainingError: a modality has fewer than two clusters, or batches cannot be halved.
         """
-        persons = look.settings.data.persons
-        if self._wanted.transfer != "off" and persons % len(Modality):
+        persons, shares = look.settings.data.persons, len(Modality) * ranks.count()
+        if self._wanted.transfer != "off" and persons % shares:
             raise TrainingError(
-                f"data.persons is {persons}; two label spaces bring one half each: expected an even number"
+                f"data.persons is {persons}; two label spaces bring one half each, to every process alike: expected a "
+                f"multiple of {shares}"
             )
         features = look.embeddings()
         made = cluster_each(features, self._modality, self._wanted.clusters)
@@ -91,7 +94,7 @@ class Mult:
             memory.reset(means[space])
         how: dict[str, object] = {"by": "clusters", **self._wanted.clusters.model_dump()}
         if epoch < self._wanted.dcl_epochs or self._wanted.transfer == "off":
-            self._space = None
+            self._space, self._drawn = None, 1
             return Epoch(_each_its_own(made), made.pseudo_labels(how), made.told())
         spaces = transferred(features, made, self._wanted)
         self._space = Modality(epoch % 2)
@@ -103,7 +106,9 @@ class Mult:
             f"shared_{kind.word}": float(len(each.both(self._modality))) for kind, each in spaces.items()
         }
         labels = spaces[self._space].pseudo_labels({**how, "by": "transfer", "space": self._space.word})
-        return Epoch(self._draw(made, spaces, persons), labels, told)
+        draw = self._draw(made, spaces, persons)
+        self._drawn = draw.spaces
+        return Epoch(draw, labels, told)
 
     def _draw(self, made: Clustered, spaces: Mapping[Modality, Space], persons: int) -> Draw:
         """Draw the same classes in both modalities, one half of them from either space.
@@ -186,7 +191,7 @@ class Mult:
     def after_step(self, _batch: Batch) -> None:
         """Move the prototypes towards what the step has seen, by hard labels."""
         for memory in self._memories.values():
-            memory.after_step()
+            memory.after_step(self._drawn)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -16,12 +16,12 @@ from training.data.loaders import Batch
 from training.data.samplers import sampler
 from training.features import Look
 from training.labels.by_modality import cluster_each
+from training.materials import Material
 from training.method_settings import DclSettings, MultSettings
 from training.method_settings.clusters import ClusterSettings
 from training.methods import METHODS
 from training.methods.contrast import Contrast, query
 from training.methods.mult_labels import Space, transferred
-from training.run import Material
 from training.settings import RunSettings
 from vireid.datasets.split import Dataset, Split
 from vireid.errors import TrainingError
@@ -144,7 +144,7 @@ def test_both_spaces_bring_half_of_a_batch_whatever_the_epoch(bench: Bench) -> N
 def test_halves_need_an_even_number_from_the_first_epoch_on(people: Dataset, small: RunSettings) -> None:
     odd = with_method(small)
     odd = odd.model_copy(update={"data": odd.data.model_copy(update={"persons": 3})})
-    with pytest.raises(TrainingError, match=r"data\.persons is 3; two label spaces"):
+    with pytest.raises(TrainingError, match=r"data\.persons is 3; two label spaces .* multiple of 2"):
         Bench(people.train, odd).begin(0)
 
 
@@ -234,6 +234,8 @@ def test_losses_are_the_published_terms(bench: Bench, epoch: int) -> None:
         "a": batch.view == 1,
         "r": batch.modality == 1,
     }
+
+    assert torch.equal(batch.index[rows["v"]], batch.index[rows["a"]])
 
     def at(name: str, space: Modality, role: str) -> torch.Tensor:
         return memories[space, role].logits(q[rows[name]])
