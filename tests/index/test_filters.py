@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index.gallery import BACKENDS, Enrolment, Gallery
+from index.backends import APPROXIMATE, BACKENDS
+from index.gallery import Enrolment, Gallery
 from index.store import GalleryStore
 from vireid.arrays import Float32Array
 from vireid.errors import InvalidRequest
@@ -31,7 +32,7 @@ class World:
     queries: Float32Array
 
 
-@pytest.fixture(scope="module", params=sorted(BACKENDS))
+@pytest.fixture(scope="module", params=sorted(BACKENDS.keys() - APPROXIMATE))
 def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     random = np.random.default_rng(11)
     vectors = random.standard_normal((COUNT + 20, DIM)).astype(np.float32)
