@@ -2,7 +2,8 @@
 
 Methods published with DataParallel see a device's share of the batch in every batch norm, and their scores depend on it.
 A group holds the same slots of every part of the batch; the sampler puts the K images of an identity next to each other
-and the same identities into the same slots of the parts, so a group has whole identities, in both modalities.
+and the same identities into the same slots of the parts, so a group has whole identities, in both modalities. Of a part
+that is filled up with smaller clusters a group holds as many rows, and a cluster may stand in two groups.
 """
 
 from collections.abc import Iterator

@@ -123,6 +123,15 @@ def averaged(values: Tensor) -> Tensor:
     return sent.to(values.device)
 
 
+def words(own: list[str]) -> list[list[str]]:
+    """Return the words of all processes, in their order."""
+    if not together():
+        return [own]
+    found: list[list[str]] = [[] for _ in range(count())]
+    distributed.all_gather_object(found, own)
+    return found
+
+
 def agree(what: str, mark: str) -> None:
     """See that all processes hold the same.
 

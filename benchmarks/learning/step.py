@@ -28,7 +28,7 @@ from training.data.loaders import Batch
 from training.data.samplers import sampler
 from training.loop import Loop
 from training.method import Method
-from training.run import Material
+from training.materials import Material
 from training.settings import RunSettings
 from vireid.datasets import open_dataset
 from vireid.datasets.split import Split

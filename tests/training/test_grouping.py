@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from training import models
-from training.data.samplers import IdentitySampler, two_modalities
+from training.data.samplers import Draw, IdentitySampler, Part, two_modalities
 from training.grouping import Grouping
 from training.settings import ModelSettings
 from vireid.errors import TrainingError
@@ -94,6 +94,24 @@ def test_groups_have_whole_identities_in_both_modalities() -> None:
             for label in set(labels[rows].tolist()):
                 of = rows[labels[rows] == label]
                 assert sorted(modality[of].tolist()) == [0] * K + [1] * K
+
+
+def test_a_filled_part_has_as_many_rows_in_every_group() -> None:
+    """A source's classes beside clusters, most of them single images."""
+    source, target = np.full(40, -1), np.full(40, -1)
+    source[:16], target[16:] = np.repeat(np.arange(4), 4), np.array([0] * 5 + [1] * 3 + list(range(2, 18)))
+    draw = Draw((Part(source), Part(target, fill=True)), paired=False, shrink=True)
+    grouping, norm = Grouping(8), nn.BatchNorm1d(3).train()
+    grouping.apply(norm)
+    for batch in IdentitySampler(draw, persons=P, images=K, iterations=9, seed=0).epoch(0):
+        assert len(batch) == 2 * PART
+        x = torch.randn(2 * PART, 3)
+        with grouping.of(len(batch), parts=2, images=K):
+            found = norm(x)
+        for group in range(2):
+            rows = group_rows(8, group)
+            assert (source[batch[rows]] >= 0).sum() == (target[batch[rows]] >= 0).sum() == 4
+            assert torch.allclose(found[rows], nn.BatchNorm1d(3).train()(x[rows]), atol=1e-5)
 
 
 def test_a_smaller_batch_leaves_a_smaller_last_group() -> None:

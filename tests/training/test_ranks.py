@@ -26,7 +26,7 @@ import sys
 from pathlib import Path
 import torch
 from safetensors.torch import save_file
-from training import ranks, run
+from training import objective, ranks, run
 from training.journal import LABELS
 from training.settings import RunSettings
 from vireid.errors import TrainingError
@@ -67,6 +67,8 @@ assert ranks.of_first(rows[:2].numpy()).flatten().tolist() == [0, 1]
 rows = torch.arange(4.0)[:, None] + 10 * ranks.place()
 assert ranks.gather(rows, 2).tolist() == [[0], [1], [10], [11], [2], [3], [12], [13]]
 assert ranks.averaged(torch.tensor([2.0 * ranks.place(), 5.0])).tolist() == [1, 5]
+told = {"total": 1.0, "late": 3.0} if ranks.place() else {"total": 2.0}
+assert objective.mean(told) == {"total": 1.5, "late": 1.5}
 try:
     ranks.agree("the numbers", str(ranks.place()))
 except TrainingError as error:

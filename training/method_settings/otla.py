@@ -19,8 +19,9 @@ class OtlaCompat(Part):
             moves the running statistics of batch norm; needs ``late``. Effect: noisier labels, and statistics that
             lean towards infrared.
         stopping: the solver stops when its scalings change by less than a tenth, summed over all images, looked at
-            every tenth iteration. Effect: none worth telling at real sizes; shares of classes are off by some
-            percent where images are few.
+            every tenth iteration. ``max_iterations`` is an end all the same, so that a solver that does not settle
+            does not hang. Effect: none worth telling at real sizes; shares of classes are off by some percent where
+            images are few.
     """
 
     late: bool = False

@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 
 from training import checkpoint, run
-from training.run import Material
+from training.materials import Material
 from training.settings import RunSettings
 from vireid.datasets import open_dataset
 from vireid.datasets.split import Dataset, Split

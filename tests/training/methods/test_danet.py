@@ -15,7 +15,7 @@ from training.data.loaders import Batch
 from training.data.samplers import IdentitySampler
 from training.losses import TwoViews
 from training.method import Method
-from training.method_settings import DanetSettings, SupervisedSettings
+from training.method_settings import DanetSettings
 from training.settings import RunSettings
 from vireid.datasets import open_dataset
 from vireid.datasets.split import Split
@@ -113,27 +113,6 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return checkpoint.load_model(folder).state_dict()
 
 
-def test_terms_that_are_off_or_weigh_nothing_leave_the_baseline_bit_for_bit(
-    blocks: Path, tmp_path: Path, one: RunSettings
-) -> None:
-    """The same run four times: all off, all weighing 0, a supervised one of the identity loss alone, and DANet."""
-    kinds = {
-        "off": DanetSettings(cc="off", ml=False),
-        "nothing": DanetSettings(cc_weight=0, ml_weight=0, sid_weight=0),
-        "supervised": SupervisedSettings(label_smoothing=0, triplet_weight=0, cross_weight=0),
-        "danet": DanetSettings(),
-    }
-    for name, method in kinds.items():
-        run.start(
-            tmp_path / name, one.model_copy(update={"method": method}), blocks, None, "cpu"
-        ).loop.train()
-    expected = weights(tmp_path / "off")
-    for name, same in (("nothing", True), ("supervised", True), ("danet", False)):
-        found = weights(tmp_path / name)
-        assert found.keys() == expected.keys()
-        assert all(torch.equal(found[key], expected[key]) for key in found) is same, name
-
-
 def test_a_run_with_teachers_resumes_as_if_it_had_not_stopped(
     blocks: Path, tmp_path: Path, one: RunSettings
 ) -> None:
@@ -158,15 +137,6 @@ def test_teachers_follow_slowly_and_are_not_taught(blocks: Path, one: RunSetting
     assert own.grad is not None
     method.after_step(batch)
     assert torch.allclose(teacher, before + 0.2, atol=1e-6)
-
-
-def test_making_labels_changes_nothing(blocks: Path, one: RunSettings) -> None:
-    method = made(blocks, one)
-    before = {name: value.clone() for name, value in method.modules.state_dict().items()}
-    draws = [method.begin_epoch(epoch, NEVER).draw for epoch in (0, 7)]
-    for mine, theirs in zip(draws[0].parts, draws[1].parts, strict=True):
-        assert np.array_equal(mine.labels, theirs.labels)
-    assert all(torch.equal(value, before[name]) for name, value in method.modules.state_dict().items())
 
 
 def test_it_needs_every_person(blocks: Path, one: RunSettings) -> None:

@@ -10,8 +10,8 @@ from PIL import Image
 
 from training import checkpoint, run
 from training.data.images import Images
+from training.materials import Material
 from training.method_settings import OtlaSettings
-from training.run import Material
 from training.settings import RunSettings
 from vireid.datasets.split import Dataset, Split
 from vireid.images.preprocess import Preprocess
