@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from index import sources, upkeep_command
+from index import recall_command, sources, upkeep_command
 from index.answers import Found
 from index.build import Embedder, build, read_file
 from index.store import GalleryStore, survey
@@ -36,6 +36,7 @@ for command in (
     upkeep_command.restore,
     upkeep_command.compact,
     upkeep_command.retention,
+    recall_command.recall,
 ):
     app.command()(command)
 

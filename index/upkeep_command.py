@@ -31,7 +31,7 @@ def verify(
     """Read every record, picture and snapshot and name all that is damaged; status 1 if anything is."""
     damaged = 0
     with held(root) as galleries:
-        for folder in sorted(galleries.iterdir()) if not name else [_gallery(galleries, name)]:
+        for folder in sorted(galleries.iterdir()) if not name else [gallery_folder(galleries, name)]:
             if not folder.is_dir() or not limits.GALLERY_NAME.fullmatch(folder.name):
                 continue
             found = inspect(folder)
@@ -54,7 +54,7 @@ def snapshot(
 ) -> None:
     """Copy a gallery into a folder with a manifest; prints the folder."""
     with held(root) as galleries:
-        folder = _gallery(galleries, name)
+        folder = gallery_folder(galleries, name)
         records = Records(folder / FILE)
         try:
             keep = timedelta(days=keep_days) if keep_days else None
@@ -92,7 +92,7 @@ def retention(
 ) -> None:
     """Say how long a gallery keeps its items, or set it; a server removes what has expired."""
     with held(root) as galleries:
-        records = Records(_gallery(galleries, name) / FILE)
+        records = Records(gallery_folder(galleries, name) / FILE)
         try:
             if days is not None:
                 seconds = round(days * DAY_S)
@@ -108,7 +108,7 @@ def retention(
 def compact(root: Root, name: Name) -> None:
     """Write a gallery's file anew, without the room that removed items left."""
     with held(root) as galleries:
-        path = _gallery(galleries, name) / FILE
+        path = gallery_folder(galleries, name) / FILE
         before = path.stat().st_size if path.is_file() else 0
         records = Records(path)
         try:
@@ -138,7 +138,13 @@ def held(root: Path, make: bool = False) -> Iterator[Path]:
         yield galleries
 
 
-def _gallery(galleries: Path, name: str) -> Path:
+def gallery_folder(galleries: Path, name: str) -> Path:
+    """Return a gallery's folder.
+
+    Raises:
+        InvalidRequest: a malformed name.
+        GalleryNotFound: no gallery of that name.
+    """
     limits.check_gallery_name(name)
     if not (galleries / name).is_dir():
         raise GalleryNotFound(f"there is no gallery {name!r}", metadata={"gallery": name})
