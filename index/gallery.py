@@ -12,16 +12,17 @@ from pathlib import Path
 
 import numpy as np
 
-from index import limits, snapshots
+from index import limits, opening, snapshots
 from index.answers import Found, Labelled, Receipt
 from index.backends import BACKENDS, DEFAULT
+from index.cache import Cache
 from index.gate import Gate
 from index.holdings import Holdings
 from index.records import Records
 from index.rows import Enrolment
 from index.table import Table
 from vireid.arrays import Float32Array, Int64Array
-from vireid.errors import GalleryNotFound, InvalidRequest, StorageError, VireidError
+from vireid.errors import GalleryNotFound, StorageError, VireidError
 from vireid.types import Filter, GalleryInfo, Item, ItemMeta, Modality
 
 __all__ = ["BACKENDS", "Enrolment", "Found", "Gallery", "Labelled", "Receipt"]
@@ -33,26 +34,28 @@ class Gallery:
     Args:
         path: its SQLite file.
         backend: a name in ``index.backends.BACKENDS``.
+        cached: start from the cache of a large gallery if there is one; otherwise every record is verified.
 
     Raises:
         DataLoss: the file is damaged.
         StorageError: the disk refuses.
     """
 
-    def __init__(self, path: Path, backend: str = DEFAULT) -> None:
+    def __init__(self, path: Path, backend: str = DEFAULT, cached: bool = True) -> None:
         self._records = Records(path)
         head = self._records.head
         self._dim = head.dim
-        self._holdings = Holdings(head.name, head.dim, BACKENDS[backend](head.dim))
-        self._holdings.retain(head.retention_s)
+        self._cache = Cache(path)
         self._snapshots = path.parent / snapshots.FOLDER
         self._writer = threading.Lock()
         self._failure: StorageError | None = None
         self._gate = Gate(self._refusal)
         try:
-            for table, vectors in self._records.chunks():
-                self._holdings.take_in(table, vectors)
-            self._holdings.version = head.version
+            self._holdings = opening.opened(
+                self._records,
+                self._cache if cached else None,
+                lambda: Holdings(head.name, head.dim, BACKENDS[backend](head.dim)),
+            )
         except MemoryError as error:
             self._records.close()
             raise self._broken(error) from error
@@ -66,8 +69,11 @@ class Gallery:
         """The embedding space it is bound to."""
         return self._records.head.space_id
 
-    def close(self) -> Receipt:
+    def close(self, for_good: bool = False) -> Receipt:
         """Wait for who is inside, then close the file; nothing can be asked afterwards.
+
+        Args:
+            for_good: nobody will open it again.
 
         Returns:
             All that it held.
@@ -81,6 +87,8 @@ class Gallery:
                     if failed
                     else self._holdings.images(self._holdings.passing(Filter()))
                 )
+                if not (failed or for_good):
+                    opening.keep(self._records, self._cache, self._holdings)
             finally:
                 self._records.close()
             head = self._records.head
@@ -115,23 +123,12 @@ class Gallery:
         with self._writer:
             self._gate.check()
             # only the writer changes the holdings, so the writer needs no gate to read them
-            outcomes: list[tuple[str, str]] = []
-            items: dict[str, Item] = {}
-            todo: dict[str, Enrolment] = {}
-            for new in settled:
-                same = self._holdings.same(new.item_id, new.sha256, new.modality, new.meta)
-                if same is not None and new.expires_at not in (None, same.expires_at):
-                    same = None
-                if new.item_id not in todo and same is not None:
-                    items[new.item_id] = same
-                    outcomes.append(("unchanged", new.item_id))
-                    continue
-                known = new.item_id in todo or self._holdings.shows(new.item_id)
-                outcomes.append(("replaced" if known else "created", new.item_id))
-                todo[new.item_id] = new
+            outcomes, items, todo = self._holdings.judged(settled)
             if todo:
                 held = (self._holdings.key(item_id) for item_id in todo)
                 replaced = [key for key in held if key is not None]
+                if replaced:
+                    self._cache.discard()  # it holds what is to go
                 table = self._records.put(list(todo.values()), replaced)
                 self._change(replaced, table, np.stack([new.vector for new in todo.values()]))
                 items |= self._holdings.items(table.ids)
@@ -193,7 +190,8 @@ class Gallery:
         """
         with self._gate.reading():
             key, _ = self._holdings.held(item_id)
-            return self._holdings.vector(key)
+            vector: Float32Array = self._holdings.vectors(np.array([key], np.int64))[0]
+            return vector
 
     def image(self, item_id: str) -> bytes:
         """Return an item's encoded image.
@@ -263,14 +261,7 @@ class Gallery:
             InvalidRequest: neither or both of ids and filter, or a filter that restricts nothing.
             StorageError: the disk refuses; nothing was removed.
         """
-        if (not ids) == (filter is None):
-            raise InvalidRequest("give item ids or a filter, one of the two", field="selector")
-        if filter is not None:
-            if filter.is_empty:
-                raise InvalidRequest(
-                    "an empty filter would remove everything; delete the gallery instead", field="filter"
-                )
-            limits.check_filter(filter)
+        limits.check_selector(ids, filter)
         with self._writer:
             self._gate.check()
             keys = self._holdings.passing(filter) if filter is not None else self._holdings.keys(ids or ())
@@ -342,6 +333,7 @@ class Gallery:
         images = self._holdings.images(keys)
         held = snapshots.holding(self._snapshots, int(keys[0])) if len(keys) else []
         if len(keys) and not dry_run:
+            self._cache.discard()
             self._records.remove(keys.tolist())
             self._change(keys.tolist())
             for path in held if with_snapshots else ():

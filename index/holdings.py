@@ -11,6 +11,7 @@ from index import limits
 from index.answers import Found, Labelled
 from index.backend import Backend
 from index.columns import Columns
+from index.rows import Enrolment
 from index.table import Table
 from vireid.arrays import Float32Array, Int64Array
 from vireid.errors import ItemNotFound
@@ -53,6 +54,30 @@ class Holdings:
     def key(self, item_id: str) -> int | None:
         """Return our id of an item, None if there is no such item."""
         return self._columns.key(item_id)
+
+    def judged(
+        self, batch: Sequence[Enrolment]
+    ) -> tuple[list[tuple[str, str]], dict[str, Item], dict[str, Enrolment]]:
+        """Say what becomes of items that are to be enrolled.
+
+        Returns:
+            ``created``, ``replaced`` or ``unchanged`` with the id of each; those that are there unchanged; and those
+            that are to be stored, the last of each id.
+        """
+        outcomes: list[tuple[str, str]] = []
+        unchanged: dict[str, Item] = {}
+        todo: dict[str, Enrolment] = {}
+        for new in batch:
+            same = self.same(new.item_id, new.sha256, new.modality, new.meta)
+            moved = same is not None and new.expires_at not in (None, same.expires_at)
+            if new.item_id not in todo and same is not None and not moved:
+                unchanged[new.item_id] = same
+                outcomes.append(("unchanged", new.item_id))
+                continue
+            known = new.item_id in todo or self.shows(new.item_id)
+            outcomes.append(("replaced" if known else "created", new.item_id))
+            todo[new.item_id] = new
+        return outcomes, unchanged, todo
 
     def shows(self, item_id: str) -> bool:
         """Say whether there is such an item and its time has not come."""
@@ -105,10 +130,13 @@ class Holdings:
             return None
         return item
 
-    def vector(self, key: int) -> Float32Array:
-        """Return an item's embedding, (D,)."""
-        vector: Float32Array = self._backend.vectors(np.array([key], np.int64))[0]
-        return vector
+    def vectors(self, keys: Int64Array) -> Float32Array:
+        """Return the embeddings of items by our ids, (N, D)."""
+        return self._backend.vectors(keys)
+
+    def table(self) -> Table:
+        """Return all items held."""
+        return self._columns.table()
 
     def search(
         self, queries: Float32Array, k: int, where: Filter, min_score: float | None, detailed: bool

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -115,6 +115,22 @@ def check_filter(where: Filter) -> None:
     """
     for name in ("captured_from", "captured_to"):
         _check_moment(getattr(where, name), f"filter.{name}")
+
+
+def check_selector(ids: Sequence[str] | None, where: Filter | None) -> None:
+    """Refuse to remove what nobody named.
+
+    Raises:
+        InvalidRequest: neither or both of ids and filter, or a filter that restricts nothing.
+    """
+    if (not ids) == (where is None):
+        raise InvalidRequest("give item ids or a filter, one of the two", field="selector")
+    if where is not None:
+        if where.is_empty:
+            raise InvalidRequest(
+                "an empty filter would remove everything; delete the gallery instead", field="filter"
+            )
+        check_filter(where)
 
 
 def check_min_score(min_score: float | None) -> None:

@@ -6,12 +6,13 @@ from dataclasses import replace as altered
 from pathlib import Path
 
 from index import limits, snapshots
+from index.cache import SUFFIX
 from index.disk import FILE, MAKING, disk_errors, sync
 from index.records import Records
 from index.seal import Seal
 from vireid.errors import DataLoss, GalleryExists, VireidError
 
-LOGS = ("-wal", "-shm")
+LEFT = ("-wal", "-shm", SUFFIX)
 
 
 def restore(snapshot: Path, galleries: Path, name: str = "", replace: bool = False) -> Path:
@@ -112,9 +113,9 @@ def _sealed(path: Path) -> int:
 
 
 def _take_over(fresh: Path, place: Path) -> None:
-    """Put the file in the place of another, whose log must not be taken for its own."""
+    """Put the file in the place of another, whose log and cache must not be taken for its own."""
     old = place / FILE
-    for suffix in LOGS:
+    for suffix in LEFT:
         old.with_name(old.name + suffix).unlink(missing_ok=True)
     sync(place)
     fresh.replace(old)

@@ -143,7 +143,7 @@ class GalleryStore:
             if gallery is None and failed is None:
                 raise GalleryNotFound(f"there is no gallery {name[:80]!r}", metadata={"gallery": name[:80]})
             path = self._folder / name
-            receipt = _contents(path) if gallery is None else gallery.close()
+            receipt = _contents(path) if gallery is None else gallery.close(for_good=True)
             self._open.pop(name, None)
             self._failed.pop(name, None)
             gone = self._folder / f"{DISCARDED}{uuid.uuid4().hex}"
@@ -203,7 +203,7 @@ def survey(root: Path) -> list[GalleryInfo]:
             head = Head(path.name, "", 0, False)
             try:
                 head = _head(path)
-                gallery = Gallery(path / FILE)
+                gallery = Gallery(path / FILE, cached=False)
                 found.append(gallery.info())
                 gallery.close()
             except VireidError as error:

@@ -1,0 +1,68 @@
+"""Fill what a gallery holds in memory: from its cache and what came after, or from every record of its file.
+
+Knows no search.
+"""
+
+import logging
+from collections.abc import Callable
+
+from index.cache import Cache, StaleCacheError, State
+from index.holdings import Holdings
+from index.records import Records
+from vireid.errors import DataLoss
+
+log = logging.getLogger(__name__)
+
+# a smaller gallery is read as fast without
+CACHED_FROM = 50_000
+
+
+def opened(records: Records, cache: Cache | None, make: Callable[[], Holdings]) -> Holdings:
+    """Read a gallery.
+
+    What comes from the cache counts only if, with the records that came after, it adds up to what the file says
+    there must be.
+
+    Args:
+        records: of the gallery.
+        cache: None verifies every record.
+        make: makes empty holdings.
+
+    Raises:
+        DataLoss: a record is not as it was written.
+    """
+    holdings = None if cache is None else _from_cache(records, cache, make)
+    if holdings is None:
+        holdings = make()
+        for table, vectors in records.chunks():
+            holdings.take_in(table, vectors)
+    holdings.retain(records.head.retention_s)
+    holdings.version = records.head.version
+    return holdings
+
+
+def keep(records: Records, cache: Cache, holdings: Holdings) -> None:
+    """Write the cache anew if the gallery is large and the cache is of another state."""
+    head = records.head
+    if head.items >= CACHED_FROM and cache.state != State.of(head):
+        cache.write(head, holdings.table(), holdings.vectors)
+
+
+def _from_cache(records: Records, cache: Cache, make: Callable[[], Holdings]) -> Holdings | None:
+    head = records.head
+    try:
+        found = cache.read(head)
+        if found is None:
+            return None
+        state, parts = found
+        holdings = make()
+        for table, vectors in parts:
+            holdings.take_in(table, vectors)
+        for table, vectors in records.chunks(state.next_key - 1, (state.items, state.total)):
+            holdings.take_in(table, vectors)
+    except (StaleCacheError, DataLoss, OSError) as error:
+        log.warning("the cache is not used, every record is read: %s", error)
+        cache.discard()
+        return None
+    cache.state = state
+    return holdings
