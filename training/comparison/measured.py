@@ -86,6 +86,8 @@ def read(folders: Sequence[Path]) -> tuple[tuple[Measured, ...], dict[str, str]]
         scores = dict(told.evaluations).get(epoch)
         if scores is None:
             left[name] = _unscored(told)
+        elif "cmc" not in scores:
+            raise TrainingError(f"{folder} is damaged: the scores of epoch {epoch} hold no CMC curve")
         else:
             found.append(Measured(name, settings, origin, told, epoch, scores))
     return tuple(found), left

@@ -226,6 +226,12 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
         content.read([tmp_path])
 
 
+def test_scores_without_a_curve_are_damaged(made: Made) -> None:
+    run = made("a", {3: 0.4}, lines=lambda line: line.get("evaluation", {}).pop("cmc", None))
+    with pytest.raises(TrainingError, match="hold no CMC curve"):
+        content.read([run])
+
+
 def test_a_run_named_twice_is_refused(made: Made) -> None:
     folder = made("a", {3: 0.4})
     with pytest.raises(TrainingError, match="named twice"):
