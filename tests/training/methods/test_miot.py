@@ -23,7 +23,6 @@ from training.models.network import Embedded
 from training.settings import RunSettings
 from vireid.datasets.split import Dataset
 from vireid.images.preprocess import Preprocess
-from vireid.types import Modality
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -105,24 +104,24 @@ def test_contrastive_losses_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 # ---- what it is told ------------------------------------------------------------------
-def test_no_true_person_is_told(
-    people: Dataset, small: RunSettings, trained: Any, same: Any, forgetting: Any
-) -> None:
+def test_no_true_person_is_told() -> None:
     assert METHODS["miot"].told(MiotSettings()) == frozenset()
-    wanted = with_method(small)
-    nobody = forgetting(people, Modality.VISIBLE, Modality.INFRARED)
-    assert same(trained(wanted, Material(people)), trained(wanted, Material(nobody)))
 
 
 # ---- DCL within -----------------------------------------------------------------------
-@pytest.mark.parametrize("less", [{"warmup_epochs": 9}, {"warmup_epochs": 0, "matching": {"way": "off"}}])
 def test_without_matching_and_discriminator_it_is_dcl_to_the_bit(
-    people: Dataset, small: RunSettings, trained: Any, same: Any, less: dict[str, Any]
+    people: Dataset, small: RunSettings, trained: Any, same: Any
 ) -> None:
-    dcl = trained(with_method(small, DclSettings), Material(people))
-    miot = trained(with_method(small, discriminator=False, **less), Material(people))
-    assert same(dcl, miot, *SHARED)
-    assert not same(dcl, trained(with_method(small, discriminator=False), Material(people)), "model.")
+    few = small.model_copy(update={"epochs": 2, "iterations": 2})
+    dcl = trained(with_method(few, DclSettings), Material(people))
+    off: dict[str, Any] = {"warmup_epochs": 0, "matching": {"way": "off"}}
+    nobody: list[dict[str, Any]] = [
+        {"warmup_epochs": 0, "matching": {"min_mass": 1.0, "unmatched": unmatched}}
+        for unmatched in ("apart", "left_out")
+    ]
+    for less in ({"warmup_epochs": 9}, off, *nobody):
+        assert same(dcl, trained(with_method(few, discriminator=False, **less), Material(people)), *SHARED)
+    assert not same(dcl, trained(with_method(few, discriminator=False), Material(people)), "model.")
 
 
 def test_weights_of_0_leave_dcl_to_the_bit(people: Dataset, small: RunSettings) -> None:
@@ -192,17 +191,14 @@ def test_batches_show_the_same_classes_in_both_modalities(people: Dataset, small
 
 @pytest.mark.parametrize("unmatched", ["apart", "left_out"])
 def test_nobody_seen_in_both_modalities_does_not_crash_and_is_reported(
-    people: Dataset, small: RunSettings, trained: Any, same: Any, unmatched: str
+    people: Dataset, small: RunSettings, unmatched: str
 ) -> None:
-    nobody = {"min_mass": 1.0, "unmatched": unmatched}
-    bench = Bench(people, with_method(small, matching=nobody))
+    bench = Bench(people, with_method(small, matching={"min_mass": 1.0, "unmatched": unmatched}))
     begun, batches = bench.begin()
     assert begun.told["cross_classes"] == begun.told["matched_visible"] == begun.told["matched_infrared"] == 0
     kinds, labels = people.train.modalities, begun.labels.labels
     assert not set(labels[(kinds == 0) & (labels >= 0)]) & set(labels[kinds == 1])
     assert set(bench.method.step(batches[0])) == {"visible", "infrared", "modality", "total"}
-    left = trained(with_method(small, discriminator=False, matching=nobody), Material(people))
-    assert same(left, trained(with_method(small, DclSettings), Material(people)), *SHARED)
 
 
 def test_unmatched_clusters_are_learnt_from_within_their_modality(
@@ -254,13 +250,6 @@ def test_cross_prototypes_are_means_of_clusters_or_of_images(
 
 
 # ---- laws -----------------------------------------------------------------------------
-def test_labelling_changes_no_weight_and_no_statistic(people: Dataset, small: RunSettings) -> None:
-    bench = Bench(people, with_method(small))
-    before = {name: value.clone() for name, value in bench.network.state_dict().items()}
-    bench.begin()
-    assert all(torch.equal(value, before[name]) for name, value in bench.network.state_dict().items())
-
-
 def test_the_order_of_a_batch_changes_no_loss(people: Dataset, small: RunSettings) -> None:
     bench = Bench(people, with_method(small, discriminator=False))  # whose dropout is chance by place
     _, (batch, *_) = bench.begin()
@@ -272,12 +261,13 @@ def test_the_order_of_a_batch_changes_no_loss(people: Dataset, small: RunSetting
         torch.testing.assert_close(one[name], other[name], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("stop", [1, 2])
 def test_resuming_equals_never_having_stopped(
-    people: Dataset, small: RunSettings, trained: Any, same: Any, stop: int
+    people: Dataset, small: RunSettings, trained: Any, same: Any
 ) -> None:
+    """Stopped where the warm-up ends and where it has ended; what the reversal has counted is kept."""
     wanted = with_method(small)
     whole = trained(wanted, Material(people))
     assert int(whole["reversal.count"]) == 9
     assert len(whole["cross_bank.rows"])
-    assert same(whole, trained(wanted, Material(people), stop=stop))
+    for stop in (1, 2):
+        assert same(whole, trained(wanted, Material(people), stop=stop))
