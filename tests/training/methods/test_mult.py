@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch.nn.functional import normalize
 
 from training import losses, methods, models
 from training.data import loaders
@@ -18,10 +17,9 @@ from training.features import Look
 from training.labels.by_modality import cluster_each
 from training.materials import Material
 from training.method_settings import DclSettings, MultSettings
-from training.method_settings.clusters import ClusterSettings
 from training.methods import METHODS
 from training.methods.contrast import Contrast, query
-from training.methods.mult_labels import Space, transferred
+from training.methods.mult_labels import Space
 from training.settings import RunSettings
 from vireid.datasets.split import Dataset, Split
 from vireid.errors import TrainingError
@@ -169,35 +167,6 @@ def test_more_people_in_one_modality_or_none_in_both(
         batch = bench.batch(epoch)
         assert torch.isfinite(bench.method.step(batch)["total"])
         bench.method.after_step(batch)
-
-
-@pytest.mark.parametrize(("visible", "infrared"), [(10, 10), (20, 10), (50, 10), (10, 30)])
-def test_labels_at_any_ratio_of_clusters(visible: int, infrared: int) -> None:
-    random = np.random.default_rng(0)
-    persons = normalize(torch.randn(10, 32, generator=torch.Generator().manual_seed(1))).numpy()
-    rows, kinds, who = [], [], []
-    for kind, count in ((V, visible), (R, infrared)):
-        for cluster in range(count):
-            centre = persons[cluster % 10] + 0.4 * random.normal(size=32) / np.sqrt(32) + 0.2 * int(kind)
-            rows.append(centre + 0.1 * random.normal(size=(6, 32)) / np.sqrt(32))
-            kinds += [int(kind)] * 6
-            who += [cluster % 10] * 6
-    features = normalize(torch.from_numpy(np.concatenate(rows)).float()).numpy()
-    modality = np.array(kinds, np.int64)
-    wanted = MultSettings(clusters=ClusterSettings(k1=6, k2=2, min_samples=2))
-    clustered = cluster_each(features, modality, wanted.clusters)
-    assert clustered.count(V) == visible
-    assert clustered.count(R) == infrared
-    for owner, space in transferred(features, clustered, wanted).items():
-        np.testing.assert_allclose(space.soft.sum(1), 1, atol=1e-5)
-        assert len(space.both(modality)) >= 5
-        guests = np.flatnonzero(modality != owner)
-        # a guest's class is a cluster of its own person
-        members = {
-            int(label): who[place] for place, label in enumerate(space.hard) if modality[place] == owner
-        }
-        right = [members.get(int(space.hard[place])) == who[place] for place in guests]
-        assert np.mean(right) > 0.9
 
 
 def test_a_space_with_too_few_shared_classes_is_left_out(bench: Bench) -> None:
