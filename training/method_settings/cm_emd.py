@@ -18,7 +18,9 @@ class CmEmdSettings(MethodSettings):
         local_weight: of the local identity loss, a mean over heads (ours).
         emd_weight: of the earth mover's distances, of the whole image and a mean over local heads (ours).
         aligned: which tails' features they are of.
-        at: whether they are of features before the necks, ``pooled``, or after them, ``necked`` (ours).
+        at: whether they are of features before the necks, ``pooled``, or after them, ``necked`` (ours). Where the necks'
+            batch norm has spread features out, the same weight draws people together before a small network tells them
+            apart.
         emd_normalised: of unit vectors, so that nothing is gained by making features small (ours).
         ground: what moving an image to another costs: ``euclidean`` distance, its square, or 1 - ``cosine`` (ours).
         plan: ``exact``, a one-to-one matching of an identity's images, or ``sinkhorn``, with entropy (ours).

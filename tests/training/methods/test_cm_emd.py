@@ -15,8 +15,8 @@ from training.data import loaders
 from training.data.images import Images
 from training.data.loaders import Batch
 from training.data.samplers import IdentitySampler, two_modalities
+from training.materials import Material
 from training.method_settings import CmEmdSettings, DanetSettings, SupervisedSettings
-from training.run import Material
 from training.settings import RunSettings
 from vireid.datasets.split import Dataset, Split
 from vireid.errors import TrainingError
