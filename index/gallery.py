@@ -62,7 +62,7 @@ class Gallery:
         except BaseException:
             self._records.close()
             raise
-        self._info = self._described()
+        self._info = self._records.head.described()
 
     @property
     def space_id(self) -> str:
@@ -103,7 +103,9 @@ class Gallery:
 
     def enroll(self, batch: Sequence[Enrolment]) -> list[str]:
         """Store items as ``enrolled`` does; return ``created``, ``replaced`` or ``unchanged`` for each."""
-        return [outcome for outcome, _ in self.enrolled(batch)]
+        settled = self._settled(batch)
+        with self._writer:
+            return [outcome for outcome, _ in self._enrol(settled)[0]]
 
     def enrolled(self, batch: Sequence[Enrolment]) -> list[tuple[str, Item]]:
         """Store items, durable on return, all or none, and describe them as they were stored.
@@ -119,19 +121,10 @@ class Gallery:
             EmbeddingNotFinite: NaN or infinity in a vector; nothing was stored.
             StorageError: the disk is full; nothing was stored.
         """
-        settled = limits.settle(batch, self._dim, self._records.head.stores_images)
+        settled = self._settled(batch)
         with self._writer:
-            self._gate.check()
-            # only the writer changes the holdings, so the writer needs no gate to read them
-            outcomes, items, todo = self._holdings.judged(settled)
-            if todo:
-                held = (self._holdings.key(item_id) for item_id in todo)
-                replaced = [key for key in held if key is not None]
-                if replaced:
-                    self._cache.discard()  # it holds what is to go
-                table = self._records.put(list(todo.values()), replaced)
-                self._change(replaced, table, np.stack([new.vector for new in todo.values()]))
-                items |= self._holdings.items(table.ids)
+            outcomes, items, stored = self._enrol(settled)
+            items |= self._holdings.items(stored)
             return [(outcome, items[item_id]) for outcome, item_id in outcomes]
 
     def holds(self, item_id: str, sha256: str, modality: Modality | None, meta: ItemMeta) -> Item | None:
@@ -287,7 +280,7 @@ class Gallery:
             with self._gate.writing():
                 self._holdings.retain(seconds)
                 self._holdings.version = self._records.head.version
-                self._info = self._described()
+                self._info = self._records.head.described()
 
     def expire(self) -> Receipt:
         """Remove the items and snapshots whose time has come, durable on return.
@@ -329,6 +322,25 @@ class Gallery:
         with self._gate.reading():
             return self._holdings.labelled()
 
+    def _settled(self, batch: Sequence[Enrolment]) -> list[Enrolment]:
+        return limits.settle(batch, self._dim, self._records.head.stores_images)
+
+    def _enrol(
+        self, settled: Sequence[Enrolment]
+    ) -> tuple[list[tuple[str, str]], dict[str, Item], Sequence[str]]:
+        """Store items; return what became of each id, those that were there unchanged, and the ids stored."""
+        self._gate.check()
+        # only the writer changes the holdings, so the writer needs no gate to read them
+        outcomes, unchanged, todo = self._holdings.judged(settled)
+        if not todo:
+            return outcomes, unchanged, ()
+        replaced = self._holdings.keys(tuple(todo)).tolist()
+        if replaced:
+            self._cache.discard()  # it holds what is to go
+        table = self._records.put(list(todo.values()), replaced)
+        self._change(replaced, table, np.stack([new.vector for new in todo.values()]))
+        return outcomes, unchanged, table.ids
+
     def _remove(self, keys: Int64Array, dry_run: bool = False, with_snapshots: bool = False) -> Receipt:
         images = self._holdings.images(keys)
         held = snapshots.holding(self._snapshots, int(keys[0])) if len(keys) else []
@@ -340,17 +352,6 @@ class Gallery:
                 snapshots.remove(path)
         went, stay = (len(held), 0) if with_snapshots else (0, len(held))
         return Receipt(len(keys), images, len(keys), self._holdings.version, went, stay)
-
-    def _described(self) -> GalleryInfo:
-        head = self._records.head
-        return GalleryInfo(
-            name=head.name,
-            space_id=head.space_id,
-            dim=head.dim,
-            items=head.items,
-            version=head.version,
-            stores_images=head.stores_images,
-        )
 
     def _broken(self, error: BaseException) -> StorageError:
         name = self._records.head.name
@@ -388,10 +389,10 @@ class Gallery:
                 if table is not None and vectors is not None:
                     self._holdings.take_in(table, vectors)
                 self._holdings.version = self._records.head.version
-                self._info = self._described()
+                self._info = self._records.head.described()
             except BaseException as error:
                 self._failure = self._broken(error)
-                self._info = replace(self._described(), state="failed", detail=self._failure.message)
+                self._info = self._records.head.described(self._failure.message)
                 self._gate.shut()
                 if isinstance(error, Exception):
                     raise self._failure from error

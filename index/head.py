@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 
 from index.rows import SUM_BYTES, Cell, checksum
+from vireid.types import GalleryInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,19 @@ class Head:
             retention_s,
         )
         return (*body, _sum(body))
+
+    def described(self, failure: str = "") -> GalleryInfo:
+        """Describe the gallery; with the reason if it failed."""
+        return GalleryInfo(
+            self.name,
+            self.space_id,
+            self.dim,
+            self.items,
+            self.version,
+            self.stores_images,
+            "failed" if failure else "ready",
+            failure,
+        )
 
     @staticmethod
     def of(cells: tuple[Cell, ...]) -> "Head | None":

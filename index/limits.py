@@ -3,7 +3,6 @@
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from types import MappingProxyType
 
@@ -172,13 +171,14 @@ def check_embeddings(vectors: Float32Array, dim: int) -> None:
             f"found embeddings {vectors.dtype} {vectors.shape}; expected float32 (N, {dim})",
             field="embedding",
         )
-    finite = np.isfinite(vectors).all(axis=1)
+    squares = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
+    finite = np.isfinite(squares)  # squares of what float32 can hold fit into a float64
     if not finite.all():
         raise EmbeddingNotFinite(
             f"{int((~finite).sum())} of {len(vectors)} embeddings hold NaN or infinity; nothing was done",
             field="embedding",
         )
-    norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
+    norms = np.sqrt(squares)
     worst = int(np.abs(norms - 1.0).argmax()) if len(norms) else 0
     if len(norms) and abs(norms[worst] - 1.0) > UNIT_TOLERANCE:
         raise InvalidRequest(
@@ -207,17 +207,23 @@ def settle(batch: Iterable[Enrolment], dim: int, stores_images: bool) -> list[En
                 f"found an embedding {new.vector.shape} for item {new.item_id!r}; expected ({dim},)",
                 field="embedding",
             )
-    if items:
-        check_embeddings(np.stack([new.vector for new in items]), dim)
+    if not items:
+        return []
+    rows = np.stack([new.vector for new in items])
+    check_embeddings(rows, dim)
     return [
-        replace(
-            new,
-            meta=_settled(new.meta),
-            expires_at=None if new.expires_at is None else new.expires_at.astimezone(UTC),
-            vector=new.vector.astype(np.float32, copy=True),
-            image=new.image if stores_images else None,
+        Enrolment(
+            new.item_id,
+            new.modality,
+            _settled(new.meta),
+            new.sha256,
+            row,
+            new.image if stores_images else None,
+            new.thumbnail,
+            new.converted,
+            None if new.expires_at is None else new.expires_at.astimezone(UTC),
         )
-        for new in items
+        for new, row in zip(items, rows, strict=True)
     ]
 
 
@@ -255,4 +261,6 @@ def _check_moment(moment: datetime | None, field: str) -> None:
 
 def _settled(meta: ItemMeta) -> ItemMeta:
     moment = None if meta.captured_at is None else meta.captured_at.astimezone(UTC)
+    if not meta.attributes:
+        return ItemMeta(meta.person, meta.camera, moment)
     return ItemMeta(meta.person, meta.camera, moment, MappingProxyType(dict(meta.attributes)))

@@ -22,13 +22,12 @@ from index import schema
 from index.disk import disk_errors, sqlite_errors, sync
 from index.head import Head
 from index.pictures import INSERT, Pictures, cells_of
-from index.rows import Cell, Enrolment, Row, decode, encode, row_checksum
-from index.schema import ITEM, VECTOR
+from index.rows import Cell, Enrolment, Row, decode, encode, microseconds, row_checksum
+from index.schema import INSERT_ITEM, ITEM, VECTOR
 from index.seal import SUFFIX, Seal
 from index.table import Table
 from vireid.arrays import Float32Array
 from vireid.errors import DataLoss, StorageError, VireidError
-from vireid.types import Item
 
 __all__ = ["Enrolment", "Records"]
 
@@ -211,26 +210,15 @@ class Records:
         Returns:
             The new items, in the order of the batch; their ids rise.
         """
-        now = datetime.now(UTC)
-        cells: list[tuple[Any, ...]] = []
+        now = microseconds(datetime.now(UTC))
         with self._transaction() as (db, head):
             dropped, total = self._delete(db, replaced)
-            for key, new in enumerate(batch, start=head.next_key):
-                item = Item(
-                    new.item_id,
-                    new.modality,
-                    new.meta,
-                    new.sha256,
-                    new.image is not None,
-                    now,
-                    new.expires_at,
-                )
-                cells.append(encode(Row(key, item), new.vector))
-                total ^= int.from_bytes(cells[-1][-1], "big")
-            db.executemany(
-                f"INSERT INTO items ({ITEM}) VALUES ({', '.join('?' * schema.ITEM_CELLS)})",  # noqa: S608 - constants
-                [_texted(row) for row in cells],
-            )
+            cells: list[tuple[Any, ...]] = [
+                encode(key, new, now) for key, new in enumerate(batch, start=head.next_key)
+            ]
+            for row in cells:
+                total ^= int.from_bytes(row[-1], "big")
+            db.executemany(INSERT_ITEM, cells)
             db.executemany(INSERT, [cells_of(row[0], new) for row, new in zip(cells, batch, strict=True)])
             after = replace(
                 head,
@@ -375,13 +363,6 @@ def _check_copy(path: Path, head: Head) -> None:
     finally:
         copy.close()
         path.with_name(path.name + SUFFIX).unlink(missing_ok=True)
-
-
-def _texted(row: Sequence[Any]) -> list[Any]:
-    cells = list(row)
-    for at in schema.ITEM_TEXTS:
-        cells[at] = cells[at].decode()
-    return cells
 
 
 def _named(cells: Sequence[Cell]) -> str:

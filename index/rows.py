@@ -58,24 +58,30 @@ class Row:
     item: Item
 
 
-def encode(row: Row, vector: Float32Array) -> tuple[Cell, ...]:
-    """Return the cells of a row, its checksum last."""
-    item, meta = row.item, row.item.meta
+def encode(key: int, new: Enrolment, enrolled: int) -> tuple[Cell, ...]:
+    """Return the cells of a new row, its checksum last.
+
+    Args:
+        key: our id.
+        new: as ``limits.settle`` returns it.
+        enrolled: microseconds since 1970.
+    """
+    meta = new.meta
     cells: tuple[Cell, ...] = (
-        row.key,
-        item.item_id.encode(),
-        int(item.modality),
+        key,
+        new.item_id.encode(),
+        int(new.modality),
         meta.person.encode(),
         meta.camera.encode(),
         None if meta.captured_at is None else microseconds(meta.captured_at),
         json.dumps(dict(meta.attributes), sort_keys=True, ensure_ascii=False).encode()
         if meta.attributes
         else b"",
-        item.sha256.encode(),
-        int(item.has_image),
-        microseconds(item.enrolled_at),
-        vector.astype("<f4", copy=False).tobytes(),
-        None if item.expires_at is None else microseconds(item.expires_at),
+        new.sha256.encode(),
+        int(new.image is not None),
+        enrolled,
+        new.vector.astype("<f4", copy=False).tobytes(),
+        None if new.expires_at is None else microseconds(new.expires_at),
     )
     return (*cells, row_checksum(cells))
 
@@ -128,17 +134,15 @@ def row_checksum(cells: Sequence[Cell]) -> bytes:
 
 def checksum(cells: Sequence[Cell]) -> bytes:
     """Sum cells up, each with its kind and length, so that nothing can move from one to the next."""
-    parts: list[bytes] = []
-    for cell in cells:
-        if isinstance(cell, bytes):
-            parts += (b"b%d;" % len(cell), cell)
-        elif isinstance(cell, int):
-            parts.append(b"i%d;" % cell)
-        elif cell is None:
-            parts.append(b"n")
-        else:
-            parts.append(b"?")  # a number with a fraction: nothing that was ever written
-    return hashlib.blake2b(b"".join(parts), digest_size=SUM_BYTES).digest()
+    return hashlib.blake2b(b"".join([_told(cell) for cell in cells]), digest_size=SUM_BYTES).digest()
+
+
+def _told(cell: Cell) -> bytes:
+    if isinstance(cell, bytes):
+        return b"b%d;%b" % (len(cell), cell)
+    if isinstance(cell, int):
+        return b"i%d;" % cell
+    return b"n" if cell is None else b"?"  # a number with a fraction: nothing that was ever written
 
 
 def microseconds(when: datetime) -> int:

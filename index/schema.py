@@ -48,8 +48,12 @@ ITEM = (
     "key, item_id, modality, person, camera, captured_at, attributes, sha256, has_image, enrolled_at, vector, "
     "expires_at, checksum"
 )
-ITEM_TEXTS = (1, 3, 4, 6, 7)
-ITEM_CELLS, VECTOR = 13, 10
+VECTOR = 10
+# text comes as bytes, which SQLite takes over as they are
+INSERT_ITEM = (
+    f"INSERT INTO items ({ITEM}) VALUES (?, CAST(? AS TEXT), ?, CAST(? AS TEXT), CAST(? AS TEXT), ?, "  # noqa: S608 - constants
+    "CAST(? AS TEXT), CAST(? AS TEXT), ?, ?, ?, ?, ?)"
+)
 
 
 def create(path: Path, head: Head) -> None:

@@ -174,7 +174,7 @@ class GalleryStore:
             self._open[path.name] = Gallery(path / FILE, self._backend)
         except VireidError as error:
             log.warning("gallery %s is not available: %s", path.name, error.message)
-            self._failed[path.name] = (_failed_info(head, error), error)
+            self._failed[path.name] = (head.described(error.message), error)
 
     def _mismatch(self, head: Head) -> GalleryMismatch:
         return GalleryMismatch(
@@ -207,7 +207,7 @@ def survey(root: Path) -> list[GalleryInfo]:
                 found.append(gallery.info())
                 gallery.close()
             except VireidError as error:
-                found.append(_failed_info(head, error))
+                found.append(head.described(error.message))
     return found
 
 
@@ -218,19 +218,6 @@ def _head(path: Path) -> Head:
     if head.name != path.name:
         raise DataLoss(f"{path} holds the gallery {head.name!r}; give the folder its name back")
     return head
-
-
-def _failed_info(head: Head, error: VireidError) -> GalleryInfo:
-    return GalleryInfo(
-        head.name,
-        head.space_id,
-        head.dim,
-        head.items,
-        head.version,
-        head.stores_images,
-        state="failed",
-        detail=error.message,
-    )
 
 
 def _contents(path: Path) -> Receipt:

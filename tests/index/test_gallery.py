@@ -10,7 +10,7 @@ from index import limits
 from index.columns import COLUMNS, FIRST_CAPACITY, Columns
 from index.gallery import Gallery
 from index.records import Enrolment
-from index.rows import Row, encode
+from index.rows import encode
 from index.store import GalleryStore
 from index.table import Table
 from vireid.arrays import Float32Array
@@ -21,7 +21,7 @@ from vireid.errors import (
     InvalidRequest,
     ItemNotFound,
 )
-from vireid.types import Filter, Item, ItemMeta, Modality
+from vireid.types import Filter, ItemMeta, Modality
 
 Make = Callable[..., Enrolment]
 Vector = Callable[..., Float32Array]
@@ -290,12 +290,11 @@ def test_what_is_settled_is_nobody_elses(enrolment: Make) -> None:
 
 def test_rows_stay_few_however_often_items_are_replaced() -> None:
     columns, alive = Columns(), 600
-    item = Item("", Modality.VISIBLE, ItemMeta(attributes={"n": "1"}), "0" * 64, False, NIGHT)
+    new = Enrolment("", Modality.VISIBLE, ItemMeta(attributes={"n": "1"}), "0" * 64, np.zeros(2, np.float32))
     for key in range(alive + 5000):
         if key >= alive:
             columns.drop([key - alive])
-        row = Row(key, replace(item, item_id=f"i{key % alive}"))
-        columns.extend(Table.of([encode(row, np.zeros(2, np.float32))]))
+        columns.extend(Table.of([encode(key, replace(new, item_id=f"i{key % alive}"), 0)]))
     assert len(columns) == alive
     assert columns.passing(Filter(attributes={"n": "1"})).tolist() == list(range(5000, 5000 + alive))
     rows = {name: len(getattr(columns, name)) for name in (*COLUMNS, "_ids")}
