@@ -41,17 +41,17 @@ class Grouping:
         """Announce a batch.
 
         Args:
-            batch: its rows.
+            batch: its rows; fewer than a group's are one group, as pseudo-labels may make smaller batches.
             parts: its parts.
             images: K, of each identity in each part.
 
         Raises:
             TrainingError: a group would divide an identity.
         """
-        if self._rows % (parts * images) or self._rows > batch:
+        if self._rows % (parts * images):
             raise TrainingError(
                 f"bn_group is {self._rows}; expected a multiple of {parts * images} rows "
-                f"({parts} parts x {images} images of an identity), at most the batch's {batch}"
+                f"({parts} parts x {images} images of an identity)"
             )
         self._part, self._slots = batch // parts, self._rows // parts
         try:

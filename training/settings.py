@@ -153,7 +153,8 @@ class RunSettings(Part):
         accumulate: batches whose gradients are added up, as a mean, to one optimiser step. Batch norm and the mining
             of hard examples still see one batch at a time.
         bn_group: rows of a batch that batch norm in training sees together, 0 for all; mimics, on one device, batches
-            that were divided over several. A group holds whole identities, in every part of the batch.
+            that were divided over several. A group holds whole identities, in every part of the batch; a batch with
+            fewer rows is one group.
         amp: bfloat16 in the forward pass.
         threads: of the processor, 0 for one a core. It changes the last bits of a sum, so it belongs to the run.
         tensorboard: event files in the run's folder: ``auto`` where the package is installed, ``on`` or ``off``.

@@ -125,13 +125,20 @@ def test_a_smaller_batch_leaves_a_smaller_last_group() -> None:
         assert torch.allclose(found[rows], nn.BatchNorm1d(3).train()(x[rows]), atol=1e-5)
 
 
-@pytest.mark.parametrize("rows", [6, 32])
-def test_groups_that_would_divide_an_identity_or_exceed_the_batch(rows: int) -> None:
+def test_a_batch_smaller_than_a_group_is_one_group() -> None:
+    grouping, norm = Grouping(32), nn.BatchNorm1d(3).train()
+    x = torch.randn(2 * PART, 3)
+    grouping.apply(norm)
+    with grouping.of(2 * PART, 2, K):
+        found = norm(x)
+    assert torch.allclose(found, nn.BatchNorm1d(3).train()(x), atol=1e-6)
+
+
+def test_groups_that_would_divide_an_identity() -> None:
     with (
         pytest.raises(
-            TrainingError,
-            match=rf"bn_group is {rows}; expected a multiple of 4 rows .* at most the batch's 16",
+            TrainingError, match=r"bn_group is 6; expected a multiple of 4 rows \(2 parts x 2 images"
         ),
-        Grouping(rows).of(16, 2, 2),
+        Grouping(6).of(16, 2, 2),
     ):
         pass

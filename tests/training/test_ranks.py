@@ -99,7 +99,13 @@ TINY = {
 }
 ONE = {**TINY["model"], "name": "one-stream-resnet18", "pooling": "average"}  # type: ignore[dict-item]
 PLAIN = {"name": "sgd", "rate": 0.01, "clip_norm": 1.0}
-SPCL = {"name": "spcl", "k1": 6, "k2": 2, "min_samples": 2, "reliability": False}
+SLOW = {**PLAIN, "rate": 0.003}
+NEAR = {"k1": 6, "k2": 2, "min_samples": 2}
+SPCL = {"name": "spcl", **NEAR, "reliability": False}
+CLUSTERS = {"k1": 4, "k2": 2, "min_samples": 2, "eps": 0.5}
+MIOT = {"name": "miot", "warmup_epochs": 1, "clusters": CLUSTERS}
+MULT = {"name": "mult", "dcl_epochs": 1, "clusters": CLUSTERS}
+TWICE = {**TINY["data"], "views": 2}  # type: ignore[dict-item]
 # of a batch's rows a process has half, and so has a group of one process
 RECIPES = {
     "supervised": {**TINY, "accumulate": 2},
@@ -108,6 +114,14 @@ RECIPES = {
         "method": {"name": "supervised", "triplet_weight": 0, "cross_weight": 0},
     },
     "spcl": {**TINY, "epochs": 3, "model": ONE, "method": SPCL, "optimiser": PLAIN, "bn_group": 4},
+    "dcl": {
+        **TINY, "epochs": 3, "model": ONE, "data": TWICE, "optimiser": SLOW, "bn_group": 12,
+        "method": {"name": "dcl", "clusters": CLUSTERS},
+    },
+    "miot": {
+        **TINY, "epochs": 2, "model": ONE, "data": TWICE, "optimiser": SLOW, "bn_group": 12, "method": MIOT,
+    },
+    "mult": {**TINY, "epochs": 3, "data": TWICE, "optimiser": SLOW, "bn_group": 12, "method": MULT},
     "otla": {**TINY, "epochs": 1, "model": ONE, "method": {"name": "otla"}, "optimiser": PLAIN, "bn_group": 8},
 }  # fmt: skip
 
@@ -155,7 +169,7 @@ def test_one_process_does_not_go_on_with_a_run_of_two(made: Path) -> None:
         run.resume(made / "supervised", device="cpu")
 
 
-@pytest.mark.parametrize("name", ["identity", "spcl"])
+@pytest.mark.parametrize("name", ["identity", "spcl", "dcl", "mult"])
 def test_two_processes_are_one_whose_batch_norm_sees_their_shares(
     made: Path, blocks: Path, tmp_path: Path, name: str
 ) -> None:
@@ -163,13 +177,12 @@ def test_two_processes_are_one_whose_batch_norm_sees_their_shares(
     alone = run.start(tmp_path / name, RunSettings.model_validate(RECIPES[name]), blocks, None, "cpu")
     for epoch in range(3):
         alone.loop.train(until=epoch + 1)
-        if name == "spcl":
+        if name != "identity":
             one, two = (pseudo.load(made / name / f"labels-{epoch}.npz"), pseudo.load(alone.folder / LABELS))
             assert np.array_equal(one.labels, two.labels)
             assert np.array_equal(one.outlier, two.outlier)
     curves = [
-        [(line["total"], line["identity" if name == "identity" else "contrastive"]) for line in lines]
-        for lines in map(checkpoint.read_metrics, (made / name, alone.folder))
+        [line["total"] for line in checkpoint.read_metrics(folder)] for folder in (made / name, alone.folder)
     ]
     np.testing.assert_allclose(*curves, rtol=0, atol=1e-4)
     assert np.ptp(curves[0]) > 3e-3
