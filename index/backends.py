@@ -8,6 +8,7 @@ from index.backend import Backend
 from index.exact import ExactBackend
 from index.faiss_cells import Cells
 from index.faiss_cpu import FaissBackend
+from index.faiss_gpu import GpuBackend
 from index.faiss_graph import Graph
 from index.scan import ScanBackend
 
@@ -18,6 +19,7 @@ BACKENDS: dict[str, Callable[[int], Backend]] = {
     "faiss": FaissBackend,
     "exact": ExactBackend,
     "ivf": partial(ApproxBackend, nearby=Cells),
+    "faiss-gpu": GpuBackend,
     "hnsw": partial(ApproxBackend, nearby=Graph),
 }
 # those that may miss somebody in a large gallery

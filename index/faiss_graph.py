@@ -7,10 +7,10 @@ passed by, and when half of the graph is of such rows it is built anew. Knows no
 import faiss
 import numpy as np
 
+from index.nodes import NOWHERE, Nodes
 from vireid.arrays import Float32Array, Int64Array
 
 LINKS, BUILDING_EFFORT = 32, 64
-NOWHERE = -1
 MOST_DEAD = 0.5
 
 
@@ -26,54 +26,37 @@ class Graph:
 
     def __init__(self, dim: int) -> None:
         self._dim = dim
-        self._graph = _empty(dim)
-        self._row: Int64Array = np.empty(0, np.int64)  # of each node, NOWHERE for those that went
-        self._node: Int64Array = np.empty(0, np.int64)  # of each row
+        self._graph, self._nodes = _empty(dim), Nodes()
 
     def build(self, vectors: Float32Array) -> None:
         """Begin anew; see ``index.approx.Nearby.build``."""
-        self._graph = _empty(self._dim)
-        self._row, self._node = np.empty(0, np.int64), np.empty(0, np.int64)
+        self._graph, self._nodes = _empty(self._dim), Nodes()
         self.add(vectors)
 
     def add(self, vectors: Float32Array) -> None:
         """Enter more rows; see ``index.approx.Nearby.add``."""
-        first = self._graph.ntotal
         self._graph.add(np.ascontiguousarray(vectors))
-        nodes = np.arange(first, self._graph.ntotal)
-        self._row = np.concatenate([self._row, np.arange(len(self._node), len(self._node) + len(nodes))])
-        self._node = np.concatenate([self._node, nodes])
+        self._nodes.add(len(vectors))
 
     def remove(self, holes: Int64Array, movers: Int64Array, left: int) -> None:
         """Follow rows; see ``index.approx.Nearby.remove``."""
-        gone = np.ones(len(self._node), np.bool_)
-        gone[:left] = False
-        gone[movers] = False
-        gone[holes] = True
-        self._row[self._node[gone]] = NOWHERE
-        self._row[self._node[movers]] = holes
-        self._node[holes] = self._node[movers]
-        self._node = self._node[:left]
-        if left < MOST_DEAD * self._graph.ntotal:
-            self._renew()
+        self._nodes.remove(holes, movers, left)
+        if left < MOST_DEAD * len(self._nodes):
+            vectors = np.empty((left, self._dim), np.float32)  # as the graph holds them
+            for row, node in enumerate(self._nodes.number(np.arange(left)).tolist()):
+                vectors[row] = self._graph.reconstruct(node)
+            self.build(vectors)
 
     def rows(self, query: Float32Array, k: int, effort: int) -> Int64Array:
         """Return the rows a walk through the graph ends at; see ``index.approx.Nearby.rows``."""
         # what went still takes places in the walk
-        wanted = min(-(-k * self._graph.ntotal // max(len(self._node), 1)), self._graph.ntotal)
+        wanted = min(-(-k * len(self._nodes) // max(self._nodes.live, 1)), len(self._nodes))
         parameters = faiss.SearchParametersHNSW(efSearch=max(effort, wanted))  # type: ignore[attr-defined]
         faiss.omp_set_num_threads(1)
-        _, nodes = self._graph.search(query[None], max(wanted, effort), params=parameters)
-        rows = self._row[nodes[0][nodes[0] >= 0]]
-        found: Int64Array = rows[rows != NOWHERE]
-        return found
-
-    def _renew(self) -> None:
-        """Build the graph anew of the rows that are left, as it holds them."""
-        vectors = np.empty((len(self._node), self._dim), np.float32)
-        for row, node in enumerate(self._node.tolist()):
-            vectors[row] = self._graph.reconstruct(node)
-        self.build(vectors)
+        _, found = self._graph.search(query[None], max(wanted, effort), params=parameters)
+        rows = self._nodes.row(found[0][found[0] >= 0])
+        kept: Int64Array = rows[rows != NOWHERE]
+        return kept
 
 
 def _empty(dim: int) -> faiss.IndexHNSWSQ:

@@ -79,6 +79,14 @@ def _scores(query: Float32Array, vectors: Float32Array, places: Int64Array) -> F
     return scores
 
 
+def merged(answers: Sequence[Answer], k: int) -> Answer:
+    """Take the k best of answers that have no id in common."""
+    scores = np.concatenate([scores for scores, _ in answers])
+    ids = np.concatenate([ids for _, ids in answers])
+    best = np.lexsort((ids, -scores))[:k]
+    return scores[best], ids[best]
+
+
 def stacked(found: Sequence[Answer], width: int) -> Answer:
     """Put the answers to Q queries together, (Q, width) each, also where one of the two is 0."""
     scores = np.empty((len(found), width), np.float32)

@@ -14,6 +14,7 @@ from typing import Any
 
 import uvicorn
 
+from index.backends import BACKENDS
 from index.expiry import Expiry
 from index.store import GalleryStore
 from server.admission import Admission
@@ -60,6 +61,7 @@ class Server:
         self._metrics = Metrics()
         engines, manifest, preprocess = _engines(settings)
         first = engines[0]
+        BACKENDS[settings.backend](first.dim)  # what is not there is said now, and its loops are compiled
         store = GalleryStore(settings.data, first.space_id, first.dim, settings.backend)
         try:
             self._socket = _bind(settings.host, settings.http_port)

@@ -22,7 +22,7 @@ class ServerSettings(BaseModel):
         http_port: 0 takes any free one.
         grpc_port: 0 takes any free one.
         device: ``auto``, ``cpu`` or ``cuda``; ``cuda`` never falls back silently.
-        backend: how galleries are searched: ``scan``, ``faiss`` and ``exact`` miss nobody, ``ivf`` and ``hnsw`` may.
+        backend: how galleries are searched; ``ivf`` and ``hnsw`` may miss somebody, the others never.
         workers: embedding threads, 0 for one a core.
         max_batch: images one worker embeds at once, 0 for what suits the device.
         queue_limit: requests that may wait or run; more are refused at once.
@@ -45,7 +45,7 @@ class ServerSettings(BaseModel):
     http_port: int = Field(8080, ge=0, le=65535)
     grpc_port: int = Field(50051, ge=0, le=65535)
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    backend: Literal["scan", "faiss", "exact", "ivf", "hnsw"] = "scan"
+    backend: Literal["scan", "faiss", "exact", "faiss-gpu", "ivf", "hnsw"] = "scan"
     workers: int = Field(0, ge=0, le=256)
     max_batch: int = Field(0, ge=0, le=1024)
     queue_limit: int = Field(256, ge=1)

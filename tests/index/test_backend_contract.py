@@ -1,6 +1,7 @@
 """The contract of ``index.backend``, over every backend, against a slow reference written here."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -8,17 +9,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from index.backend import Backend
-from index.gallery import BACKENDS
+from index.backends import BACKENDS
+from index.faiss_gpu import GpuBackend
+from tests.index.fake_gpu import FakeFaiss
 from vireid.arrays import Float32Array, Int64Array
 from vireid.errors import EmbeddingNotFinite
 
 Make = Callable[[int], Backend]
 DIM = 8
+# those that may miss somebody miss nobody in galleries as small as these
+MAKERS: dict[str, Make] = {name: BACKENDS[name] for name in sorted(BACKENDS) if name != "faiss-gpu"} | {
+    "gpu without filters": lambda dim: GpuBackend(dim, late=3, library=FakeFaiss()),
+    "gpu with filters": lambda dim: GpuBackend(dim, late=3, library=FakeFaiss(native=True)),
+}
+GPU = pytest.param("faiss-gpu", marks=pytest.mark.gpu)
 
 
-@pytest.fixture(params=sorted(BACKENDS))
+@pytest.fixture(params=[*MAKERS, GPU])
 def make(request: pytest.FixtureRequest) -> Make:
-    return BACKENDS[request.param]
+    return (MAKERS | {"faiss-gpu": BACKENDS["faiss-gpu"]})[request.param]
 
 
 def rows(seed: int, count: int, dim: int = DIM, distinct: int | None = None) -> Float32Array:
@@ -80,14 +89,14 @@ steps = st.lists(
 )
 
 
-@pytest.mark.parametrize("name", sorted(BACKENDS))
+@pytest.mark.parametrize("name", list(MAKERS))
 @settings(max_examples=150, deadline=None)
 @given(
     steps=steps, k=st.integers(1, 80), queries=st.integers(1, 5), seed=st.integers(0, 9), few=st.booleans()
 )
 def test_history(name: str, steps: list, k: int, queries: int, seed: int, few: bool) -> None:
     """After any adds and removals every search agrees with the dictionary."""
-    backend, reference = BACKENDS[name](DIM), Reference()
+    backend, reference = MAKERS[name](DIM), Reference()
     pool = rows(seed, 66, distinct=4 if few else None)
     asked = np.concatenate([pool[:queries], rows(seed + 1, queries)])[:queries]
     for what, some in [*steps, ("search", None)]:
@@ -158,8 +167,8 @@ def test_backends_agree_to_the_bit(seed: int, k: int, size: int, twins: bool) ->
     allow = ids[random.random(size) < random.random()]
     queries = np.concatenate([vectors[:2], rows(seed + 1, 2, dim=96)])
     answers = []
-    for name in sorted(BACKENDS):
-        backend = BACKENDS[name](96)
+    for name, maker in MAKERS.items():
+        backend = maker(96)
         backend.add(ids, vectors)
         for one in (None, allow):
             together = backend.search(queries, k, one)
@@ -171,6 +180,42 @@ def test_backends_agree_to_the_bit(seed: int, k: int, size: int, twins: bool) ->
         first = next(answer for answer in answers if answer[1] == whole)
         np.testing.assert_array_equal(scores, first[2])
         np.testing.assert_array_equal(found, first[3])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.7])
+def test_a_crowd_around_the_query(make: Make, share: float) -> None:
+    """Nearly the whole gallery within a rounding of the query: no bound leaves anybody out, and order still holds."""
+    random = np.random.default_rng(8)
+    vectors = rows(7, 6000, dim=32)
+    vectors[: len(vectors) - 20] = vectors[0] + random.standard_normal((5980, 32)).astype(np.float32) * 1e-6
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    ids = random.permutation(6000).astype(np.int64)
+    allow = None if not share else np.sort(random.choice(ids, int(6000 * share), replace=False))
+    backend = make(32)
+    backend.add(ids, vectors)
+    passes = np.ones(6000, np.bool_) if allow is None else np.isin(ids, allow)
+    scores, found = backend.search(vectors[:2], 300, allow)
+    for query, row_scores, row_ids in zip(vectors[:2], scores, found, strict=True):
+        true = (vectors.astype(np.float64) * query.astype(np.float64)).sum(axis=1).astype(np.float32)
+        best = np.lexsort((ids[passes], -true[passes]))[:300]
+        np.testing.assert_allclose(row_scores, true[passes][best], atol=1e-6)
+        own = {int(one): score for one, score in zip(ids, true, strict=True)}
+        assert min(own[int(one)] for one in row_ids) >= true[passes][best][-1] - 1e-6
+        assert np.isin(row_ids, ids[passes]).all()
+
+
+def test_searches_side_by_side_agree(make: Make) -> None:
+    vectors, backend = rows(9, 3000, dim=64), make(64)
+    backend.add(np.arange(3000), vectors)
+    asked = [rows(seed, 3, dim=64) for seed in range(6)]
+    alone = [backend.search(queries, 20, np.arange(0, 3000, 3)) for queries in asked]
+    with ThreadPoolExecutor(6) as threads:
+        together = list(
+            threads.map(lambda queries: backend.search(queries, 20, np.arange(0, 3000, 3)), asked * 4)
+        )
+    for (scores, ids), (own_scores, own_ids) in zip(alone * 4, together, strict=True):
+        np.testing.assert_array_equal(scores, own_scores)
+        np.testing.assert_array_equal(ids, own_ids)
 
 
 def test_a_filter_changes_no_score(make: Make) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import faiss
 import numpy as np
 import pytest
 from PIL import Image
@@ -22,7 +23,7 @@ from PIL import Image
 from server.app import Server
 from server.settings import ServerSettings
 from vireid import bundle as bundles
-from vireid.errors import BundleCorrupt
+from vireid.errors import BundleCorrupt, ProviderUnavailable
 
 VIREID = str(Path(sys.executable).parent / "vireid")
 PATIENCE_S = 60.0
@@ -147,6 +148,14 @@ def test_a_corrupted_bundle_ends_the_command(tmp_path: Path) -> None:
     said = refused(tmp_path, "--bundle", path)
     assert "bad.bundle.zip" in said
     assert "BUNDLE_CORRUPT" in said
+
+
+@pytest.mark.skipif(hasattr(faiss, "StandardGpuResources"), reason="this FAISS may find a GPU")
+def test_a_search_backend_that_is_not_there(tmp_path: Path) -> None:
+    """Nothing falls back silently: not even a data folder is left behind."""
+    with pytest.raises(ProviderUnavailable, match="choose backend 'scan'"):
+        Server(ServerSettings(bundle="fake", data=tmp_path / "data", backend="faiss-gpu"))
+    assert not (tmp_path / "data").exists()
 
 
 def test_beyond_this_machine_without_a_key(tmp_path: Path) -> None:
