@@ -1,0 +1,201 @@
+"""How fast a gallery stores for good and starts again, beside two stores that keep vectors on disk.
+
+    pip install qdrant-client lancedb     # the peers; what is not installed is left out
+    python benchmarks/storage.py --quick --json storage.json
+
+Unit vectors drawn at random, one integer beside each, no pictures, 1,000 a call; making the items is not counted.
+A gallery and LanceDB return when the call is on the disk; Qdrant's local mode commits to SQLite. The plain write of
+the same bytes, flushed call by call, says what the disk allows. Rounds alternate; a ratio is the median over rounds.
+The start is measured in a process of its own, from the gallery's cache and without it.
+"""
+
+import hashlib
+import importlib.util
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from learning.goal import Goal
+
+from clients import machine
+from index.records import Enrolment
+from index.store import GalleryStore
+from vireid.types import ItemMeta, Modality
+
+SPACE = "0" * 64
+BATCH = 1000
+QDRANT_ITEMS = 3000  # stores each vector on its own: as many tell its speed
+LEAST_PER_S, LEAST_BY_QDRANT, LEAST_BY_LANCEDB = 20_000, 10, 0.5
+MOST_START_S, MOST_MEMORY = 10, 2.5
+
+START = """
+import json, resource, sys, time
+from pathlib import Path
+from index.store import GalleryStore
+began = time.perf_counter()
+store = GalleryStore(Path(sys.argv[1]), "0" * 64, int(sys.argv[2]))
+opened = time.perf_counter()
+gallery = store.get("g")
+hit = gallery.search(gallery.vector("item-7")[None], 1)[0].hits[0]
+assert (hit.item.item_id, hit.item.meta.camera) == ("item-7", "7"), hit
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+print(json.dumps({"items": gallery.info().items, "open_s": opened - began, "peak_mb": peak,
+                  "first_answer_s": time.perf_counter() - opened}))
+"""
+
+
+def main(
+    quick: Annotated[bool, typer.Option("--quick", help="10,000 items and one round.")] = False,
+    json_path: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
+    items: Annotated[int, typer.Option(help="How many items; 0 for the usual.")] = 0,
+    start: Annotated[int, typer.Option(help="How many items a start reads; 0 for the usual.")] = 0,
+    dim: Annotated[int, typer.Option(help="Numbers of an embedding.")] = 512,
+    folder: Annotated[Path | None, typer.Option(help="Where to write; left out: a temporary folder.")] = None,
+) -> None:
+    """Measure durable enrolment and a start; exit 1 if a goal is missed."""
+    items, start = items or (10_000 if quick else 100_000), start or (60_000 if quick else 1_000_000)
+    figures: dict[str, float] = {"items": items, "dim": dim}
+    goals = measure_enrolment(figures, items, dim, 1 if quick else 3, folder)
+    goals += measure_start(figures, start, dim, folder)
+    for name, value in figures.items():
+        print(f"{name:32} {value:14,.2f}")
+    for goal in goals:
+        print(goal.line())
+    if json_path is not None:
+        document = {"machine": machine.describe(), "figures": figures}
+        json_path.write_text(json.dumps(document, indent=2) + "\n")
+    raise typer.Exit(0 if all(goal.passed for goal in goals) else 1)
+
+
+def measure_enrolment(
+    figures: dict[str, float], items: int, dim: int, rounds: int, folder: Path | None
+) -> list[Goal]:
+    """Store the same vectors in turns; note items a second."""
+    ways = {"disk": into_a_file, "vireid": into_a_gallery}
+    ways |= {"lancedb": into_lancedb} if importlib.util.find_spec("lancedb") else {}
+    ways |= {"qdrant": into_qdrant} if importlib.util.find_spec("qdrant_client") else {}
+    speeds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, store in ways.items():
+            count = min(items, QDRANT_ITEMS) if name == "qdrant" else items
+            with tempfile.TemporaryDirectory(dir=folder) as place:
+                speeds[name].append(count / store(Path(place), count, dim))
+    figures |= {f"{name}_items_per_s": statistics.median(found) for name, found in speeds.items()}
+    goals = [Goal.at_least("items_per_s", figures["vireid_items_per_s"], LEAST_PER_S)]
+    for name, least in (("qdrant", LEAST_BY_QDRANT), ("lancedb", LEAST_BY_LANCEDB)):
+        if name in ways:
+            ratios = [ours / peers for ours, peers in zip(speeds["vireid"], speeds[name], strict=True)]
+            figures[f"vireid_by_{name}"] = statistics.median(ratios)
+            goals.append(Goal.at_least(f"by_{name}", figures[f"vireid_by_{name}"], least))
+    return goals
+
+
+def measure_start(figures: dict[str, float], items: int, dim: int, folder: Path | None) -> list[Goal]:
+    """Start in a process of its own, twice; note seconds and memory."""
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        into_a_gallery(Path(place), items, dim)
+        for name in ("cache", "file"):
+            done = subprocess.run(  # noqa: S603 - ours
+                [sys.executable, "-c", START, place, str(dim)],
+                check=True,
+                capture_output=True,
+                text=True,
+            )
+            told = json.loads(done.stdout)
+            told["peak_by_raw"] = told["peak_mb"] / (items * dim * 4 / 2**20)
+            figures |= {f"start_from_{name}_{key}": value for key, value in told.items()}
+            for cache in Path(place).rglob("*-cache"):
+                cache.unlink()
+    return [
+        Goal.at_most("start_s", figures["start_from_cache_open_s"], MOST_START_S),
+        Goal.at_most("start_memory_by_raw", figures["start_from_cache_peak_by_raw"], MOST_MEMORY),
+    ]
+
+
+def drawn(items: int, dim: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Draw unit vectors, a batch at a time, with the number of the first."""
+    for first in range(0, items, BATCH):
+        rows = np.random.default_rng(first).standard_normal(
+            (min(BATCH, items - first), dim), dtype=np.float32
+        )
+        yield first, rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def timed(action: Callable[[], object]) -> float:
+    """Return the seconds that an action takes."""
+    began = time.perf_counter()
+    action()
+    return time.perf_counter() - began
+
+
+def into_a_file(folder: Path, items: int, dim: int) -> float:
+    """Append the bytes to a file and flush each batch."""
+    seconds = 0.0
+    with (folder / "plain").open("wb", buffering=0) as file:
+        for _, rows in drawn(items, dim):
+            data = rows.tobytes()
+            seconds += timed(lambda data=data: (file.write(data), os.fsync(file.fileno())))
+    return seconds
+
+
+def into_a_gallery(folder: Path, items: int, dim: int) -> float:
+    """Enrol into a gallery that keeps no images."""
+    store, seconds = GalleryStore(folder, SPACE, dim), 0.0
+    gallery = store.create("g", store_images=False)
+    for first, rows in drawn(items, dim):
+        batch = [item(first + at, row) for at, row in enumerate(rows)]
+        seconds += timed(lambda batch=batch: gallery.enroll(batch))
+    assert gallery.info().items == items
+    store.close()
+    return seconds
+
+
+def into_lancedb(folder: Path, items: int, dim: int) -> float:
+    """Append to a table, without an index."""
+    import lancedb
+    import pyarrow
+
+    kind = pyarrow.schema([("key", pyarrow.int64()), ("vector", pyarrow.list_(pyarrow.float32(), dim))])
+    table, seconds = lancedb.connect(folder).create_table("g", schema=kind), 0.0
+    for first, rows in drawn(items, dim):
+        keys = pyarrow.array(range(first, first + len(rows)), pyarrow.int64())
+        vectors = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(rows.reshape(-1)), dim)
+        batch = pyarrow.table([keys, vectors], schema=kind)
+        seconds += timed(lambda batch=batch: table.add(batch))
+    assert table.count_rows() == items
+    return seconds
+
+
+def into_qdrant(folder: Path, items: int, dim: int) -> float:
+    """Upsert into a collection of the client's local mode on disk."""
+    from qdrant_client import QdrantClient, models
+
+    client, seconds = QdrantClient(path=str(folder)), 0.0
+    client.create_collection("g", models.VectorParams(size=dim, distance=models.Distance.DOT))
+    for first, rows in drawn(items, dim):
+        keys = list(range(first, first + len(rows)))
+        batch = models.Batch(ids=keys, vectors=rows.tolist(), payloads=[{"key": key} for key in keys])
+        seconds += timed(lambda batch=batch: client.upsert("g", batch))
+    assert client.count("g").count == items
+    client.close()
+    return seconds
+
+
+def item(n: int, vector: np.ndarray) -> Enrolment:
+    """Make an item of one of 997 people and 30 cameras."""
+    meta = ItemMeta(person=str(n % 997), camera=str(n % 30))
+    digest = hashlib.sha256(n.to_bytes(8, "big")).hexdigest()
+    return Enrolment(f"item-{n}", Modality(n % 2), meta, digest, vector)
+
+
+if __name__ == "__main__":
+    typer.run(main)
