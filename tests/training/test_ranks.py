@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,6 +52,9 @@ for name, wanted in recipes.items():
         if ranks.place() == 0 and (started.folder / LABELS).is_file():
             (started.folder / LABELS).rename(started.folder / f"labels-{epoch}.npz")
     kept(name, started)
+if "supervised" not in recipes:
+    ranks.leave()
+    sys.exit()
 whole = recipes["supervised"]
 started = begun("parts", whole)
 started.loop.train(until=1)
@@ -114,6 +118,8 @@ RECIPES = {
         "method": {"name": "supervised", "triplet_weight": 0, "cross_weight": 0},
     },
     "spcl": {**TINY, "epochs": 3, "model": ONE, "method": SPCL, "optimiser": PLAIN, "bn_group": 4},
+}  # fmt: skip
+MORE = {
     "dcl": {
         **TINY, "epochs": 3, "model": ONE, "data": TWICE, "optimiser": SLOW, "bn_group": 12,
         "method": {"name": "dcl", "clusters": CLUSTERS},
@@ -126,17 +132,25 @@ RECIPES = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def made(blocks: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Train in two processes: a whole run, one in two parts, and one of a single plain step."""
-    out = tmp_path_factory.mktemp("together")
+def together(out: Path, blocks: Path, recipes: dict[str, Any]) -> Path:
+    """Train in two processes, one recipe after another."""
     (out / "worker.py").write_text(WORKER)
-    (out / "recipes.json").write_text(json.dumps(RECIPES))
+    (out / "recipes.json").write_text(json.dumps(recipes))
     words = [*TORCHRUN, str(out / "worker.py"), str(out), str(blocks)]
     alone = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(run.__file__).parents[1])}  # noqa: TID251
     done = subprocess.run(words, env=alone, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
     return out
+
+
+@pytest.fixture(scope="module")
+def made(blocks: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return together(tmp_path_factory.mktemp("together"), blocks, RECIPES)
+
+
+@pytest.fixture(scope="module")
+def more(blocks: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return together(tmp_path_factory.mktemp("more"), blocks, MORE)
 
 
 def weights(out: Path, name: str, place: int) -> dict[str, torch.Tensor]:
@@ -154,6 +168,12 @@ def test_both_processes_end_with_the_same(made: Path, name: str) -> None:
     assert same(weights(made, name, 0), weights(made, name, 1))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MORE)
+def test_both_processes_end_with_the_same_whatever_the_method(more: Path, name: str) -> None:
+    assert same(weights(more, name, 0), weights(more, name, 1))
+
+
 def test_two_processes_go_on_as_if_they_had_not_stopped(made: Path) -> None:
     whole = weights(made, "supervised", 0)
     assert not same(whole, weights(made, "half", 0))
@@ -169,34 +189,45 @@ def test_one_process_does_not_go_on_with_a_run_of_two(made: Path) -> None:
         run.resume(made / "supervised", device="cpu")
 
 
-@pytest.mark.parametrize("name", ["identity", "spcl", "dcl", "mult"])
-def test_two_processes_are_one_whose_batch_norm_sees_their_shares(
-    made: Path, blocks: Path, tmp_path: Path, name: str
-) -> None:
-    """The same labels in every epoch, the same losses, the same weights and memories at the end."""
-    alone = run.start(tmp_path / name, RunSettings.model_validate(RECIPES[name]), blocks, None, "cpu")
-    for epoch in range(3):
+def as_one(made: Path, blocks: Path, folder: Path, wanted: RunSettings) -> None:
+    """Demand the same labels in every epoch, the same losses, the same weights and memories at the end."""
+    alone = run.start(folder, wanted, blocks, None, "cpu")
+    for epoch in range(wanted.epochs):
         alone.loop.train(until=epoch + 1)
-        if name != "identity":
-            one, two = (pseudo.load(made / name / f"labels-{epoch}.npz"), pseudo.load(alone.folder / LABELS))
+        if (folder / LABELS).is_file():
+            one, two = (pseudo.load(made / f"labels-{epoch}.npz"), pseudo.load(folder / LABELS))
             assert np.array_equal(one.labels, two.labels)
             assert np.array_equal(one.outlier, two.outlier)
-    curves = [
-        [line["total"] for line in checkpoint.read_metrics(folder)] for folder in (made / name, alone.folder)
-    ]
+    curves = [[line["total"] for line in checkpoint.read_metrics(each)] for each in (made, folder)]
     np.testing.assert_allclose(*curves, rtol=0, atol=1e-4)
     assert np.ptp(curves[0]) > 3e-3
-    found, expected = weights(made, name, 0), alone.loop._method.modules.state_dict()
+    found, expected = weights(made.parent, made.name, 0), alone.loop._method.modules.state_dict()
     assert found.keys() == expected.keys()
     for key, value in expected.items():
         assert torch.allclose(found[key].float(), value.float(), rtol=1e-3, atol=1e-4, equal_nan=True), key
 
 
-def test_where_a_batch_is_mined_a_process_sees_its_share(made: Path, blocks: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["identity", "spcl"])
+def test_two_processes_are_one_whose_batch_norm_sees_their_shares(
+    made: Path, blocks: Path, tmp_path: Path, name: str
+) -> None:
+    as_one(made / name, blocks, tmp_path / name, RunSettings.model_validate(RECIPES[name]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["dcl", "mult"])
+def test_two_processes_are_one_for_methods_of_memories(
+    more: Path, blocks: Path, tmp_path: Path, name: str
+) -> None:
+    as_one(more / name, blocks, tmp_path / name, RunSettings.model_validate(MORE[name]))
+
+
+@pytest.mark.slow
+def test_where_a_batch_is_mined_a_process_sees_its_share(more: Path, blocks: Path, tmp_path: Path) -> None:
     """OTLA's triplets and alignment, and the chance of its discriminator: near to one process, and not the same."""
-    alone = run.start(tmp_path / "otla", RunSettings.model_validate(RECIPES["otla"]), blocks, None, "cpu")
+    alone = run.start(tmp_path / "otla", RunSettings.model_validate(MORE["otla"]), blocks, None, "cpu")
     alone.loop.train()
-    one, two = (checkpoint.read_metrics(folder)[0] for folder in (made / "otla", alone.folder))
+    one, two = (checkpoint.read_metrics(folder)[0] for folder in (more / "otla", alone.folder))
     assert one["triplet"] != pytest.approx(two["triplet"], abs=1e-4)
     assert one["identity"] == pytest.approx(two["identity"], rel=0.2)
 
