@@ -31,6 +31,8 @@ import typer
 from learning.goal import Goal
 from learning.runs import MOST_PROCESSES, SMALL, Job, People, draw, shown, spread, train_all
 
+from vireid.settings import parse_assignments
+
 PRESET = "sysu-like"
 START_SEED = 77  # nobody the start was trained with is anybody of the others
 FIGURES = ("before", "rank1", "rank10", "rank20", "mAP", "mINP", "label_accuracy", "label_ari", "cpu_seconds")
@@ -103,8 +105,10 @@ class Size:
     start_epochs: int = 20
     seeds: tuple[int, ...] = (1, 2, 3)
     rows: tuple[str, ...] = tuple(ROWS)
+    shared: Mapping[str, Any] = field(default_factory=lambda: SHARED)
 
 
+SCALES = ("people", "start_people", "epochs", "start_epochs")
 QUICK = Size(
     people=24, start_people=40, epochs=4, start_epochs=6, seeds=(1,), rows=("baseline", "otla-ssvi", "dcl")
 )
@@ -112,17 +116,17 @@ QUICK = Size(
 
 def jobs(size: Size) -> Iterator[tuple[str, Job]]:
     """Name all runs by their rows: what others begin with first."""
-    changes = {**SHARED, **START_CHANGES, "epochs": size.start_epochs, "seed": START_SEED}
+    changes = {**size.shared, **START_CHANGES, "epochs": size.start_epochs, "seed": START_SEED}
     yield START, Job(START, "synthetic-supervised", START, changes)
     if "otla-usvi" in size.rows:
         for seed in size.seeds:
-            changes = {**SHARED, "epochs": size.epochs, "seed": seed}
+            changes = {**size.shared, "epochs": size.epochs, "seed": seed}
             name = f"{STAGE1}-{seed}"
             yield STAGE1, Job(name, "synthetic-spcl", _people(seed), changes, start=START, labels="visible")
     for name in size.rows:
         row = ROWS[name]
         for seed in size.seeds:
-            changes = {**SHARED, **row.changes, "epochs": size.epochs, "seed": seed}
+            changes = {**size.shared, **row.changes, "epochs": size.epochs, "seed": seed}
             first = ""
             if name == "otla-usvi":
                 changes, first = {**changes, "stage1": {}}, f"{STAGE1}-{seed}"
@@ -219,9 +223,18 @@ def main(  # noqa: PLR0913 - a benchmark's options
     processes: Annotated[int, typer.Option(help="Runs at a time.")] = MOST_PROCESSES,
     row: Annotated[list[str] | None, typer.Option(help=f"Some of {', '.join(ROWS)}.")] = None,
     seed: Annotated[list[int] | None, typer.Option(help="Others than 1, 2 and 3.")] = None,
+    scale: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="people=N, start_people=N, epochs=N, start_epochs=N, or a recipe's key=value."
+        ),
+    ] = None,
 ) -> None:
     """Train every row, and say whether their order is the papers'."""
-    size = QUICK if quick else Size(rows=tuple(row or ROWS), seeds=tuple(seed or Size.seeds))
+    asked = parse_assignments(scale or [])
+    named = {key: asked.pop(key) for key in SCALES if key in asked}
+    named |= {"rows": tuple(row or ROWS), "seeds": tuple(seed or Size.seeds), "shared": SHARED | asked}
+    size = QUICK if quick else Size(**named)
     with tempfile.TemporaryDirectory() as passing:
         place = work or Path(passing)
         draw(place, people(size))
@@ -233,7 +246,6 @@ def main(  # noqa: PLR0913 - a benchmark's options
         told = {
             "synthetic": True,
             "size": asdict(size),
-            "recipe": SHARED,
             "rows": {name: asdict(ROWS[name]) for name in size.rows},
             "runs": found,
             "means": [asdict(line) for line in made],

@@ -20,6 +20,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vireid.errors import TrainingError, VireidError
+
 MOST_PROCESSES = 2
 SMALL: dict[str, Any] = {
     "model.height": 64, "model.columns": 32, "data.pad": 3, "data.erase": 0.2, "data.persons": 8, "data.images": 4,
@@ -93,7 +95,7 @@ def train_all(work: Path, wanted: Sequence[Job], processes: int) -> dict[str, di
     """Make the runs that are missing; each is written down as it ends.
 
     Raises:
-        TrainingError: a run failed; those that are finished are kept.
+        TrainingError: runs failed; the others were made first.
     """
     path = work / "results.json"
     found: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.is_file() else {}
@@ -101,18 +103,29 @@ def train_all(work: Path, wanted: Sequence[Job], processes: int) -> dict[str, di
     for job in waiting:
         found.pop(job.name, None)
     count, done = len(waiting), 0
+    failed: dict[str, str] = {}
     running: dict[Future[dict[str, Any]], Job] = {}
     with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
         while waiting or running:
+            for job in [job for job in waiting if job.needs & set(failed)]:
+                waiting.remove(job)
+                failed[job.name] = f"it needs {', '.join(job.needs & set(failed))}"
             for job in [job for job in waiting if job.needs <= set(found)][: processes - len(running)]:
                 waiting.remove(job)
                 running[pool.submit(run_one, job, work)] = job
-            assert running, f"runs wait for one another: {[job.name for job in waiting]}"
+            assert running or not waiting, f"runs wait for one another: {[job.name for job in waiting]}"
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 job, done = running.pop(future), done + 1
-                found[job.name] = future.result()
+                try:
+                    found[job.name] = future.result()
+                except VireidError as error:
+                    failed[job.name] = str(error)
+                    print(f"{done}/{count} {job.name} FAILED: {error}", flush=True)
+                    continue
                 _write(path, found)
                 print(f"{done}/{count} {job.name}: {_words(found[job.name])}", flush=True)
+    if failed:
+        raise TrainingError("; ".join(f"{name}: {why}" for name, why in failed.items()))
     return {job.name: found[job.name] for job in wanted}
 
 
