@@ -61,6 +61,10 @@ class SearchRequest:
         rerank: put the best candidates into a new order; None keeps that of the scores.
         filter: which items may be hit.
         timeout_s: seconds until the caller gives up, None for the server's own limit.
+        one_per_person: of each person the best hit only; items of nobody stand for themselves.
+        exclude_own_camera: leave out what the camera of the asking item took.
+        more_like: items of the gallery that the query moves towards.
+        less_like: items that it moves away from, and that are left out.
     """
 
     gallery: str
@@ -71,6 +75,10 @@ class SearchRequest:
     rerank: Rerank | None = None
     filter: Filter = field(default_factory=Filter)
     timeout_s: float | None = None
+    one_per_person: bool = False
+    exclude_own_camera: bool = False
+    more_like: tuple[str, ...] = ()
+    less_like: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +124,7 @@ class Embedded:
 
 @dataclass(frozen=True, slots=True)
 class SearchAnswer:
-    """Ranked hits and how they were found."""
+    """Ranked hits and how they were found; where ``exact`` is false somebody may have been missed."""
 
     hits: tuple[Hit, ...]
     modality: Modality
@@ -127,6 +135,7 @@ class SearchAnswer:
     space_id: str
     gallery_version: int
     timing: Timing
+    exact: bool = True
 
 
 @dataclass(frozen=True, slots=True)

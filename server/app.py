@@ -14,7 +14,7 @@ from typing import Any
 
 import uvicorn
 
-from index.backends import BACKENDS
+from index.backends import APPROXIMATE, BACKENDS
 from index.expiry import Expiry
 from index.store import GalleryStore
 from server.admission import Admission
@@ -80,6 +80,7 @@ class Server:
             store=store,
             metrics=self._metrics,
             timeout_s=settings.timeout_s,
+            exact=settings.backend not in APPROXIMATE,
         )
 
     @property

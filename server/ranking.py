@@ -48,6 +48,10 @@ def check(request: SearchRequest, calibration: Calibration | None) -> None:
             "bundle with 'vireid evaluate calibrate'",
             reason=NOT_CALIBRATED,
         )
+    if least is not None and (request.more_like or request.less_like):
+        raise InvalidRequest(
+            "a query that examples steer has no probability; ask with min_score", field="min_probability"
+        )
     check_candidates(request.rerank)
 
 
@@ -66,6 +70,8 @@ def check_candidates(order: Rerank | None) -> None:
 
 def candidates(request: SearchRequest) -> int:
     """Say how many hits the gallery is asked for."""
+    if request.one_per_person:
+        return MAX_CANDIDATES
     return max(request.top_k, request.rerank.candidates if request.rerank else 0)
 
 
@@ -76,6 +82,27 @@ def reordered(request: SearchRequest, vector: Float32Array, found: Found) -> Fou
     many = min(request.rerank.candidates, len(found.hits))
     order = rerank.search(vector, found.vectors[:many], request.rerank).order
     return replace(found, hits=_numbered([found.hits[at] for at in order] + list(found.hits[many:])))
+
+
+def one_per_person(request: SearchRequest, found: Found) -> tuple[Found, tuple[Warned, ...]]:
+    """Keep each person's best hit, if that is asked for; items of nobody stand for themselves.
+
+    Returns:
+        The hits, and a warning if persons beyond the candidates may be missing.
+    """
+    if not request.one_per_person:
+        return found, ()
+    seen: set[str] = set()
+    kept = []
+    for hit in found.hits:
+        person = hit.item.meta.person
+        if person not in seen:
+            kept.append(hit)
+        if person:
+            seen.add(person)
+    cut = len(kept) < request.top_k and len(found.hits) == MAX_CANDIDATES < found.items_searched
+    said = f"only the best {MAX_CANDIDATES} items were looked at, and they show {len(kept)} persons; narrow the filter for more"
+    return replace(found, hits=_numbered(kept)), (Warned("PERSONS_INCOMPLETE", said),) if cut else ()
 
 
 def likely(

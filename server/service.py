@@ -15,7 +15,7 @@ from index.gallery import Found, Gallery, Receipt
 from index.limits import check_item_id, check_meta, check_top_k
 from index.records import Enrolment
 from index.store import GalleryStore
-from server import ranking
+from server import asking, ranking
 from server.admission import Admission, Lane
 from server.answers import (
     STAGES,
@@ -35,7 +35,7 @@ from server.threads import Threads
 from vireid.arrays import Float32Array
 from vireid.bundle import Manifest
 from vireid.engines.base import EngineInfo
-from vireid.errors import DeadlineExceeded, GalleryMismatch, InvalidRequest
+from vireid.errors import DeadlineExceeded
 from vireid.images.decode import decode
 from vireid.images.modality import detect
 from vireid.images.preprocess import Preprocess
@@ -45,7 +45,6 @@ from vireid.types import Filter, GalleryInfo, Item, ItemMeta, Modality
 SURE = 0.9
 FRESH_S = 10.0
 PROBE_TIMEOUT_S = 5.0
-UNIT_TOLERANCE = 1e-3
 HASHED_IN_PLACE = 256 * 1024  # less costs less than a thread
 
 
@@ -62,6 +61,7 @@ class RetrievalService:
         store: the galleries.
         metrics: told what happens.
         timeout_s: the longest a caller waits.
+        exact: whether the galleries' search misses nobody.
     """
 
     def __init__(  # noqa: PLR0913 - the composition root hands over each part by name
@@ -76,6 +76,7 @@ class RetrievalService:
         store: GalleryStore,
         metrics: Metrics,
         timeout_s: float,
+        exact: bool = True,
     ) -> None:
         self._manifest = manifest
         self._calibration = manifest.calibration if manifest else None
@@ -87,7 +88,7 @@ class RetrievalService:
         self._store = store
         self._metrics = metrics
         self._stages = {stage: metrics.stage_seconds.labels(stage) for stage in STAGES}
-        self._timeout_s = timeout_s
+        self._timeout_s, self._exact = timeout_s, exact
         self._threads = Threads()
         self._last_embedded = -FRESH_S
         self._probing = asyncio.Lock()
@@ -153,7 +154,10 @@ class RetrievalService:
         gallery = self._store.get(request.gallery)
         check_top_k(request.top_k)
         ranking.check(request, self._calibration)
+        asking.check_examples(request)
+        request = await self._threads.reading(asking.without_own_camera, gallery, request)
         vector, modality, confidence, warnings, done = await self._resolve(gallery, request)
+        request, vector = await self._threads.reading(asking.steered, gallery, request, vector)
         searched = time.monotonic()
         found = await self._threads.reading(self._find, gallery, request, vector)
         search_s, rerank_s = time.monotonic() - searched, 0.0
@@ -163,17 +167,21 @@ class RetrievalService:
             turned = time.monotonic()
             found = await self._threads.reading(ranking.reordered, request, vector, found)
             rerank_s = time.monotonic() - turned
-        hits, doubts = ranking.likely(request, modality, found, self._calibration)
+        found, cut = ranking.one_per_person(request, found)
+        # what was measured of queries says nothing of one that was moved
+        calibration = None if request.more_like or request.less_like else self._calibration
+        hits, doubts = ranking.likely(request, modality, found, calibration)
         return SearchAnswer(
             hits=hits,
             modality=modality,
             confidence=confidence,
-            warnings=(*warnings, *doubts),
+            warnings=(*warnings, *cut, *doubts),
             items_total=found.items_total,
             items_searched=found.items_searched,
             space_id=self._space_id,
             gallery_version=found.version,
             timing=self._timing(began, done, search_s, rerank_s),
+            exact=self._exact,
         )
 
     async def put_item(
@@ -342,27 +350,10 @@ class RetrievalService:
             item = await self._threads.reading(gallery.item, query.item_id)
             return await self._threads.reading(gallery.vector, query.item_id), item.modality, 1.0, (), None
         if isinstance(query, VectorQuery):
-            return self._own(query), query.modality, 1.0, (), None
+            return asking.own_vector(query, self._space_id), query.modality, 1.0, (), None
         done = await self._run(query, Lane.INTERACTIVE, request.timeout_s)
         one = done.prepared
         return done.vector, one.modality, one.confidence, self._warnings(one), done
-
-    def _own(self, query: VectorQuery) -> Float32Array:
-        if query.space_id != self._space_id:
-            raise GalleryMismatch(
-                f"the embedding is of space {query.space_id[:12]!r}..., this server's bundle makes "
-                f"{self._space_id[:12]!r}...; embed the image here",
-                metadata={"found": query.space_id, "expected": self._space_id},
-            )
-        # squares of large numbers do not fit into a float32
-        norm = float(np.linalg.norm(query.vector.astype(np.float64)))
-        if np.isfinite(norm) and abs(norm - 1.0) > UNIT_TOLERANCE:
-            raise InvalidRequest(
-                f"the embedding has norm {norm:.4g}; expected 1",
-                field="embedding",
-                reason="EMBEDDING_NOT_UNIT",
-            )
-        return query.vector
 
     def _warnings(self, prepared: Prepared) -> tuple[Warned, ...]:
         found, confidence = prepared.detected

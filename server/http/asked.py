@@ -175,6 +175,10 @@ class SearchBody(_Body):
     min_probability: float | None = None
     rerank: RerankBody | None = None
     filter: FilterBody = FilterBody()
+    one_per_person: bool = False
+    exclude_own_camera: bool = False
+    more_like: list[str] = []
+    less_like: list[str] = []
 
 
 class GalleryBody(_Body):

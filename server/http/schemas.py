@@ -140,6 +140,7 @@ class Coverage(_Answer):
 
     items_total: int
     items_searched: int
+    exact: bool
 
 
 class SearchReply(_Answer):

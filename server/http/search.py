@@ -44,13 +44,27 @@ def router(service: RetrievalService) -> APIRouter:
         min_score: float | None = None,
         min_probability: float | None = None,
         rerank: Annotated[int, Query(description="re-rank so many candidates, 0 for none")] = 0,
+        one_per_person: Annotated[bool, Query(description="of each person the best hit only")] = False,
+        more_like: asked.Words = None,
+        less_like: asked.Words = None,
     ) -> Response:
         if bodies.media_type(request) == "application/json":
             wanted = await _document(request, gallery)
         else:
             query = await asked.image_body(request, modality)
             order = ranking.parameters(rerank) if rerank else None
-            wanted = SearchRequest(gallery, query, top_k, min_score, min_probability, order, where)
+            wanted = SearchRequest(
+                gallery,
+                query,
+                top_k,
+                min_score,
+                min_probability,
+                order,
+                where,
+                one_per_person=one_per_person,
+                more_like=tuple(more_like or ()),
+                less_like=tuple(less_like or ()),
+            )
         found = await bodies.unless_gone(request, service.search(wanted))
         return words.answer(words.search(found, gallery), timing=found.timing)
 
@@ -90,4 +104,8 @@ async def _document(request: Request, gallery: str) -> SearchRequest:
         min_probability=body.min_probability,
         rerank=body.rerank.value() if body.rerank else None,
         filter=body.filter.value(),
+        one_per_person=body.one_per_person,
+        exclude_own_camera=body.exclude_own_camera,
+        more_like=tuple(body.more_like),
+        less_like=tuple(body.less_like),
     )

@@ -72,7 +72,11 @@ def search(found: SearchAnswer, gallery_name: str) -> dict[str, Any]:
         ],
         "query": {"modality": found.modality.word, "modality_confidence": found.confidence},
         "warnings": [{"code": one.code, "message": one.message} for one in found.warnings],
-        "coverage": {"items_total": found.items_total, "items_searched": found.items_searched},
+        "coverage": {
+            "items_total": found.items_total,
+            "items_searched": found.items_searched,
+            "exact": found.exact,
+        },
         "space_id": found.space_id,
         "gallery_version": found.gallery_version,
         "timing": timing(found.timing),

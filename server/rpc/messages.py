@@ -94,6 +94,10 @@ def search_request_of(message: pb.SearchRequest, timeout_s: float | None) -> Sea
         rerank=rerank_of(message.rerank) if message.HasField("rerank") else None,
         filter=convert.filter_of(message.filter),
         timeout_s=timeout_s,
+        one_per_person=message.one_per_person,
+        exclude_own_camera=message.exclude_own_camera,
+        more_like=tuple(message.more_like),
+        less_like=tuple(message.less_like),
     )
 
 
@@ -104,7 +108,9 @@ def search_response_to(answer: SearchAnswer) -> pb.SearchResponse:
         query_modality=convert.modality_to(answer.modality),
         modality_confidence=answer.confidence,
         warnings=_warnings_to(answer.warnings),
-        coverage=pb.Coverage(items_total=answer.items_total, items_searched=answer.items_searched),
+        coverage=pb.Coverage(
+            items_total=answer.items_total, items_searched=answer.items_searched, exact=answer.exact
+        ),
         timing=timing_to(answer.timing),
         space_id=answer.space_id,
         gallery_version=answer.gallery_version,

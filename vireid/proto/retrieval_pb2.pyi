@@ -96,7 +96,7 @@ class Filter(_message.Message):
     def __init__(self, camera_ids: _Optional[_Iterable[str]] = ..., exclude_camera_ids: _Optional[_Iterable[str]] = ..., captured_from: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., captured_to: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., modalities: _Optional[_Iterable[_Union[Modality, str]]] = ..., person_ids: _Optional[_Iterable[str]] = ..., exclude_item_ids: _Optional[_Iterable[str]] = ..., attributes: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class SearchRequest(_message.Message):
-    __slots__ = ("gallery", "query", "top_k", "min_score", "filter", "min_probability", "rerank")
+    __slots__ = ("gallery", "query", "top_k", "min_score", "filter", "min_probability", "rerank", "one_per_person", "exclude_own_camera", "more_like", "less_like")
     GALLERY_FIELD_NUMBER: _ClassVar[int]
     QUERY_FIELD_NUMBER: _ClassVar[int]
     TOP_K_FIELD_NUMBER: _ClassVar[int]
@@ -104,6 +104,10 @@ class SearchRequest(_message.Message):
     FILTER_FIELD_NUMBER: _ClassVar[int]
     MIN_PROBABILITY_FIELD_NUMBER: _ClassVar[int]
     RERANK_FIELD_NUMBER: _ClassVar[int]
+    ONE_PER_PERSON_FIELD_NUMBER: _ClassVar[int]
+    EXCLUDE_OWN_CAMERA_FIELD_NUMBER: _ClassVar[int]
+    MORE_LIKE_FIELD_NUMBER: _ClassVar[int]
+    LESS_LIKE_FIELD_NUMBER: _ClassVar[int]
     gallery: str
     query: ImageInput
     top_k: int
@@ -111,7 +115,11 @@ class SearchRequest(_message.Message):
     filter: Filter
     min_probability: float
     rerank: Rerank
-    def __init__(self, gallery: _Optional[str] = ..., query: _Optional[_Union[ImageInput, _Mapping]] = ..., top_k: _Optional[int] = ..., min_score: _Optional[float] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., min_probability: _Optional[float] = ..., rerank: _Optional[_Union[Rerank, _Mapping]] = ...) -> None: ...
+    one_per_person: bool
+    exclude_own_camera: bool
+    more_like: _containers.RepeatedScalarFieldContainer[str]
+    less_like: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, gallery: _Optional[str] = ..., query: _Optional[_Union[ImageInput, _Mapping]] = ..., top_k: _Optional[int] = ..., min_score: _Optional[float] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., min_probability: _Optional[float] = ..., rerank: _Optional[_Union[Rerank, _Mapping]] = ..., one_per_person: _Optional[bool] = ..., exclude_own_camera: _Optional[bool] = ..., more_like: _Optional[_Iterable[str]] = ..., less_like: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Rerank(_message.Message):
     __slots__ = ("candidates", "k1", "k2", "weight")
@@ -158,12 +166,14 @@ class SearchResponse(_message.Message):
     def __init__(self, hits: _Optional[_Iterable[_Union[Hit, _Mapping]]] = ..., query_modality: _Optional[_Union[Modality, str]] = ..., modality_confidence: _Optional[float] = ..., warnings: _Optional[_Iterable[_Union[ServiceWarning, _Mapping]]] = ..., coverage: _Optional[_Union[Coverage, _Mapping]] = ..., timing: _Optional[_Union[ServerTiming, _Mapping]] = ..., space_id: _Optional[str] = ..., gallery_version: _Optional[int] = ...) -> None: ...
 
 class Coverage(_message.Message):
-    __slots__ = ("items_total", "items_searched")
+    __slots__ = ("items_total", "items_searched", "exact")
     ITEMS_TOTAL_FIELD_NUMBER: _ClassVar[int]
     ITEMS_SEARCHED_FIELD_NUMBER: _ClassVar[int]
+    EXACT_FIELD_NUMBER: _ClassVar[int]
     items_total: int
     items_searched: int
-    def __init__(self, items_total: _Optional[int] = ..., items_searched: _Optional[int] = ...) -> None: ...
+    exact: bool
+    def __init__(self, items_total: _Optional[int] = ..., items_searched: _Optional[int] = ..., exact: _Optional[bool] = ...) -> None: ...
 
 class ServiceWarning(_message.Message):
     __slots__ = ("code", "message")

@@ -146,7 +146,7 @@ async def test_search_by_raw_body_and_by_json_alike(http: Any, draw: Draw) -> No
     raw = await http("POST", path, params={"top_k": 2}, content=draw(3))
     answer = schemas.SearchReply.model_validate(raw.json())
     assert (answer.hits[0].item_id, answer.hits[0].rank, len(answer.hits)) == ("i3", 1, 2)
-    assert answer.coverage == schemas.Coverage(items_total=5, items_searched=5)
+    assert answer.coverage == schemas.Coverage(items_total=5, items_searched=5, exact=True)
     assert answer.query.modality == "visible"
     for name in ("queue", "decode", "infer", "search", "total"):
         assert f"{name};dur=" in raw.headers["server-timing"]
@@ -166,6 +166,25 @@ async def test_search_by_raw_body_and_by_json_alike(http: Any, draw: Draw) -> No
     )
     assert sorted(hit["item_id"] for hit in few.json()["hits"]) == ["i1", "i2"]
     assert few.json()["coverage"]["items_searched"] == 2
+
+
+async def test_search_by_examples_one_a_person_and_without_the_own_camera(http: Any, draw: Draw) -> None:
+    for n in range(6):
+        await put(http, f"i{n}", draw(n), camera=f"c{n % 2}", person=f"p{n % 3}")
+    path = "/v1/galleries/yard/search"
+    more = {"one_per_person": True, "more_like": ["i4"], "less_like": ["i1", "i2"]}
+    raw = schemas.SearchReply.model_validate((await http("POST", path, params=more, content=draw(0))).json())
+    assert len(raw.hits) == len({hit.person for hit in raw.hits}) == 3
+    assert raw.coverage.items_searched == 4
+    assert {hit.item_id for hit in raw.hits}.isdisjoint({"i1", "i2"})
+    said = await http("POST", path, json={"query": {"item_id": "i0"}, **more})
+    same = schemas.SearchReply.model_validate(said.json())
+    assert [hit.item_id for hit in same.hits] == [hit.item_id for hit in raw.hits]
+    body = {"query": {"item_id": "i0"}, "exclude_own_camera": True}
+    left = schemas.SearchReply.model_validate((await http("POST", path, json=body)).json())
+    assert {hit.camera for hit in left.hits} == {"c1"}
+    refused = await http("POST", path, params={"exclude_own_camera": True}, content=draw(0))
+    assert refused.json()["reason"] == "UNKNOWN_PARAMETER"
 
 
 async def test_embedding(http: Any, draw: Draw) -> None:

@@ -29,6 +29,10 @@ async def test_search_carries_every_field_both_ways(serving: Any) -> None:
                 top_k=7,
                 min_score=0.25,
                 filter=convert.filter_to(Filter(cameras=("1",), modalities=(Modality.VISIBLE,))),
+                one_per_person=True,
+                exclude_own_camera=True,
+                more_like=["a", "b"],
+                less_like=["c"],
             ),
             timeout=5,
         )
@@ -36,9 +40,12 @@ async def test_search_carries_every_field_both_ways(serving: Any) -> None:
     assert (asked.gallery, asked.top_k, asked.min_score) == ("g", 7, 0.25)
     assert (asked.query.data, asked.query.modality) == (b"jpeg", Modality.INFRARED)
     assert asked.filter == Filter(cameras=("1",), modalities=(Modality.VISIBLE,))
+    assert (asked.one_per_person, asked.exclude_own_camera) == (True, True)
+    assert (asked.more_like, asked.less_like) == (("a", "b"), ("c",))
     assert 0 < asked.timeout_s < 5.5
     assert (reply.hits[0].item.item_id, reply.hits[0].score, reply.hits[0].rank) == ("a", 0.5, 1)
     assert (reply.coverage.items_total, reply.coverage.items_searched, reply.gallery_version) == (3, 2, 4)
+    assert reply.coverage.exact
     assert reply.query_modality == pb.MODALITY_INFRARED
     assert convert.seconds_of(reply.timing.infer) == pytest.approx(0.003)
     assert reply.timing.device == "cpu/fake"
@@ -50,6 +57,12 @@ async def test_what_is_not_said_has_its_default(serving: Any) -> None:
     (asked,) = running.service.asked
     assert (asked.top_k, asked.min_score, asked.query.modality, asked.timeout_s) == (10, None, None, None)
     assert asked.filter.is_empty
+    assert (asked.one_per_person, asked.exclude_own_camera, asked.more_like, asked.less_like) == (
+        False,
+        False,
+        (),
+        (),
+    )
 
 
 async def test_top_k_zero_is_not_the_default(serving: Any) -> None:
