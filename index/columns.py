@@ -160,9 +160,11 @@ class Columns:
         n = self._count
         return self._keys[:n][self._visible() & ~self._persons.chosen([""])[self._person[:n]]]
 
-    def images(self, keys: Int64Array) -> int:
-        """Count the images kept with some items."""
-        return int(self._has_image[np.searchsorted(self._keys[: self._count], keys)].sum())
+    def images(self, keys: Int64Array | None = None) -> int:
+        """Count the images kept with some items, or with all of them."""
+        n = self._count
+        chosen = self._alive[:n] if keys is None else np.searchsorted(self._keys[:n], keys)
+        return int(self._has_image[:n][chosen].sum())
 
     def cameras(self) -> dict[str, int]:
         """Count the items by camera, those that have none aside."""

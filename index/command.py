@@ -7,22 +7,20 @@ from typing import Annotated
 
 import typer
 
-from index import recall_command, sources, upkeep_command
+from index import recall_command, reembed_command, sources, upkeep_command
 from index.answers import Found
 from index.build import Embedder, build, read_file
+from index.model import DEFAULT, BundleName, Device, open_model
 from index.store import GalleryStore, survey
-from vireid import bundle as bundles
+from index.upkeep_command import Name, Root
 from vireid import progress
 from vireid.described import SPLITS
-from vireid.engines import Engine, open_engine
-from vireid.engines.fake import FakeEngine
+from vireid.engines import Engine
 from vireid.errors import GalleryNotFound
 from vireid.image_folder import Entry
-from vireid.images.preprocess import Preprocess
 from vireid.types import Filter, ItemMeta, Modality
 
 SHOWN_FAILURES = 20
-DEFAULT, FAKE = "default", "fake"
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -36,16 +34,10 @@ for command in (
     upkeep_command.restore,
     upkeep_command.compact,
     upkeep_command.retention,
+    reembed_command.reembed,
     recall_command.recall,
 ):
     app.command()(command)
-
-Root = Annotated[
-    Path, typer.Argument(metavar="DIR", help="The data folder, as given to 'vireid serve --data'.")
-]
-Name = Annotated[str, typer.Option("--gallery", "-g", help="The gallery's name.")]
-BundleName = Annotated[str, typer.Option("--bundle", help="'default', 'fake', or the path of a bundle.")]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 
 
 @app.command()
@@ -90,7 +82,7 @@ def build_command(
     Every batch is durable before the next one begins. Status 1 if an image was refused.
     """
     found = sources.read(images, split)
-    engine, preprocess = _open(bundle, device, threads)
+    engine, preprocess = open_model(bundle, device, threads)
     with _galleries(root, engine) as store:
         try:
             gallery = store.get(name)
@@ -129,7 +121,7 @@ def search(
         raise GalleryNotFound(f"there is no folder {root}; name the one that was given to serve or build")
     told = None if modality == "auto" else _modality(modality)
     where = Filter(cameras=tuple(camera or ()), modalities=(_modality(found_in),) if found_in else ())
-    engine, preprocess = _open(bundle, device, threads=1)
+    engine, preprocess = open_model(bundle, device, threads=1)
     embedder = Embedder(engine, preprocess)
     source = Entry(image, "query", told, ItemMeta())
     query = embedder.picture(source, read_file(source))
@@ -167,11 +159,3 @@ def _modality(word: str) -> Modality:
         return Modality.of(word)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-
-
-def _open(bundle: str, device: str, threads: int) -> tuple[Engine, Preprocess]:
-    if bundle == FAKE:
-        engine = FakeEngine()
-        return engine, Preprocess(*engine.input_size)
-    opened = bundles.read(bundles.default_path() if bundle == DEFAULT else Path(bundle))
-    return open_engine(opened, device, threads), opened.preprocess

@@ -20,6 +20,7 @@ from index.gate import Gate
 from index.holdings import Holdings
 from index.records import Records
 from index.rows import Enrolment
+from index.second_space import SecondSpace
 from index.table import Table
 from vireid.arrays import Float32Array, Int64Array
 from vireid.errors import GalleryNotFound, StorageError, VireidError
@@ -50,19 +51,21 @@ class Gallery:
         self._writer = threading.Lock()
         self._failure: StorageError | None = None
         self._gate = Gate(self._refusal)
+        self._make = lambda: Holdings(head.name, self._dim, BACKENDS[backend](self._dim))
         try:
-            self._holdings = opening.opened(
-                self._records,
-                self._cache if cached else None,
-                lambda: Holdings(head.name, head.dim, BACKENDS[backend](head.dim)),
-            )
+            self._holdings = opening.opened(self._records, self._cache if cached else None, self._make)
         except MemoryError as error:
             self._records.close()
-            raise self._broken(error) from error
+            raise opening.failed(head.name, error) from error
         except BaseException:
             self._records.close()
             raise
         self._info = self._records.head.described()
+
+    @property
+    def records(self) -> Records:
+        """Its file, for work that goes on beside the gallery's own."""
+        return self._records
 
     @property
     def space_id(self) -> str:
@@ -82,11 +85,7 @@ class Gallery:
             failed, self._failure = self._failure, None  # who comes later is told that it is closed
             self._gate.close()
             try:  # of a failed gallery the file alone knows
-                images = (
-                    self._records.count()[1]
-                    if failed
-                    else self._holdings.images(self._holdings.passing(Filter()))
-                )
+                images = self._records.count()[1] if failed else self._holdings.images()
                 if not (failed or for_good):
                     opening.keep(self._records, self._cache, self._holdings)
             finally:
@@ -103,7 +102,7 @@ class Gallery:
 
     def enroll(self, batch: Sequence[Enrolment]) -> list[str]:
         """Store items as ``enrolled`` does; return ``created``, ``replaced`` or ``unchanged`` for each."""
-        settled = self._settled(batch)
+        settled = limits.settle(batch, self._dim, self._records.head.stores_images)
         with self._writer:
             return [outcome for outcome, _ in self._enrol(settled)[0]]
 
@@ -121,7 +120,7 @@ class Gallery:
             EmbeddingNotFinite: NaN or infinity in a vector; nothing was stored.
             StorageError: the disk is full; nothing was stored.
         """
-        settled = self._settled(batch)
+        settled = limits.settle(batch, self._dim, self._records.head.stores_images)
         with self._writer:
             outcomes, items, stored = self._enrol(settled)
             items |= self._holdings.items(stored)
@@ -283,16 +282,24 @@ class Gallery:
                 self._info = self._records.head.described()
 
     def expire(self) -> Receipt:
-        """Remove the items and snapshots whose time has come, durable on return.
-
-        Raises:
-            StorageError: the disk refuses; they stay hidden.
-        """
+        """Remove the items and snapshots whose time has come, durable on return."""
         with self._writer:
             self._gate.check()
             receipt = self._remove(self._holdings.expired())
             went = snapshots.remove_expired(self._snapshots, datetime.now(UTC))
             return replace(receipt, snapshots=went)
+
+    def exchange(self) -> None:
+        """Go over to the second embedding space, filled by ``index.reembedding``; again goes back.
+
+        Raises:
+            FailedPrecondition: there is none, or items lack its vectors.
+            StorageError, DataLoss: it could not be done; nothing changed.
+        """
+        with self._writer, self._gate.writing():
+            self._cache.discard()
+            self._dim = SecondSpace(self._records).exchange().dim
+            self._follow(lambda: opening.opened(self._records, None, self._make))
 
     def snapshot(self, keep: timedelta | None = None) -> Path:
         """Copy the gallery into a folder beside its file, durable on return; changes wait meanwhile.
@@ -308,11 +315,7 @@ class Gallery:
             return snapshots.make(self._records, self._snapshots, keep)
 
     def compact(self) -> None:
-        """Write the file anew without the room that removed items left; changes and pictures wait meanwhile.
-
-        Raises:
-            StorageError: the disk refuses; the file is as it was.
-        """
+        """Write the file anew without the room that removed items left; changes and pictures wait meanwhile."""
         with self._writer:
             self._gate.check()
             self._records.compact()
@@ -321,9 +324,6 @@ class Gallery:
         """Return every item that has a person, with its embedding."""
         with self._gate.reading():
             return self._holdings.labelled()
-
-    def _settled(self, batch: Sequence[Enrolment]) -> list[Enrolment]:
-        return limits.settle(batch, self._dim, self._records.head.stores_images)
 
     def _enrol(
         self, settled: Sequence[Enrolment]
@@ -353,15 +353,6 @@ class Gallery:
         went, stay = (len(held), 0) if with_snapshots else (0, len(held))
         return Receipt(len(keys), images, len(keys), self._holdings.version, went, stay)
 
-    def _broken(self, error: BaseException) -> StorageError:
-        name = self._records.head.name
-        return StorageError(
-            f"the index of gallery {name!r} failed ({error!r}); all that was stored is safe: give "
-            "the server more memory and start it again",
-            reason="INDEX_FAILED",
-            metadata={"gallery": name},
-        )
-
     def _refusal(self) -> VireidError:
         if (failed := self._failure) is not None:
             return StorageError(failed.message, reason=failed.stable_reason, metadata=failed.metadata)
@@ -382,18 +373,25 @@ class Gallery:
     def _change(
         self, dropped: Sequence[int], table: Table | None = None, vectors: Float32Array | None = None
     ) -> None:
-        """Follow a committed change; after a failure nothing is answered any more rather than half of it."""
+        def changed() -> Holdings:
+            self._holdings.drop(dropped)
+            if table is not None and vectors is not None:
+                self._holdings.take_in(table, vectors)
+            return self._holdings
+
         with self._gate.writing():
-            try:
-                self._holdings.drop(dropped)
-                if table is not None and vectors is not None:
-                    self._holdings.take_in(table, vectors)
-                self._holdings.version = self._records.head.version
-                self._info = self._records.head.described()
-            except BaseException as error:
-                self._failure = self._broken(error)
-                self._info = self._records.head.described(self._failure.message)
-                self._gate.shut()
-                if isinstance(error, Exception):
-                    raise self._failure from error
-                raise
+            self._follow(changed)
+
+    def _follow(self, change: Callable[[], Holdings]) -> None:
+        """Follow a committed change; after a failure nothing is answered any more rather than half of it."""
+        try:
+            self._holdings = change()
+            self._holdings.version = self._records.head.version
+            self._info = self._records.head.described()
+        except BaseException as error:
+            self._failure = opening.failed(self._records.head.name, error)
+            self._info = self._records.head.described(self._failure.message)
+            self._gate.shut()
+            if isinstance(error, Exception):
+                raise self._failure from error
+            raise

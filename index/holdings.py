@@ -101,8 +101,8 @@ class Holdings:
         """Return our ids of the items that pass a filter, ascending."""
         return self._columns.passing(where)
 
-    def images(self, keys: Int64Array) -> int:
-        """Count the images kept with some items."""
+    def images(self, keys: Int64Array | None = None) -> int:
+        """Count the images kept with some items, or with all of them."""
         return self._columns.images(keys)
 
     def held(self, item_id: str) -> tuple[int, Item]:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from index.cache import Cache, StaleCacheError, State
 from index.holdings import Holdings
 from index.records import Records
-from vireid.errors import DataLoss
+from vireid.errors import DataLoss, StorageError
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +39,16 @@ def opened(records: Records, cache: Cache | None, make: Callable[[], Holdings]) 
     holdings.retain(records.head.retention_s)
     holdings.version = records.head.version
     return holdings
+
+
+def failed(name: str, error: BaseException) -> StorageError:
+    """Make the error of a gallery that could not be kept in memory."""
+    return StorageError(
+        f"the index of gallery {name!r} failed ({error!r}); all that was stored is safe: give "
+        "the server more memory and start it again",
+        reason="INDEX_FAILED",
+        metadata={"gallery": name},
+    )
 
 
 def keep(records: Records, cache: Cache, holdings: Holdings) -> None:

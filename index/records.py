@@ -154,10 +154,10 @@ class Records:
 
     def amend(self, head: Head) -> None:
         """Put another head over the same items, durable on return."""
-        with self._transaction() as (db, held):
+        with self.changing() as (db, held):
             assert (head.items, head.total, head.dim) == (held.items, held.total, held.dim)
             schema.write_head(db, head)
-        self._follow(head)
+        self.follow(head)
 
     def copy_to(self, path: Path) -> None:
         """Copy the file as it is after the last change, durable on return; changes wait meanwhile.
@@ -211,7 +211,7 @@ class Records:
             The new items, in the order of the batch; their ids rise.
         """
         now = microseconds(datetime.now(UTC))
-        with self._transaction() as (db, head):
+        with self.changing() as (db, head):
             dropped, total = self._delete(db, replaced)
             cells: list[tuple[Any, ...]] = [
                 encode(key, new, now) for key, new in enumerate(batch, start=head.next_key)
@@ -228,21 +228,21 @@ class Records:
                 total=head.total ^ total,
             )
             schema.write_head(db, after)
-        self._follow(after)
+        self.follow(after)
         if replaced:
-            self._sweep()
+            self.sweep()
         return Table.of(cells)
 
     def remove(self, keys: Sequence[int]) -> None:
         """Remove items by our ids in one transaction, durable on return; nothing of them stays in the file."""
-        with self._transaction() as (db, head):
+        with self.changing() as (db, head):
             dropped, total = self._delete(db, keys)
             after = replace(
                 head, version=head.version + 1, items=head.items - dropped, total=head.total ^ total
             )
             schema.write_head(db, after)
-        self._follow(after)
-        self._sweep()
+        self.follow(after)
+        self.sweep()
 
     def _delete(self, db: sqlite3.Connection, keys: Sequence[int]) -> tuple[int, int]:
         """Delete rows; return how many went and what their checksums come to."""
@@ -255,6 +255,7 @@ class Records:
                 raise self._spoilt(gone[0])
             total ^= int.from_bytes(gone[0][-1], "big")
             db.execute("DELETE FROM pictures WHERE key = ?", (key,))
+            db.execute("DELETE FROM second_vectors WHERE key = ?", (key,))
         return len(keys), total
 
     def _empty_log(self) -> bool:
@@ -268,7 +269,7 @@ class Records:
                 f"{self._path} is held by another program; end it, then try again", reason="GALLERY_BUSY"
             )
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
         """Empty the log: it still holds what was deleted."""
         try:
             with self._writing, self.pictures.still(), sqlite_errors(self._path):
@@ -315,12 +316,14 @@ class Records:
         if told != here:
             self._seal.write(*here)
 
-    def _follow(self, head: Head) -> None:
+    def follow(self, head: Head) -> None:
+        """Acknowledge the head that a change has written."""
         self._head = head
         self._seal.write(head.version, head.total)
 
     @contextmanager
-    def _transaction(self) -> Iterator[tuple[sqlite3.Connection, Head]]:
+    def changing(self) -> Iterator[tuple[sqlite3.Connection, Head]]:
+        """Change something in one transaction, durable on return; ``follow`` must hear of a head that was written."""
         with self._writing, sqlite_errors(self._path):
             self._writer.execute("BEGIN IMMEDIATE")
             try:

@@ -7,7 +7,7 @@ from index.disk import sqlite_errors
 from index.head import Head
 
 APPLICATION = 0x56524549  # "VREI"
-FORMAT = 3
+FORMAT = 4
 PAGE_BYTES = 8192
 
 SCHEMA = """
@@ -34,6 +34,13 @@ CREATE TABLE items (
 );
 CREATE TABLE pictures (key INTEGER PRIMARY KEY, thumbnail BLOB, thumbnail_checksum BLOB, image BLOB, image_sha256 TEXT);
 """
+# vectors of a second embedding space
+SECOND = """
+CREATE TABLE IF NOT EXISTS second_space (
+    only INTEGER PRIMARY KEY CHECK (only = 1), space_id TEXT NOT NULL, dim INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS second_vectors (key INTEGER PRIMARY KEY, vector BLOB NOT NULL, checksum BLOB NOT NULL);
+"""
 # what takes a file from a format to the next
 STEPS = {
     1: ("ALTER TABLE pictures ADD COLUMN image_sha256 TEXT",),
@@ -41,6 +48,7 @@ STEPS = {
         "ALTER TABLE items ADD COLUMN expires_at INTEGER",
         "ALTER TABLE head ADD COLUMN retention_s INTEGER NOT NULL DEFAULT 0",
     ),
+    3: tuple(SECOND.split(";")[:-1]),
 }
 HEAD = "name, space_id, dim, stores_images, version, next_key, items, total, retention_s, checksum"
 HEAD_TEXTS = (0, 1)
@@ -65,7 +73,7 @@ def create(path: Path, head: Head) -> None:
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=FULL")
             db.execute("BEGIN")
-            for statement in SCHEMA.split(";")[:-1]:
+            for statement in (SCHEMA + SECOND).split(";")[:-1]:
                 db.execute(statement)
             db.execute(f"PRAGMA application_id={APPLICATION}")
             db.execute(f"PRAGMA user_version={FORMAT}")

@@ -188,7 +188,7 @@ def test_how_the_file_is_written(path: Path) -> None:
     records.close()
 
 
-@pytest.mark.parametrize("before", [1, 2])
+@pytest.mark.parametrize("before", [1, 2, 3])
 def test_a_file_of_an_older_format_is_brought_on(path: Path, enrolment: Make, before: int) -> None:
     gallery = Gallery(path)
     gallery.enroll([enrolment("old")])
@@ -196,13 +196,17 @@ def test_a_file_of_an_older_format_is_brought_on(path: Path, enrolment: Make, be
     file = sqlite3.connect(path)
     if before == 1:
         file.execute("ALTER TABLE pictures DROP COLUMN image_sha256")
-    file.execute("ALTER TABLE items DROP COLUMN expires_at")
-    file.execute("ALTER TABLE head DROP COLUMN retention_s")
+    if before < 3:
+        file.execute("ALTER TABLE items DROP COLUMN expires_at")
+        file.execute("ALTER TABLE head DROP COLUMN retention_s")
+    file.execute("DROP TABLE second_space")
+    file.execute("DROP TABLE second_vectors")
     file.execute(f"PRAGMA user_version = {before}")
     file.close()
     for _ in range(2):
         gallery = Gallery(path)
         assert gallery.image("old") == enrolment("old").image
+        gallery.enroll([enrolment("new", seed=object())])
         gallery.enroll([enrolment("new")])
         assert gallery.image("new") == enrolment("new").image
         gallery.close()

@@ -7,7 +7,9 @@ from typer.testing import CliRunner
 
 from index.command import app
 from index.store import FILE
+from vireid.engines.fake import FakeEngine
 from vireid.errors import DatasetError, GalleryMismatch, GalleryNotFound, InvalidRequest, NotAnImage
+from vireid.images.preprocess import Preprocess
 
 PEOPLE = 4
 
@@ -109,7 +111,7 @@ def test_another_bundle_is_refused(people: Path, tmp_path: Path, monkeypatch: py
     from vireid.engines.fake import FakeEngine
 
     build(tmp_path / "data", people)
-    monkeypatch.setattr("index.command.FakeEngine", lambda: FakeEngine(dim=32))
+    monkeypatch.setattr("index.model.FakeEngine", lambda: FakeEngine(dim=32))
     with pytest.raises(GalleryMismatch):
         search(tmp_path / "data", people / "visible/p0/1_0.png")
     with pytest.raises(GalleryMismatch):
@@ -154,3 +156,26 @@ def test_retention(people: Path, tmp_path: Path) -> None:
     assert run("retention", root, "-g", "g") == (0, "g: items are kept 1.5 days\n")
     assert run("retention", root, "-g", "g", "--days", 0)[1] == "g: items are kept until they are removed\n"
     assert "g: sound, 16 items" in run("verify", root)[1]
+
+
+def test_reembed(people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "data"
+    build(root, people)
+    other = FakeEngine(dim=32)
+    monkeypatch.setattr("index.reembed_command.open_model", lambda *_: (other, Preprocess(*other.input_size)))
+    code, output = run("reembed", root, "-g", "g")
+    assert (code, output.splitlines()[-1]) == (
+        0,
+        f"g: 16 embedded, 16 items of space {other.space_id[:12]}, before {FakeEngine().space_id[:12]}",
+    )
+    assert "g: ready, 16 items of 32 numbers" in run("info", root)[1]
+    with pytest.raises(GalleryMismatch):
+        search(root, people / "infrared/p2/1_0.png")
+    assert run("reembed", root, "-g", "g", "--back")[0] == 0
+    assert search(root, people / "infrared/p2/1_0.png")[0] == 0
+    assert "g: sound" in run("verify", root)[1]
+    bare = tmp_path / "bare"
+    run("build", bare, "--gallery", "g", "--images", people, "--bundle", "fake", "--no-store-images")
+    code, output = run("reembed", bare, "-g", "g")
+    assert code == 1
+    assert "16 items could not be embedded; nothing was exchanged" in output
