@@ -10,7 +10,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from training import checkpoint, command, report, run
+from training import checkpoint, command, materials, report, run
 from training.command import app
 from training.loop import Loop
 from training.method_settings import SETTINGS
@@ -172,7 +172,7 @@ def test_data_that_is_not_the_published_set_is_refused_where_the_recipe_demands_
     drawn = tmp_path / "drawn"
     shutil.copytree(blocks, drawn)
     (drawn / "synthetic.json").write_text("{}")
-    assert len(run.read(drawn, None, DataSettings(counts="published")).train) == 60
+    assert len(materials.read(drawn, None, DataSettings(counts="published")).train) == 60
     for name in ("sysu-mm01", "regdb", "llcm"):
         assert read(f"{name}-supervised").data.counts == "published"
 

@@ -158,6 +158,33 @@ def test_a_stop_in_either_stage_changes_nothing(
     assert same(whole, folder)
 
 
+@pytest.mark.parametrize(("stage", "until"), [(1, 0), (2, 0), (2, 1)])
+def test_torchrun_goes_on_in_either_stage_with_the_same_command(
+    blocks: Path,
+    wanted: RunSettings,
+    whole: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stage: int,
+    until: int,
+) -> None:
+    folder = tmp_path / "parts"
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "a launch")
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "0")
+    for number, each in enumerate(stages.start(folder, order(blocks, wanted)), start=1):
+        if number == stage:
+            if until:
+                each.started.loop.train(until=until)
+            break
+        each.started.loop.train()
+    for restart in ("1", "2"):
+        # the second finds all done
+        monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", restart)
+        train(folder, order(blocks, wanted))
+        assert same(whole / "stage1", folder / "stage1")
+        assert same(whole, folder)
+
+
 def test_a_stop_between_the_stages_changes_nothing(
     blocks: Path, wanted: RunSettings, whole: Path, tmp_path: Path
 ) -> None:
