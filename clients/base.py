@@ -80,6 +80,10 @@ class Client(ABC):
         min_score: float | None = None,
         min_probability: float | None = None,
         rerank: int = 0,
+        one_per_person: bool = False,
+        exclude_own_camera: bool = False,
+        more_like: Sequence[str] = (),
+        less_like: Sequence[str] = (),
     ) -> SearchReply:
         """Find the items most like the query.
 
@@ -92,13 +96,27 @@ class Client(ABC):
             min_score: hits below this cosine are left out.
             min_probability: hits less likely than this are left out; the server's bundle must be calibrated.
             rerank: put so many of the best into a new order by k-reciprocal neighbours; 0 keeps that of the scores.
+            one_per_person: of each person the best hit only; items of nobody stand for themselves.
+            exclude_own_camera: leave out what the camera of the asking item took; an item must ask.
+            more_like: items of the gallery that the query moves towards.
+            less_like: items that it moves away from, and that are left out.
 
         Raises:
             VireidError: what the server raised, or ``ServerUnreachable``.
         """
-        call = self._wire.search(
-            gallery, query, Wanted(top_k, modality, where, min_score, min_probability, rerank)
+        wanted = Wanted(
+            top_k,
+            modality,
+            where,
+            min_score,
+            min_probability,
+            rerank,
+            one_per_person,
+            exclude_own_camera,
+            tuple(more_like),
+            tuple(less_like),
         )
+        call = self._wire.search(gallery, query, wanted)
         return self._run(call)
 
     def create_gallery(self, name: str, *, store_images: bool = True) -> GalleryInfo:
@@ -212,11 +230,25 @@ class AsyncClient(ABC):
         min_score: float | None = None,
         min_probability: float | None = None,
         rerank: int = 0,
+        one_per_person: bool = False,
+        exclude_own_camera: bool = False,
+        more_like: Sequence[str] = (),
+        less_like: Sequence[str] = (),
     ) -> SearchReply:
         """Find the items most like the query; the arguments are those of ``Client.search``."""
-        call = self._wire.search(
-            gallery, query, Wanted(top_k, modality, where, min_score, min_probability, rerank)
+        wanted = Wanted(
+            top_k,
+            modality,
+            where,
+            min_score,
+            min_probability,
+            rerank,
+            one_per_person,
+            exclude_own_camera,
+            tuple(more_like),
+            tuple(less_like),
         )
+        call = self._wire.search(gallery, query, wanted)
         return await self._run(call)
 
     async def create_gallery(self, name: str, *, store_images: bool = True) -> GalleryInfo:

@@ -49,6 +49,10 @@ class Wanted:
         min_score: hits below this cosine are left out.
         min_probability: hits less likely than this are left out; the server's bundle must be calibrated.
         rerank: so many of the best are put into a new order by k-reciprocal neighbours; 0 for none.
+        one_per_person: of each person the best hit only.
+        exclude_own_camera: leave out what the camera of the asking item took.
+        more_like: items that the query moves towards.
+        less_like: items that it moves away from, and that are left out.
     """
 
     top_k: int = 10
@@ -57,6 +61,10 @@ class Wanted:
     min_score: float | None = None
     min_probability: float | None = None
     rerank: int = 0
+    one_per_person: bool = False
+    exclude_own_camera: bool = False
+    more_like: tuple[str, ...] = ()
+    less_like: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

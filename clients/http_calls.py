@@ -83,7 +83,7 @@ def embed(image: Image, modality: Modality | None) -> Call[Embedding]:
 def search(gallery: str, query: Query, wanted: Wanted) -> Call[SearchReply]:
     """Ask for the items most like the query: a raw body where the query string can say all, else JSON."""
     path = f"{_gallery(gallery)}/search"
-    if isinstance(query, ItemRef | Embedding) or wanted.where.attributes:
+    if isinstance(query, ItemRef | Embedding) or wanted.where.attributes or wanted.exclude_own_camera:
         asked = query if isinstance(query, ItemRef | Embedding) else image_bytes(query)
         document = {
             "query": documents.query_to(asked, wanted.modality),
@@ -92,6 +92,10 @@ def search(gallery: str, query: Query, wanted: Wanted) -> Call[SearchReply]:
             "min_probability": wanted.min_probability,
             "rerank": {"candidates": wanted.rerank} if wanted.rerank else None,
             "filter": documents.filter_to(wanted.where),
+            "one_per_person": wanted.one_per_person,
+            "exclude_own_camera": wanted.exclude_own_camera,
+            "more_like": wanted.more_like,
+            "less_like": wanted.less_like,
         }
         return Call(_json("POST", path, document), lambda reply: documents.search_reply_of(reply.document))
     parameters = (("top_k", str(wanted.top_k)), *_modality(wanted.modality), *_filter(wanted.where))
@@ -101,6 +105,10 @@ def search(gallery: str, query: Query, wanted: Wanted) -> Call[SearchReply]:
         parameters = (*parameters, ("min_probability", repr(wanted.min_probability)))
     if wanted.rerank:
         parameters = (*parameters, ("rerank", str(wanted.rerank)))
+    if wanted.one_per_person:
+        parameters = (*parameters, ("one_per_person", "true"))
+    for name in ("more_like", "less_like"):
+        parameters = (*parameters, *((name, item) for item in getattr(wanted, name)))
     request = Request("POST", path, parameters, image_bytes(query), IMAGE_TYPE)
     return Call(request, lambda reply: documents.search_reply_of(reply.document))
 

@@ -100,6 +100,7 @@ def search_reply_of(document: Document) -> SearchReply:
         space_id=document["space_id"],
         gallery_version=document["gallery_version"],
         timing=timing_of(document["timing"]),
+        exact=coverage["exact"],
     )
 
 

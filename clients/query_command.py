@@ -35,6 +35,9 @@ def query(
     rerank: Annotated[
         int, typer.Option(help="Re-rank so many of the best by k-reciprocal neighbours; 0 for none.")
     ] = 0,
+    one_per_person: Annotated[
+        bool, typer.Option("--one-per-person", help="Of each person the best hit only.")
+    ] = False,
     timeout_s: Annotated[float, typer.Option("--timeout", help="Seconds to wait.")] = DEFAULT_TIMEOUT_S,
     api_key: Annotated[str, typer.Option(help="API key, if the server has one.")] = "",
     api_key_file: Annotated[Path | None, typer.Option(help="File whose first line is the API key.")] = None,
@@ -57,6 +60,7 @@ def query(
             min_score=min_score,
             min_probability=min_probability,
             rerank=rerank,
+            one_per_person=one_per_person,
         )
     typer.echo(as_document(reply) if as_json else as_table(reply))
 
@@ -70,6 +74,7 @@ def as_document(reply: SearchReply) -> str:
         "warnings": [asdict(warning) for warning in reply.warnings],
         "items_total": reply.items_total,
         "items_searched": reply.items_searched,
+        "exact": reply.exact,
         "space_id": reply.space_id,
         "gallery_version": reply.gallery_version,
         "timing": asdict(reply.timing),

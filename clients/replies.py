@@ -74,6 +74,7 @@ class SearchReply:
         space_id: the embedding space.
         gallery_version: the last change that was visible to the search.
         timing: seconds by stage, at the server.
+        exact: none of those that passed was missed.
     """
 
     hits: tuple[Hit, ...]
@@ -85,6 +86,7 @@ class SearchReply:
     space_id: str
     gallery_version: int
     timing: Timing
+    exact: bool = True
 
 
 @dataclass(frozen=True, slots=True)

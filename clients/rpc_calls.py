@@ -111,6 +111,10 @@ def search(gallery: str, query: Query, wanted: Wanted) -> Call[SearchReply]:
         min_probability=wanted.min_probability,
         rerank=pb.Rerank(candidates=_uint32(wanted.rerank, "rerank")) if wanted.rerank else None,
         filter=convert.filter_to(wanted.where),
+        one_per_person=wanted.one_per_person,
+        exclude_own_camera=wanted.exclude_own_camera,
+        more_like=wanted.more_like,
+        less_like=wanted.less_like,
     )
     return _call(f"{RETRIEVAL}/Search", request, pb.SearchResponse, _search_reply)
 
@@ -280,6 +284,7 @@ def _search_reply(message: pb.SearchResponse) -> SearchReply:
         space_id=message.space_id,
         gallery_version=message.gallery_version,
         timing=_timing(message.timing),
+        exact=message.coverage.exact,
     )
 
 

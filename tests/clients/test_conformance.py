@@ -89,6 +89,9 @@ SEARCHES: dict[str, dict[str, Any]] = {
     },
     "re-ranked": {"rerank": 8, "top_k": 6},
     "re-ranked, with attributes": {"rerank": 4, "where": Filter(attributes={"coat": "red"})},
+    "one a person": {"one_per_person": True},
+    "by examples": {"more_like": ("cam/3", "cam/7"), "less_like": ("cam/2",)},
+    "by examples, with attributes": {"more_like": ("cam/3",), "where": Filter(attributes={"coat": "red"})},
     "nothing passes": {"where": Filter(cameras=("nowhere",))},
 }
 
@@ -110,6 +113,14 @@ def test_the_filter_really_filters(client: Any, people: str, draw: Callable[...,
     found = client("search", people, draw(5), where=Filter(cameras=("c2",), attributes={"coat": "red"}))
     assert {hit.item.item_id for hit in found.hits} == {"cam/5", "cam/11"}
     assert (found.items_total, found.items_searched) == (PEOPLE, 2)
+
+
+def test_the_own_camera_is_left_out(everyone: list[Any], people: str) -> None:
+    for caller in everyone:
+        found = caller("search", people, ItemRef("cam/4"), exclude_own_camera=True, one_per_person=True)
+        assert found.exact
+        assert len(found.hits) == len({hit.item.meta.person for hit in found.hits}) > 1
+        assert meta_of(4).camera not in {hit.item.meta.camera for hit in found.hits}
 
 
 def test_the_item_itself_is_found_first(client: Any, people: str, draw: Callable[..., bytes]) -> None:
