@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -26,7 +25,7 @@ from training.materials import Material
 from training.method import Epoch
 from training.methods import METHODS
 from training.settings import RunSettings
-from vireid.datasets.split import Dataset, Sample, Split
+from vireid.datasets.split import Dataset, Split
 from vireid.images.preprocess import Preprocess
 from vireid.types import Modality
 
@@ -92,7 +91,6 @@ CASES = {
     "miot": Case({"name": "miot", "warmup_epochs": 1, "clusters": NEAR}, views=2),
     "mult": Case({"name": "mult", "dcl_epochs": 1, "clusters": NEAR}, {"name": "two-stream-resnet18"}, 2),
 }
-CLUSTERING = ("dcl", "miot", "mult")
 
 
 def test_every_method_stands_here() -> None:
@@ -370,63 +368,3 @@ def test_a_term_that_weighs_something_is_missed(term: str, train: Any, whole: An
     """The comparison above can fail."""
     name, light, _, _ = OFF[term]
     assert not _same(whole(name), train(CASES[name].recipe(**light), material(CASES[name])), "weights.model.")
-
-
-# ---- clusters in any proportion -----------------------------------------------------------
-@pytest.fixture(scope="module")
-def crowd(tmp_path_factory: pytest.TempPathFactory) -> Callable[[range, range], Split]:
-    """Draw people of plain colours, four pictures of each in the modalities they are seen in."""
-    root = tmp_path_factory.mktemp("crowd")
-
-    def drawn(kind: Modality, person: int) -> list[Sample]:
-        look = np.random.default_rng(person).integers(0, 256, (4, 2, 3))
-        made = []
-        for shot in range(4):
-            cells = np.clip(
-                look + np.random.default_rng([person, shot, kind]).normal(0, 4, look.shape), 0, 255
-            )
-            if kind is Modality.INFRARED:
-                cells = np.repeat(cells.mean(2, keepdims=True), 3, 2)
-            path = root / f"{kind.word}-{person}-{shot}.png"
-            picture = Image.fromarray(cells.astype(np.uint8)).resize((16, 32), Image.Resampling.NEAREST)
-            picture.save(path)
-            made.append(Sample(path, person, 1 + shot % 2 + 2 * kind, kind))
-        return made
-
-    def draw(visible: range, infrared: range) -> Split:
-        samples = [drawn(Modality.VISIBLE, person) for person in visible]
-        samples += [drawn(Modality.INFRARED, person) for person in infrared]
-        return Split("train", tuple(sample for each in samples for sample in each))
-
-    return draw
-
-
-PROPORTIONS = {
-    "1:1": (range(6), range(6)),
-    "2:1": (range(8), range(4)),
-    "5:1": (range(10), range(2)),
-    "1:3": (range(4), range(12)),
-    "nobody in both": (range(6), range(6, 12)),
-}
-
-
-@pytest.mark.parametrize("proportion", PROPORTIONS)
-@pytest.mark.parametrize("name", CLUSTERING)
-def test_clusters_in_any_proportion_train_and_are_told(
-    name: str, proportion: str, unscored: Dataset, crowd: Any, tmp_path: Path
-) -> None:
-    visible, infrared = PROPORTIONS[proportion]
-    dataset = replace(unscored, train=crowd(visible, infrared))
-    near = {"k1": 4, "k2": 1, "eps": 0.5, "min_samples": 2}
-    started = run.begin(tmp_path / "run", CASES[name].recipe(clusters=near), Material(dataset), "cpu")
-    started.loop.train()
-    lines = checkpoint.read_metrics(tmp_path / "run")
-    assert [line["epoch"] for line in lines] == [1, 2, 3]
-    for line in lines:
-        assert np.isfinite(line["total"])
-    # of an untrained network
-    assert lines[0]["clusters_visible"] == len(visible)
-    assert lines[0]["clusters_infrared"] == len(infrared)
-    if proportion == "nobody in both":
-        # no pair across modalities is right, and where some were made it says so
-        assert {line["labels"]["across"]["precision"] for line in lines} <= {None, 0.0}
