@@ -146,9 +146,9 @@ def measure_gallery(name: str, count: int, dim: int, rounds: int) -> tuple[dict[
             enrol(gallery, vectors[start : start + ENROLLED_AT_ONCE], start)
         tenth = Filter(cameras=("7",))
         ways: dict[str, tuple[Action, int]] = {
-            "backend": (lambda: backend.search(query, TOP), 9),
-            "gallery": (lambda: gallery.search(query, TOP), 9),
-            "gallery_tenth": (lambda: gallery.search(query, TOP, tenth), 9),
+            "backend": (lambda: backend.search(query, TOP), 25),
+            "gallery": (lambda: gallery.search(query, TOP), 25),
+            "gallery_tenth": (lambda: gallery.search(query, TOP, tenth), 25),
         }
         seconds = turns(rounds, ways)
         store.close()
