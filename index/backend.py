@@ -3,7 +3,7 @@
 Knows no persons, no files, no galleries.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from vireid.arrays import Float32Array, Int64Array
 
@@ -62,4 +62,13 @@ class Backend(Protocol):
         Raises:
             EmbeddingNotFinite: a query holds NaN or infinity.
         """
+        ...
+
+
+@runtime_checkable
+class Roomy(Protocol):
+    """A backend that can be told how much is coming."""
+
+    def expect(self, count: int) -> None:
+        """Make room for so many vectors in all at once rather than step by step."""
         ...

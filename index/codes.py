@@ -25,7 +25,7 @@ class Codes:
             if word not in by_word:
                 by_word[word] = len(self.words)
                 self.words.append(word)
-        return np.fromiter((by_word[word] for word in words), np.int64, len(words))
+        return np.fromiter(map(by_word.__getitem__, words), np.int64, len(words))
 
     def chosen(self, words: Iterable[str]) -> BoolArray:
         """Return for each number whether its word is among some; for one number at least."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from index import limits
 from index.answers import Found, Labelled
-from index.backend import Backend
+from index.backend import Backend, Roomy
 from index.columns import Columns
 from index.rows import Enrolment
 from index.table import Table
@@ -36,6 +36,11 @@ class Holdings:
     def __len__(self) -> int:
         """Count the items."""
         return len(self._columns)
+
+    def expect(self, count: int) -> None:
+        """Make room for so many items in all, where the backend can."""
+        if isinstance(self._backend, Roomy):
+            self._backend.expect(count)
 
     def take_in(self, table: Table, vectors: Float32Array) -> None:
         """Add items whose keys are above all before."""

@@ -34,6 +34,7 @@ def opened(records: Records, cache: Cache | None, make: Callable[[], Holdings]) 
     holdings = None if cache is None else _from_cache(records, cache, make)
     if holdings is None:
         holdings = make()
+        holdings.expect(records.head.items)
         for table, vectors in records.chunks():
             holdings.take_in(table, vectors)
     holdings.retain(records.head.retention_s)
@@ -66,6 +67,7 @@ def _from_cache(records: Records, cache: Cache, make: Callable[[], Holdings]) ->
             return None
         state, parts = found
         holdings = make()
+        holdings.expect(head.items)
         for table, vectors in parts:
             holdings.take_in(table, vectors)
         for table, vectors in records.chunks(state.next_key - 1, (state.items, state.total)):

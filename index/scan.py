@@ -25,6 +25,10 @@ class ScanBackend:
         """Add vectors; see ``index.backend.Backend.add``."""
         self._stock.add(ids, vectors)
 
+    def expect(self, count: int) -> None:
+        """Make room for so many vectors; see ``index.backend.Roomy.expect``."""
+        self._stock.expect(count)
+
     def remove(self, ids: Int64Array) -> int:
         """Remove vectors; see ``index.backend.Backend.remove``."""
         held = len(self._stock)

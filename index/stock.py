@@ -59,6 +59,10 @@ class Stock:
         longest = rounded.take_in(self._vectors[first : first + len(ids)], self._held, first)
         self._longest = max(self._longest, longest)
 
+    def expect(self, count: int) -> None:
+        """Make room for so many rows in all at once rather than step by step."""
+        self._make_room(len(self._places), count)
+
     def remove(self, ids: Int64Array) -> tuple[Int64Array, Int64Array]:
         """Take rows out; ids not held are ignored.
 

@@ -12,6 +12,7 @@ from index.cache import ROWS_AT_ONCE, SUFFIX, Cache, StaleCacheError
 from index.gallery import Gallery
 from index.head import Head
 from index.records import Enrolment, Records
+from index.scan import ScanBackend
 from vireid.errors import DataLoss
 from vireid.types import ItemMeta, Modality
 
@@ -282,3 +283,23 @@ def test_several_blocks(path: Path) -> None:
     with pytest.raises(StaleCacheError):
         Cache(path).read(Head("g", "5" * 64, DIM, True))
     head.close()
+
+
+def test_room_is_made_once_where_a_backend_can(
+    path: Path, enrolment: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected: list[int] = []
+    real = ScanBackend.expect
+    monkeypatch.setattr(
+        ScanBackend, "expect", lambda self, count: (expected.append(count), real(self, count))
+    )
+    for backend in ("scan", "exact"):  # one that can be told, and one that cannot
+        gallery = Gallery(path, backend)
+        gallery.enroll(some(enrolment, range(5)))
+        gallery.close()
+        for cached in (True, False):
+            gallery = Gallery(path, backend, cached)
+            assert gallery.info().items == 5
+            assert gallery.search(enrolment("i3").vector[None], 1)[0].hits[0].item.item_id == "i3"
+            gallery.close()
+    assert expected == [0, 5, 5]
