@@ -1,6 +1,7 @@
 """What the service is asked and what it answers, free of any transport."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from vireid.arrays import Float32Array
 from vireid.evaluation.protocol import Rerank
@@ -44,6 +45,22 @@ class VectorQuery:
 
 Query = ImageQuery | ItemQuery | VectorQuery
 
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """More queries that show the person of the first.
+
+    Attributes:
+        queries: the others.
+        weights: of the first and of each of the others in their mean; empty for equal ones.
+        by: ``mean`` searches with their mean, ``best`` counts for each item its best score with any of them.
+    """
+
+    queries: tuple[Query, ...]
+    weights: tuple[float, ...] = ()
+    by: Literal["mean", "best"] = "mean"
+
+
 # the parts of an answer's time, in order; each is a ``_s`` of ``Timing``
 STAGES = ("queue", "decode", "infer", "search", "rerank", "total")
 
@@ -65,6 +82,7 @@ class SearchRequest:
         exclude_own_camera: leave out what the camera of the asking item took.
         more_like: items of the gallery that the query moves towards.
         less_like: items that it moves away from, and that are left out.
+        together: more queries that show the same person; None for the one alone.
     """
 
     gallery: str
@@ -79,6 +97,12 @@ class SearchRequest:
     exclude_own_camera: bool = False
     more_like: tuple[str, ...] = ()
     less_like: tuple[str, ...] = ()
+    together: Together | None = None
+
+    @property
+    def is_moved(self) -> bool:
+        """Whether it is not one query as it came that is searched with."""
+        return bool(self.more_like or self.less_like or self.together)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,17 +3,23 @@
 Knows no transport, and of galleries only how to read an item.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
+from itertools import islice
 
 import numpy as np
 
+from index.answers import Found
 from index.gallery import Gallery
-from server.answers import ItemQuery, SearchRequest, VectorQuery
+from server.answers import ItemQuery, SearchRequest, Together, VectorQuery
 from vireid.arrays import Float32Array
 from vireid.errors import GalleryMismatch, InvalidRequest
+from vireid.types import Hit
 
 UNIT_TOLERANCE = 1e-3
-MOST_EXAMPLES = 64
+MOST_EXAMPLES, MOST_TOGETHER = 64, 16
+LEAST_NORM = 1e-3
 # Rocchio, "Relevance feedback in information retrieval", 1971, with the weights that have become usual
 LIKED, DISLIKED = 0.75, 0.15
 
@@ -42,8 +48,8 @@ def own_vector(query: VectorQuery, space_id: str) -> Float32Array:
     return query.vector
 
 
-def check_examples(request: SearchRequest) -> None:
-    """Refuse examples that are too many, or both liked and disliked.
+def check(request: SearchRequest) -> None:
+    """Refuse examples and queries together that are too many or do not fit together.
 
     Raises:
         InvalidRequest: they are.
@@ -58,6 +64,71 @@ def check_examples(request: SearchRequest) -> None:
         raise InvalidRequest(
             f"item {both[0]!r} is in more_like and in less_like; choose one", field="less_like"
         )
+    if request.together is not None:
+        _check_together(request, request.together)
+
+
+def _check_together(request: SearchRequest, together: Together) -> None:
+    many = 1 + len(together.queries)
+    if not 2 <= many <= MOST_TOGETHER:
+        raise InvalidRequest(
+            f"{many} queries together; expected 2 to {MOST_TOGETHER}", field="together.queries"
+        )
+    weights = np.array(together.weights, np.float64)
+    if len(weights) not in (0, many) or not np.isfinite(weights).all() or (weights <= 0).any():
+        raise InvalidRequest(
+            f"found weights {list(together.weights)} for {many} queries; expected a number above 0 for each, that of the "
+            "first one first, or none",
+            field="together.weights",
+        )
+    if together.by == "best" and (len(weights) or request.rerank or request.more_like or request.less_like):
+        raise InvalidRequest(
+            "the best of several scores has no weights, no re-ranking and no examples: there is no one query; use mean",
+            field="together.by",
+        )
+
+
+def fused(request: SearchRequest, vectors: Float32Array) -> Float32Array:
+    """Make of the queries the vectors to search with.
+
+    Args:
+        request: says how.
+        vectors: unit rows, (Q, D).
+
+    Returns:
+        All of them, or their mean, (1, D).
+
+    Raises:
+        InvalidRequest: they are opposite to one another.
+    """
+    together = request.together
+    if together is None or together.by == "best":
+        return vectors
+    weights = np.array(together.weights or (1.0,) * len(vectors), np.float64)
+    mean = (weights / weights.sum()) @ vectors.astype(np.float64)
+    norm = float(np.linalg.norm(mean))
+    if norm < LEAST_NORM:
+        raise InvalidRequest(
+            "the queries are opposite to one another, their mean is nothing; use best", field="together"
+        )
+    fused: Float32Array = (mean / norm).astype(np.float32)[None]
+    return fused
+
+
+def best_of(found: Sequence[Found], k: int) -> Found:
+    """Keep of each item its best score with any query; who is among the k best so is among the k best of one query."""
+    first = found[0]
+    if len(found) == 1:
+        return first
+    best: dict[str, Hit] = {}
+    for hit in sorted((hit for one in found for hit in one.hits), key=_order):
+        best.setdefault(hit.item.item_id, hit)
+    hits = tuple(replace(hit, rank=rank) for rank, hit in enumerate(islice(best.values(), k), start=1))
+    return replace(first, hits=hits, vectors=None)
+
+
+def _order(hit: Hit) -> tuple[float, datetime, str]:
+    return -hit.score, hit.item.enrolled_at, hit.item.item_id
 
 
 def without_own_camera(gallery: Gallery, request: SearchRequest) -> SearchRequest:
@@ -85,24 +156,24 @@ def without_own_camera(gallery: Gallery, request: SearchRequest) -> SearchReques
 
 
 def steered(
-    gallery: Gallery, request: SearchRequest, vector: Float32Array
+    gallery: Gallery, request: SearchRequest, vectors: Float32Array
 ) -> tuple[SearchRequest, Float32Array]:
     """Move a query towards items that were liked and away from those that were not, which are left out.
 
     Args:
         gallery: holds the items.
         request: names them.
-        vector: the query, unit, (D,).
+        vectors: the query, a unit row, (1, D), unless nothing is to be done.
 
     Raises:
         ItemNotFound: there is no such item.
     """
     if not (request.more_like or request.less_like):
-        return request, vector
-    moved = vector.astype(np.float64)
+        return request, vectors
+    moved = vectors[0].astype(np.float64)
     for items, weight in ((request.more_like, LIKED), (request.less_like, -DISLIKED)):
         if items:
             moved += weight * np.mean([gallery.vector(item) for item in items], axis=0, dtype=np.float64)
     moved /= np.linalg.norm(moved)  # at least 1 - 0.75 - 0.15, however they lie
     where = replace(request.filter, exclude_items=(*request.filter.exclude_items, *request.less_like))
-    return replace(request, filter=where), moved.astype(np.float32)
+    return replace(request, filter=where), moved.astype(np.float32)[None]

@@ -48,9 +48,10 @@ def check(request: SearchRequest, calibration: Calibration | None) -> None:
             "bundle with 'vireid evaluate calibrate'",
             reason=NOT_CALIBRATED,
         )
-    if least is not None and (request.more_like or request.less_like):
+    if least is not None and request.is_moved:
         raise InvalidRequest(
-            "a query that examples steer has no probability; ask with min_score", field="min_probability"
+            "a query of several images or moved by examples has no probability; ask with min_score",
+            field="min_probability",
         )
     check_candidates(request.rerank)
 

@@ -23,6 +23,7 @@ from server.answers import (
     ImageQuery,
     ItemQuery,
     PutAnswer,
+    Query,
     SearchAnswer,
     SearchRequest,
     Timing,
@@ -46,6 +47,8 @@ SURE = 0.9
 FRESH_S = 10.0
 PROBE_TIMEOUT_S = 5.0
 HASHED_IN_PLACE = 256 * 1024  # less costs less than a thread
+# unit vectors, and what was found out about the query
+Resolved = tuple[Float32Array, Modality, float, tuple[Warned, ...], Completed | None]
 
 
 class RetrievalService:
@@ -154,23 +157,23 @@ class RetrievalService:
         gallery = self._store.get(request.gallery)
         check_top_k(request.top_k)
         ranking.check(request, self._calibration)
-        asking.check_examples(request)
+        asking.check(request)
         request = await self._threads.reading(asking.without_own_camera, gallery, request)
-        vector, modality, confidence, warnings, done = await self._resolve(gallery, request)
-        request, vector = await self._threads.reading(asking.steered, gallery, request, vector)
+        vectors, modality, confidence, warnings, done = await self._resolve_all(gallery, request)
+        vectors = asking.fused(request, vectors)
+        request, vectors = await self._threads.reading(asking.steered, gallery, request, vectors)
         searched = time.monotonic()
-        found = await self._threads.reading(self._find, gallery, request, vector)
+        found = await self._threads.reading(self._find, gallery, request, vectors)
         search_s, rerank_s = time.monotonic() - searched, 0.0
         if found.hits:
             self._metrics.top1_score.observe(found.hits[0].score)
         if request.rerank is not None:
             turned = time.monotonic()
-            found = await self._threads.reading(ranking.reordered, request, vector, found)
+            found = await self._threads.reading(ranking.reordered, request, vectors[0], found)
             rerank_s = time.monotonic() - turned
         found, cut = ranking.one_per_person(request, found)
-        # what was measured of queries says nothing of one that was moved
-        calibration = None if request.more_like or request.less_like else self._calibration
-        hits, doubts = ranking.likely(request, modality, found, calibration)
+        measured = None if request.is_moved else self._calibration  # it says nothing of what was moved
+        hits, doubts = ranking.likely(request, modality, found, measured)
         return SearchAnswer(
             hits=hits,
             modality=modality,
@@ -328,10 +331,11 @@ class RetrievalService:
         self._metrics.batch_size.observe(done.batch_size)
         return done
 
-    def _find(self, gallery: Gallery, request: SearchRequest, vector: Float32Array) -> Found:
+    def _find(self, gallery: Gallery, request: SearchRequest, vectors: Float32Array) -> Found:
         detailed = request.rerank is not None or self._calibration is not None
         wanted = ranking.candidates(request)
-        return gallery.search(vector[None], wanted, request.filter, request.min_score, detailed)[0]
+        found = gallery.search(vectors, wanted, request.filter, request.min_score, detailed)
+        return asking.best_of(found, wanted)
 
     def _prepare(self, query: ImageQuery, with_thumbnail: bool) -> Prepared:
         rgb = decode(query.data).rgb
@@ -342,16 +346,22 @@ class RetrievalService:
             return Prepared(image, found, confidence, (found, confidence), small)
         return Prepared(image, query.modality, 1.0, (found, confidence), small)
 
-    async def _resolve(
-        self, gallery: Gallery, request: SearchRequest
-    ) -> tuple[Float32Array, Modality, float, tuple[Warned, ...], Completed | None]:
-        query = request.query
+    async def _resolve_all(self, gallery: Gallery, request: SearchRequest) -> Resolved:
+        """Embed every query, side by side; what is told beside is the first one's, and the time of the slowest."""
+        queries = (request.query, *(request.together.queries if request.together else ()))
+        each = await asyncio.gather(*(self._resolve(gallery, one, request.timeout_s) for one in queries))
+        warnings = tuple(dict.fromkeys(warned for one in each for warned in one[3]))
+        ran = [one[4] for one in each if one[4] is not None]
+        slowest = max(ran, key=lambda done: done.queue_s + done.decode_s + done.infer_s, default=None)
+        return np.stack([one[0] for one in each]), each[0][1], each[0][2], warnings, slowest
+
+    async def _resolve(self, gallery: Gallery, query: Query, timeout_s: float | None) -> Resolved:
         if isinstance(query, ItemQuery):
             item = await self._threads.reading(gallery.item, query.item_id)
             return await self._threads.reading(gallery.vector, query.item_id), item.modality, 1.0, (), None
         if isinstance(query, VectorQuery):
             return asking.own_vector(query, self._space_id), query.modality, 1.0, (), None
-        done = await self._run(query, Lane.INTERACTIVE, request.timeout_s)
+        done = await self._run(query, Lane.INTERACTIVE, timeout_s)
         one = done.prepared
         return done.vector, one.modality, one.confidence, self._warnings(one), done
 

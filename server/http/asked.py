@@ -166,6 +166,24 @@ class RerankBody(_Body):
         return ranking.parameters(self.candidates, self.k1, self.k2, self.weight)
 
 
+class TogetherBody(_Body):
+    """More queries that show the person of the first: searched with by their mean, or each item by its best score."""
+
+    queries: list[QueryBody]
+    weights: list[float] = []
+    by: str = "mean"
+
+    def value(self) -> answers.Together:
+        """Return them as queries.
+
+        Raises:
+            InvalidRequest: a malformed query, or an unknown way.
+        """
+        way = one_of(self.by, ("mean", "best"), "together.by")
+        queries = tuple(query.value() for query in self.queries)
+        return answers.Together(queries, tuple(self.weights), "best" if way == "best" else "mean")
+
+
 class SearchBody(_Body):
     """A search as one JSON document."""
 
@@ -179,6 +197,7 @@ class SearchBody(_Body):
     exclude_own_camera: bool = False
     more_like: list[str] = []
     less_like: list[str] = []
+    together: TogetherBody | None = None
 
 
 class GalleryBody(_Body):

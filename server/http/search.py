@@ -108,4 +108,5 @@ async def _document(request: Request, gallery: str) -> SearchRequest:
         exclude_own_camera=body.exclude_own_camera,
         more_like=tuple(body.more_like),
         less_like=tuple(body.less_like),
+        together=body.together.value() if body.together else None,
     )

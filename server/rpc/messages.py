@@ -5,7 +5,7 @@ included. Knows no channel and no service.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from server.answers import (
     SearchAnswer,
     SearchRequest,
     Timing,
+    Together,
     VectorQuery,
     Warned,
 )
@@ -36,6 +37,11 @@ _OUTCOMES = {
     "created": pb.PutItemResponse.OUTCOME_CREATED,
     "replaced": pb.PutItemResponse.OUTCOME_REPLACED,
     "unchanged": pb.PutItemResponse.OUTCOME_UNCHANGED,
+}
+_WAYS: dict[int, Literal["mean", "best"]] = {
+    pb.Together.BY_UNSPECIFIED: "mean",
+    pb.Together.BY_MEAN: "mean",
+    pb.Together.BY_BEST: "best",
 }
 
 
@@ -61,8 +67,12 @@ def image_query_of(message: pb.ImageInput, field: str) -> ImageQuery:
     return ImageQuery(message.data, convert.modality_of(message.modality, f"{field}.modality"))
 
 
-def query_of(message: pb.ImageInput) -> Query:
+def query_of(message: pb.ImageInput, field: str = "query") -> Query:
     """Read what to search with.
+
+    Args:
+        message: the query.
+        field: its place in the request, for errors.
 
     Raises:
         InvalidRequest: it holds nothing, a broken embedding, or an unknown modality.
@@ -74,9 +84,9 @@ def query_of(message: pb.ImageInput) -> Query:
         return VectorQuery(
             vector=_vector_of(message.embedding.f32_le),
             space_id=message.embedding.space_id,
-            modality=convert.known_modality_of(message.modality, "query.modality"),
+            modality=convert.known_modality_of(message.modality, f"{field}.modality"),
         )
-    return image_query_of(message, "query")
+    return image_query_of(message, field)
 
 
 def search_request_of(message: pb.SearchRequest, timeout_s: float | None) -> SearchRequest:
@@ -98,7 +108,17 @@ def search_request_of(message: pb.SearchRequest, timeout_s: float | None) -> Sea
         exclude_own_camera=message.exclude_own_camera,
         more_like=tuple(message.more_like),
         less_like=tuple(message.less_like),
+        together=_together_of(message.together) if message.HasField("together") else None,
     )
+
+
+def _together_of(message: pb.Together) -> Together:
+    if message.by not in _WAYS:
+        raise InvalidRequest(
+            f"found together.by {message.by}; expected BY_MEAN or BY_BEST", field="together.by"
+        )
+    queries = tuple(query_of(one, f"together.queries[{at}]") for at, one in enumerate(message.queries))
+    return Together(queries, tuple(message.weights), _WAYS[message.by])
 
 
 def search_response_to(answer: SearchAnswer) -> pb.SearchResponse:

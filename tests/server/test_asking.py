@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from server import ranking
-from server.answers import ImageQuery, ItemQuery, SearchRequest, VectorQuery
+from server.answers import ImageQuery, ItemQuery, SearchRequest, Together, VectorQuery
 from tests.server.test_ranking import CALIBRATION, manifest
 from vireid.arrays import Float32Array
 from vireid.errors import InvalidRequest, ItemNotFound
@@ -128,3 +128,74 @@ async def test_a_steered_search_has_no_probability(make: Make, draw: Draw) -> No
     assert all(hit.probability is None for hit in (await found(made, query, more_like=("i2",))).hits)
     with pytest.raises(InvalidRequest, match="min_score"):
         await found(made, query, less_like=("i2",), min_probability=0.5)
+
+
+def asked_with(*items: str, **more: Any) -> Together:
+    return Together(tuple(ItemQuery(item) for item in items), **more)
+
+
+@pytest.mark.parametrize("weights", [(), (1.0, 2.0, 0.5)])
+async def test_several_queries_ask_with_their_mean(yard: Any, weights: tuple[float, ...]) -> None:
+    own = vectors(yard)
+    mean = np.average([own["i0"], own["i5"], own["i8"]], axis=0, weights=weights or None)
+    mean /= np.linalg.norm(mean)
+    scores = {name: float(vector @ mean) for name, vector in own.items()}
+    answer = await found(yard, top_k=12, together=asked_with("i5", "i8", weights=weights))
+    assert names(answer) == sorted(scores, key=lambda name: -scores[name])
+    assert [hit.score for hit in answer.hits] == pytest.approx(
+        sorted(scores.values(), reverse=True), abs=1e-5
+    )
+
+
+@pytest.mark.parametrize("k", [1, 3, 12])
+async def test_or_every_item_counts_with_its_best_score(yard: Any, k: int) -> None:
+    own = vectors(yard)
+    asking = np.stack([own["i0"], own["i5"], own["i8"]])
+    scores = {name: float((asking @ vector).max()) for name, vector in own.items()}
+    answer = await found(yard, top_k=k, together=asked_with("i5", "i8", by="best"))
+    assert [hit.score for hit in answer.hits] == pytest.approx(
+        sorted(scores.values(), reverse=True)[:k], abs=1e-6
+    )
+    assert all(scores[hit.item.item_id] == pytest.approx(hit.score, abs=1e-6) for hit in answer.hits)
+    assert len(set(names(answer))) == k
+    above = await found(yard, top_k=12, min_score=0.999, together=asked_with("i5", "i8", by="best"))
+    assert set(names(above)) == {"i0", "i5", "i8"}
+
+
+async def test_images_ask_together(yard: Any, draw: Draw) -> None:
+    more = Together((ImageQuery(draw(5), Modality.VISIBLE), ItemQuery("i8")))
+    by_image = await found(yard, ImageQuery(draw(0), Modality.VISIBLE), top_k=12, together=more)
+    by_item = await found(yard, top_k=12, together=asked_with("i5", "i8"))
+    assert names(by_image) == names(by_item)
+    assert by_image.timing.batch_size >= 1
+    night = Together((ImageQuery(draw(5), Modality.INFRARED), ImageQuery(draw(5), Modality.INFRARED)))
+    warned = await found(yard, ImageQuery(draw(0), Modality.VISIBLE), together=night)
+    assert [one.code for one in warned.warnings] == ["MODALITY_MISMATCH"]  # once, though two have it
+    assert warned.modality is Modality.VISIBLE
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"together": asked_with()}, "2 to 16"),
+        ({"together": asked_with(*["i1"] * 16)}, "2 to 16"),
+        ({"together": asked_with("i1", weights=(1.0,))}, "above 0 for each"),
+        ({"together": asked_with("i1", weights=(1.0, 0.0))}, "above 0 for each"),
+        ({"together": asked_with("i1", weights=(1.0, float("nan")))}, "above 0 for each"),
+        ({"together": asked_with("i1", weights=(1.0, 1.0), by="best")}, "use mean"),
+        ({"together": asked_with("i1", by="best"), "more_like": ("i2",)}, "use mean"),
+        ({"together": asked_with("i1", by="best"), "rerank": ranking.parameters(5)}, "use mean"),
+    ],
+)
+async def test_queries_that_do_not_fit_together(yard: Any, more: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidRequest, match=said):
+        await found(yard, **more)
+
+
+async def test_opposite_queries_have_no_mean(yard: Any) -> None:
+    own = vectors(yard)
+    opposite = VectorQuery(-own["i0"], yard.service.space_id, Modality.VISIBLE)
+    with pytest.raises(InvalidRequest, match="use best"):
+        await found(yard, together=Together((opposite,)))
+    both = await found(yard, top_k=12, together=Together((opposite,), by="best"))
+    assert all(hit.score >= 0 for hit in both.hits)

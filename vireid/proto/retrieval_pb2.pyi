@@ -96,7 +96,7 @@ class Filter(_message.Message):
     def __init__(self, camera_ids: _Optional[_Iterable[str]] = ..., exclude_camera_ids: _Optional[_Iterable[str]] = ..., captured_from: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., captured_to: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., modalities: _Optional[_Iterable[_Union[Modality, str]]] = ..., person_ids: _Optional[_Iterable[str]] = ..., exclude_item_ids: _Optional[_Iterable[str]] = ..., attributes: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class SearchRequest(_message.Message):
-    __slots__ = ("gallery", "query", "top_k", "min_score", "filter", "min_probability", "rerank", "one_per_person", "exclude_own_camera", "more_like", "less_like")
+    __slots__ = ("gallery", "query", "top_k", "min_score", "filter", "min_probability", "rerank", "one_per_person", "exclude_own_camera", "more_like", "less_like", "together")
     GALLERY_FIELD_NUMBER: _ClassVar[int]
     QUERY_FIELD_NUMBER: _ClassVar[int]
     TOP_K_FIELD_NUMBER: _ClassVar[int]
@@ -108,6 +108,7 @@ class SearchRequest(_message.Message):
     EXCLUDE_OWN_CAMERA_FIELD_NUMBER: _ClassVar[int]
     MORE_LIKE_FIELD_NUMBER: _ClassVar[int]
     LESS_LIKE_FIELD_NUMBER: _ClassVar[int]
+    TOGETHER_FIELD_NUMBER: _ClassVar[int]
     gallery: str
     query: ImageInput
     top_k: int
@@ -119,7 +120,26 @@ class SearchRequest(_message.Message):
     exclude_own_camera: bool
     more_like: _containers.RepeatedScalarFieldContainer[str]
     less_like: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, gallery: _Optional[str] = ..., query: _Optional[_Union[ImageInput, _Mapping]] = ..., top_k: _Optional[int] = ..., min_score: _Optional[float] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., min_probability: _Optional[float] = ..., rerank: _Optional[_Union[Rerank, _Mapping]] = ..., one_per_person: _Optional[bool] = ..., exclude_own_camera: _Optional[bool] = ..., more_like: _Optional[_Iterable[str]] = ..., less_like: _Optional[_Iterable[str]] = ...) -> None: ...
+    together: Together
+    def __init__(self, gallery: _Optional[str] = ..., query: _Optional[_Union[ImageInput, _Mapping]] = ..., top_k: _Optional[int] = ..., min_score: _Optional[float] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., min_probability: _Optional[float] = ..., rerank: _Optional[_Union[Rerank, _Mapping]] = ..., one_per_person: _Optional[bool] = ..., exclude_own_camera: _Optional[bool] = ..., more_like: _Optional[_Iterable[str]] = ..., less_like: _Optional[_Iterable[str]] = ..., together: _Optional[_Union[Together, _Mapping]] = ...) -> None: ...
+
+class Together(_message.Message):
+    __slots__ = ("queries", "weights", "by")
+    class By(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        BY_UNSPECIFIED: _ClassVar[Together.By]
+        BY_MEAN: _ClassVar[Together.By]
+        BY_BEST: _ClassVar[Together.By]
+    BY_UNSPECIFIED: Together.By
+    BY_MEAN: Together.By
+    BY_BEST: Together.By
+    QUERIES_FIELD_NUMBER: _ClassVar[int]
+    WEIGHTS_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    queries: _containers.RepeatedCompositeFieldContainer[ImageInput]
+    weights: _containers.RepeatedScalarFieldContainer[float]
+    by: Together.By
+    def __init__(self, queries: _Optional[_Iterable[_Union[ImageInput, _Mapping]]] = ..., weights: _Optional[_Iterable[float]] = ..., by: _Optional[_Union[Together.By, str]] = ...) -> None: ...
 
 class Rerank(_message.Message):
     __slots__ = ("candidates", "k1", "k2", "weight")
@@ -371,20 +391,24 @@ class DeleteItemsRequest(_message.Message):
     def __init__(self, gallery: _Optional[str] = ..., item_ids: _Optional[_Iterable[str]] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., dry_run: _Optional[bool] = ...) -> None: ...
 
 class DeletionReceipt(_message.Message):
-    __slots__ = ("items", "images", "vectors", "gallery_version", "at", "dry_run")
+    __slots__ = ("items", "images", "vectors", "gallery_version", "at", "dry_run", "snapshots", "still_in")
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     VECTORS_FIELD_NUMBER: _ClassVar[int]
     GALLERY_VERSION_FIELD_NUMBER: _ClassVar[int]
     AT_FIELD_NUMBER: _ClassVar[int]
     DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOTS_FIELD_NUMBER: _ClassVar[int]
+    STILL_IN_FIELD_NUMBER: _ClassVar[int]
     items: int
     images: int
     vectors: int
     gallery_version: int
     at: _timestamp_pb2.Timestamp
     dry_run: bool
-    def __init__(self, items: _Optional[int] = ..., images: _Optional[int] = ..., vectors: _Optional[int] = ..., gallery_version: _Optional[int] = ..., at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., dry_run: _Optional[bool] = ...) -> None: ...
+    snapshots: int
+    still_in: int
+    def __init__(self, items: _Optional[int] = ..., images: _Optional[int] = ..., vectors: _Optional[int] = ..., gallery_version: _Optional[int] = ..., at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., dry_run: _Optional[bool] = ..., snapshots: _Optional[int] = ..., still_in: _Optional[int] = ...) -> None: ...
 
 class EvaluateRequest(_message.Message):
     __slots__ = ("gallery", "query_gallery", "query_modality", "gallery_modality", "rule", "cmc", "rerank", "html")

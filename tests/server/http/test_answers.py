@@ -133,8 +133,10 @@ async def test_deleting_by_filter_after_a_dry_run(http: Any, draw: Draw) -> None
     told = schemas.Receipt.model_validate((await http("POST", f"{ITEMS}:delete", json=body)).json())
     assert (told.items, told.dry_run) == (2, True)
     assert (await http("GET", "/v1/galleries/yard")).json()["items"] == 4
+    http.made.service.gallery("yard").snapshot()
     body["dry_run"] = False
-    assert (await http("POST", f"{ITEMS}:delete", json=body)).json()["items"] == 2
+    receipt = schemas.Receipt.model_validate((await http("POST", f"{ITEMS}:delete", json=body)).json())
+    assert (receipt.items, receipt.snapshots, receipt.still_in) == (2, 0, 1)
     assert (await http("POST", f"{ITEMS}:delete", json={"item_ids": ["i0"]})).json()["items"] == 1
     assert [one["item_id"] for one in (await http("GET", ITEMS)).json()["items"]] == ["i2"]
 
@@ -180,6 +182,16 @@ async def test_search_by_examples_one_a_person_and_without_the_own_camera(http: 
     said = await http("POST", path, json={"query": {"item_id": "i0"}, **more})
     same = schemas.SearchReply.model_validate(said.json())
     assert [hit.item_id for hit in same.hits] == [hit.item_id for hit in raw.hits]
+    several = {"queries": [{"item_id": "i3"}, {"image": base64.b64encode(draw(5)).decode()}]}
+    ways: dict[str, Any] = {}
+    for way in ("mean", "best"):
+        body = {"query": {"item_id": "i0"}, "together": {**several, "by": way}}
+        ways[way] = schemas.SearchReply.model_validate((await http("POST", path, json=body)).json())
+        assert {hit.item_id for hit in ways[way].hits[:3]} == {"i0", "i3", "i5"}
+    assert all(hit.score == pytest.approx(1.0, abs=1e-5) for hit in ways["best"].hits[:3])
+    assert ways["mean"].hits[0].score < 1 - 1e-5
+    body = {"query": {"item_id": "i0"}, "together": {**several, "by": "worst"}}
+    assert (await http("POST", path, json=body)).status_code == 422
     body = {"query": {"item_id": "i0"}, "exclude_own_camera": True}
     left = schemas.SearchReply.model_validate((await http("POST", path, json=body)).json())
     assert {hit.camera for hit in left.hits} == {"c1"}

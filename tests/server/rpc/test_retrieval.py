@@ -6,7 +6,7 @@ import grpc
 import numpy as np
 import pytest
 
-from server.answers import ItemQuery, VectorQuery
+from server.answers import ItemQuery, Together, VectorQuery
 from vireid.errors import Overloaded
 from vireid.proto import convert
 from vireid.proto import retrieval_pb2 as pb
@@ -33,6 +33,9 @@ async def test_search_carries_every_field_both_ways(serving: Any) -> None:
                 exclude_own_camera=True,
                 more_like=["a", "b"],
                 less_like=["c"],
+                together=pb.Together(
+                    queries=[pb.ImageInput(item_id="d")], weights=[1, 0.5], by=pb.Together.BY_BEST
+                ),
             ),
             timeout=5,
         )
@@ -42,6 +45,7 @@ async def test_search_carries_every_field_both_ways(serving: Any) -> None:
     assert asked.filter == Filter(cameras=("1",), modalities=(Modality.VISIBLE,))
     assert (asked.one_per_person, asked.exclude_own_camera) == (True, True)
     assert (asked.more_like, asked.less_like) == (("a", "b"), ("c",))
+    assert asked.together == Together((ItemQuery("d"),), (1.0, 0.5), "best")
     assert 0 < asked.timeout_s < 5.5
     assert (reply.hits[0].item.item_id, reply.hits[0].score, reply.hits[0].rank) == ("a", 0.5, 1)
     assert (reply.coverage.items_total, reply.coverage.items_searched, reply.gallery_version) == (3, 2, 4)
@@ -63,6 +67,27 @@ async def test_what_is_not_said_has_its_default(serving: Any) -> None:
         (),
         (),
     )
+
+
+async def test_queries_together_are_named_by_their_place(serving: Any) -> None:
+    async with serving() as running:
+        search = running.method(*SEARCH)
+        query = pb.ImageInput(item_id="a")
+        await search(
+            pb.SearchRequest(
+                gallery="g", query=query, together=pb.Together(queries=[pb.ImageInput(item_id="b")])
+            )
+        )
+        for wrong, said in (
+            (pb.Together(queries=[query, pb.ImageInput()]), "together.queries[1]"),
+            (pb.Together(queries=[query], by=9), "together.by"),
+        ):
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await search(pb.SearchRequest(gallery="g", query=query, together=wrong))
+            assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+            assert said in refused.value.details()
+    (asked,) = running.service.asked
+    assert asked.together == Together((ItemQuery("b"),), (), "mean")
 
 
 async def test_top_k_zero_is_not_the_default(serving: Any) -> None:
