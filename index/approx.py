@@ -20,7 +20,7 @@ LEAST_ROWS = 10_000
 LEAST_SHARE, MOST_HITS = 0.3, 100
 TARGET, MEASURED_K = 0.95, 10
 PROBES = 64
-# doubling the gallery is when the nearby are chosen anew
+# how far to look is measured anew when the gallery has grown by this
 GROWTH = 2
 
 
@@ -32,12 +32,8 @@ class Nearby(Protocol):
         """How far it can look, in its own measure, rising."""
         ...
 
-    def build(self, vectors: Float32Array) -> None:
-        """Forget all and begin with these rows, (N, D)."""
-        ...
-
-    def add(self, vectors: Float32Array) -> None:
-        """Append rows."""
+    def add(self, vectors: Float32Array, first: int) -> None:
+        """Take in rows from one on, of all there are, (N, D)."""
         ...
 
     def remove(self, holes: Int64Array, movers: Int64Array, left: int) -> None:
@@ -60,7 +56,7 @@ class ApproxBackend:
     def __init__(self, dim: int, nearby: Callable[[int], Nearby]) -> None:
         self._stock = Stock(dim)
         self._nearby = nearby(dim)
-        self._built = 0
+        self._known = self._measured_at = 0
         self._effort: int | None = None
 
     def __len__(self) -> int:
@@ -75,19 +71,19 @@ class ApproxBackend:
     def add(self, ids: Int64Array, vectors: Float32Array) -> None:
         """Add vectors; see ``index.backend.Backend.add``."""
         self._stock.add(ids, vectors)
-        if len(self._stock) >= max(LEAST_ROWS, GROWTH * self._built):
-            self._nearby.build(self._stock.vectors)
-            self._built = len(self._stock)
-            self._effort = self._measured()
-        elif self._built:
-            self._nearby.add(self._stock.vectors[len(self._stock) - len(ids) :])
+        if self._known or len(self._stock) >= LEAST_ROWS:
+            self._nearby.add(self._stock.vectors, self._known)
+            self._known = len(self._stock)
+        if len(self._stock) >= max(LEAST_ROWS, GROWTH * self._measured_at):
+            self._measured_at, self._effort = len(self._stock), self._measured()
 
     def remove(self, ids: Int64Array) -> int:
         """Remove vectors; see ``index.backend.Backend.remove``."""
         held = len(self._stock)
         holes, movers = self._stock.remove(ids)
-        if self._built:
+        if self._known:
             self._nearby.remove(holes, movers, len(self._stock))
+            self._known = len(self._stock)
         return held - len(self._stock)
 
     def vectors(self, ids: Int64Array) -> Float32Array:

@@ -9,6 +9,7 @@ import numpy as np
 from vireid.arrays import Float32Array, Int64Array
 
 ROUNDS, SAMPLE_A_CELL = 8, 39
+GROWTH = 2
 ASSIGNED_AT_ONCE = 16384
 
 
@@ -28,31 +29,18 @@ class Cells:
         self._cell: Int64Array = np.empty(0, np.int64)
         self._listed: Int64Array = np.empty(0, np.int64)
         self._starts: Int64Array = np.zeros(1, np.int64)
+        self._divided = 0
 
-    def build(self, vectors: Float32Array) -> None:
-        """Divide rows anew; see ``index.approx.Nearby.build``."""
-        cells = 2 * int(np.sqrt(len(vectors)))
-        means = faiss.Kmeans(
-            self._dim,
-            cells,
-            niter=ROUNDS,
-            spherical=True,
-            seed=1,
-            max_points_per_centroid=SAMPLE_A_CELL,
-            verbose=False,
-        )
-        means.train(np.ascontiguousarray(vectors))
-        self._centres = np.ascontiguousarray(means.centroids)
-        self._cell = np.empty(0, np.int64)
-        self.add(vectors)
-
-    def add(self, vectors: Float32Array) -> None:
-        """Assign more rows; see ``index.approx.Nearby.add``."""
+    def add(self, vectors: Float32Array, first: int) -> None:
+        """Assign more rows, or where they have doubled divide all anew; see ``index.approx.Nearby.add``."""
+        if len(vectors) >= GROWTH * self._divided:
+            self._divide(vectors)
+            first = 0
         new = [
             (vectors[start : start + ASSIGNED_AT_ONCE] @ self._centres.T).argmax(axis=1)
-            for start in range(0, len(vectors), ASSIGNED_AT_ONCE)
+            for start in range(first, len(vectors), ASSIGNED_AT_ONCE)
         ]
-        self._cell = np.concatenate([self._cell, *new])
+        self._cell = np.concatenate([self._cell[:first], *new])
         self._list()
 
     def remove(self, holes: Int64Array, movers: Int64Array, left: int) -> None:
@@ -66,6 +54,21 @@ class Cells:
         likeness = self._centres @ query
         nearest = np.argpartition(-likeness, min(effort, len(likeness)) - 1)[:effort]
         return np.concatenate([self._listed[self._starts[cell] : self._starts[cell + 1]] for cell in nearest])
+
+    def _divide(self, vectors: Float32Array) -> None:
+        cells = 2 * int(np.sqrt(len(vectors)))
+        means = faiss.Kmeans(
+            self._dim,
+            cells,
+            niter=ROUNDS,
+            spherical=True,
+            seed=1,
+            max_points_per_centroid=SAMPLE_A_CELL,
+            verbose=False,
+        )
+        means.train(np.ascontiguousarray(vectors))
+        self._centres = np.ascontiguousarray(means.centroids)
+        self._divided = len(vectors)
 
     def _list(self) -> None:
         self._listed = np.argsort(self._cell, kind="stable")

@@ -28,15 +28,10 @@ class Graph:
         self._dim = dim
         self._graph, self._nodes = _empty(dim), Nodes()
 
-    def build(self, vectors: Float32Array) -> None:
-        """Begin anew; see ``index.approx.Nearby.build``."""
-        self._graph, self._nodes = _empty(self._dim), Nodes()
-        self.add(vectors)
-
-    def add(self, vectors: Float32Array) -> None:
+    def add(self, vectors: Float32Array, first: int) -> None:
         """Enter more rows; see ``index.approx.Nearby.add``."""
-        self._graph.add(np.ascontiguousarray(vectors))
-        self._nodes.add(len(vectors))
+        self._graph.add(np.ascontiguousarray(vectors[first:]))
+        self._nodes.add(len(vectors) - first)
 
     def remove(self, holes: Int64Array, movers: Int64Array, left: int) -> None:
         """Follow rows; see ``index.approx.Nearby.remove``."""
@@ -45,7 +40,8 @@ class Graph:
             vectors = np.empty((left, self._dim), np.float32)  # as the graph holds them
             for row, node in enumerate(self._nodes.number(np.arange(left)).tolist()):
                 vectors[row] = self._graph.reconstruct(node)
-            self.build(vectors)
+            self._graph, self._nodes = _empty(self._dim), Nodes()
+            self.add(vectors, 0)
 
     def rows(self, query: Float32Array, k: int, effort: int) -> Int64Array:
         """Return the rows a walk through the graph ends at; see ``index.approx.Nearby.rows``."""
