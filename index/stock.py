@@ -5,10 +5,7 @@ thousand, and these are scored for good. Where rows are so crowded around a quer
 all are: slower, and as exact. Backends share this; it knows none of them.
 """
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from index import ranking, rounded, sweep
 from index.places import Places
@@ -17,6 +14,8 @@ from vireid.arrays import Float32Array, Int64Array
 QUERIES_AT_ONCE = 64
 # a sweep that may leave out fewer than so many rows for each one asked for is not worth its while
 LEAST_ROWS_A_HIT, LEAST_ROWS = 4, 256
+# the room for rows grows by this
+GROWTH = 1.25
 
 
 class Stock:
@@ -53,7 +52,7 @@ class Stock:
         """Append rows; see ``index.backend.Backend.add``."""
         ranking.check_rows(ids, vectors, self._dim)
         first = len(self._places)
-        self._make_room(first, first + len(ids))
+        self._make_room(first + len(ids))
         self._places.add(ids)
         self._vectors[first : first + len(ids)] = vectors
         longest = rounded.take_in(self._vectors[first : first + len(ids)], self._held, first)
@@ -61,7 +60,7 @@ class Stock:
 
     def expect(self, count: int) -> None:
         """Make room for so many rows in all at once rather than step by step."""
-        self._make_room(len(self._places), count)
+        self._make_room(count)
 
     def remove(self, ids: Int64Array) -> tuple[Int64Array, Int64Array]:
         """Take rows out; ids not held are ignored.
@@ -105,14 +104,15 @@ class Stock:
         """Score some rows for good and take the k best."""
         return ranking.settle(query, self._vectors, rows, self._places.ids, k)
 
-    def _make_room(self, count: int, needed: int) -> None:
-        if needed <= len(self._vectors):
+    def _make_room(self, needed: int) -> None:
+        """Make the arrays longer where they lie: beside a copy, a large gallery would not fit into memory."""
+        if needed <= min(len(rows) for rows in (self._everyone, self._vectors, *self._held)):
             return
-        room = max(needed, count + count // 2)
-        wider = [_wider(rows, count, room) for rows in (self._vectors, *self._held)]
-        # all or none of them: memory may run out before
+        room = max(needed, int(len(self) * GROWTH))
+        for rows in (self._vectors, *self._held):
+            # nobody looks on: views do not outlive a search, and nothing is added while one goes on
+            rows.resize((room, *rows.shape[1:]), refcheck=False)
         self._everyone = np.arange(room)
-        self._vectors, self._held = wider[0], rounded.Held(*wider[1:])
 
 
 def _compile(dim: int) -> None:
@@ -122,9 +122,3 @@ def _compile(dim: int) -> None:
     longest = rounded.take_in(one, held, 0)
     sweep.candidates(held, np.arange(1), rounded.asked(one, longest), 1)
     ranking.settle(one[0], one, np.arange(1), np.arange(1), 1)
-
-
-def _wider(rows: NDArray[Any], count: int, room: int) -> NDArray[Any]:
-    wider = np.empty((room, *rows.shape[1:]), rows.dtype)
-    wider[:count] = rows[:count]
-    return wider
