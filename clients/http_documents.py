@@ -143,6 +143,8 @@ def receipt_of(document: Document) -> Receipt:
         vectors=document["vectors"],
         version=document["gallery_version"],
         dry_run=document.get("dry_run", False),
+        snapshots=document.get("snapshots", 0),
+        still_in=document.get("still_in", 0),
     )
 
 

@@ -114,6 +114,8 @@ class Receipt:
         vectors: vectors.
         version: the gallery's version afterwards.
         dry_run: nothing was removed, only counted.
+        snapshots: snapshots that went with it.
+        still_in: snapshots of the gallery that still hold some of it.
     """
 
     items: int
@@ -121,6 +123,8 @@ class Receipt:
     vectors: int
     version: int
     dry_run: bool = False
+    snapshots: int = 0
+    still_in: int = 0
 
 
 @dataclass(frozen=True, slots=True)

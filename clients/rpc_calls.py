@@ -339,4 +339,6 @@ def _receipt(message: pb.DeletionReceipt) -> Receipt:
         vectors=message.vectors,
         version=message.gallery_version,
         dry_run=message.dry_run,
+        snapshots=message.snapshots,
+        still_in=message.still_in,
     )

@@ -117,6 +117,8 @@ class Receipt(_Answer):
     images: int
     vectors: int
     gallery_version: int
+    snapshots: int
+    still_in: int
     dry_run: bool
 
 

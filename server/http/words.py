@@ -112,6 +112,8 @@ def receipt(removed: Receipt, dry_run: bool = False) -> dict[str, Any]:
         "images": removed.images,
         "vectors": removed.vectors,
         "gallery_version": removed.version,
+        "snapshots": removed.snapshots,
+        "still_in": removed.still_in,
         "dry_run": dry_run,
     }
 

@@ -94,4 +94,6 @@ def _receipt_to(receipt: Receipt, *, dry_run: bool) -> pb.DeletionReceipt:
         gallery_version=receipt.version,
         at=convert.time_to(datetime.now(UTC)),
         dry_run=dry_run,
+        snapshots=receipt.snapshots,
+        still_in=receipt.still_in,
     )

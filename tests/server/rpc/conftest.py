@@ -12,6 +12,7 @@ import grpc
 import numpy as np
 import pytest
 
+from index.answers import Receipt
 from server.answers import Embedded, ImageQuery, PutAnswer, SearchAnswer, SearchRequest, Timing
 from server.auth import Authenticator
 from server.jobs import JobBoard
@@ -99,7 +100,7 @@ class ScriptedService:
 
     async def delete_items(self, gallery: str, ids: Any, where: Any, dry_run: bool) -> Any:
         await self._answer((gallery, ids, where, dry_run))
-        return SimpleNamespace(items=1, images=1, vectors=1, version=5)
+        return Receipt(items=1, images=1, vectors=1, version=5, snapshots=2, still_in=3)
 
     async def create_gallery(self, name: str, store_images: bool = True) -> GalleryInfo:
         await self._answer((name, store_images))
@@ -115,7 +116,7 @@ class ScriptedService:
 
     async def delete_gallery(self, name: str) -> Any:
         await self._answer(name)
-        return SimpleNamespace(items=1, images=1, vectors=1, version=5)
+        return Receipt(items=1, images=1, vectors=1, version=5, snapshots=2, still_in=3)
 
 
 class OneKey(Authenticator):

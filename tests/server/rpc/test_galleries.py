@@ -71,6 +71,7 @@ async def test_delete_by_ids_or_by_filter(serving: Any) -> None:
         ("g", None, None, False),
     ]
     assert (receipt.items, receipt.gallery_version, receipt.dry_run) == (1, 5, True)
+    assert (receipt.snapshots, receipt.still_in) == (2, 3)
     assert receipt.at.seconds > 0
 
 
