@@ -77,6 +77,10 @@ class ApproxBackend:
         if len(self._stock) >= max(LEAST_ROWS, GROWTH * self._measured_at):
             self._measured_at, self._effort = len(self._stock), self._measured()
 
+    def expect(self, count: int) -> None:
+        """Make room for so many vectors; see ``index.backend.Roomy.expect``."""
+        self._stock.expect(count)
+
     def remove(self, ids: Int64Array) -> int:
         """Remove vectors; see ``index.backend.Backend.remove``."""
         held = len(self._stock)

@@ -90,6 +90,10 @@ class GpuBackend:
         self._nodes.add(len(ids))
         self._follow()
 
+    def expect(self, count: int) -> None:
+        """Make room for so many vectors; see ``index.backend.Roomy.expect``."""
+        self._stock.expect(count)
+
     def remove(self, ids: Int64Array) -> int:
         """Remove vectors; see ``index.backend.Backend.remove``."""
         held = len(self._stock)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index.backend import Backend
+from index.backend import Backend, Roomy
 from index.backends import BACKENDS
 from index.faiss_gpu import GpuBackend
 from tests.index.fake_gpu import FakeFaiss
@@ -265,3 +265,18 @@ def test_refusals_change_nothing(make: Make) -> None:
         make(DIM).vectors(np.array([1]))
     assert len(backend) == 2
     assert sorted(backend.search(rows(1, 1), 9)[1][0].tolist()) == [1, 2]
+
+
+def test_room_that_was_made_changes_nothing(make: Make) -> None:
+    backend = make(DIM)
+    if isinstance(backend, Roomy):
+        backend.expect(300)
+    backend.add(np.arange(200), rows(1, 200))
+    if isinstance(backend, Roomy):
+        backend.expect(150)
+    backend.add(np.arange(200, 400), rows(2, 200))
+    held = np.concatenate([rows(1, 200), rows(2, 200)])
+    np.testing.assert_array_equal(backend.vectors(np.arange(400)), held)
+    best = (held.astype(np.float64) @ held[::40].astype(np.float64).T).argmax(axis=0)
+    assert len(backend) == 400
+    np.testing.assert_array_equal(backend.search(held[::40], 1)[1][:, 0], best)
