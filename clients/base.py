@@ -84,6 +84,9 @@ class Client(ABC):
         exclude_own_camera: bool = False,
         more_like: Sequence[str] = (),
         less_like: Sequence[str] = (),
+        together: Sequence[Query] = (),
+        weights: Sequence[float] = (),
+        best: bool = False,
     ) -> SearchReply:
         """Find the items most like the query.
 
@@ -100,6 +103,9 @@ class Client(ABC):
             exclude_own_camera: leave out what the camera of the asking item took; an item must ask.
             more_like: items of the gallery that the query moves towards.
             less_like: items that it moves away from, and that are left out.
+            together: more queries that show the same person, of the same ``modality`` where they are images.
+            weights: of the query and of each of those in their mean; empty for equal ones.
+            best: count for each item its best score with any of them, not that with their mean.
 
         Raises:
             VireidError: what the server raised, or ``ServerUnreachable``.
@@ -115,6 +121,9 @@ class Client(ABC):
             exclude_own_camera,
             tuple(more_like),
             tuple(less_like),
+            tuple(together),
+            tuple(weights),
+            best,
         )
         call = self._wire.search(gallery, query, wanted)
         return self._run(call)
@@ -234,6 +243,9 @@ class AsyncClient(ABC):
         exclude_own_camera: bool = False,
         more_like: Sequence[str] = (),
         less_like: Sequence[str] = (),
+        together: Sequence[Query] = (),
+        weights: Sequence[float] = (),
+        best: bool = False,
     ) -> SearchReply:
         """Find the items most like the query; the arguments are those of ``Client.search``."""
         wanted = Wanted(
@@ -247,6 +259,9 @@ class AsyncClient(ABC):
             exclude_own_camera,
             tuple(more_like),
             tuple(less_like),
+            tuple(together),
+            tuple(weights),
+            best,
         )
         call = self._wire.search(gallery, query, wanted)
         return await self._run(call)

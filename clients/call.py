@@ -53,6 +53,9 @@ class Wanted:
         exclude_own_camera: leave out what the camera of the asking item took.
         more_like: items that the query moves towards.
         less_like: items that it moves away from, and that are left out.
+        together: more queries that show the same person.
+        weights: of the query and of each of those in their mean; empty for equal ones.
+        best: count for each item its best score with any of them, not that with their mean.
     """
 
     top_k: int = 10
@@ -65,6 +68,9 @@ class Wanted:
     exclude_own_camera: bool = False
     more_like: tuple[str, ...] = ()
     less_like: tuple[str, ...] = ()
+    together: tuple[Query, ...] = ()
+    weights: tuple[float, ...] = ()
+    best: bool = False
 
 
 @dataclass(frozen=True, slots=True)

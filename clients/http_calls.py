@@ -83,10 +83,10 @@ def embed(image: Image, modality: Modality | None) -> Call[Embedding]:
 def search(gallery: str, query: Query, wanted: Wanted) -> Call[SearchReply]:
     """Ask for the items most like the query: a raw body where the query string can say all, else JSON."""
     path = f"{_gallery(gallery)}/search"
-    if isinstance(query, ItemRef | Embedding) or wanted.where.attributes or wanted.exclude_own_camera:
-        asked = query if isinstance(query, ItemRef | Embedding) else image_bytes(query)
+    in_json = wanted.where.attributes or wanted.exclude_own_camera or wanted.together
+    if in_json or isinstance(query, ItemRef | Embedding):
         document = {
-            "query": documents.query_to(asked, wanted.modality),
+            "query": _query(query, wanted),
             "top_k": wanted.top_k,
             "min_score": wanted.min_score,
             "min_probability": wanted.min_probability,
@@ -96,6 +96,7 @@ def search(gallery: str, query: Query, wanted: Wanted) -> Call[SearchReply]:
             "exclude_own_camera": wanted.exclude_own_camera,
             "more_like": wanted.more_like,
             "less_like": wanted.less_like,
+            "together": _together(wanted),
         }
         return Call(_json("POST", path, document), lambda reply: documents.search_reply_of(reply.document))
     parameters = (("top_k", str(wanted.top_k)), *_modality(wanted.modality), *_filter(wanted.where))
@@ -111,6 +112,18 @@ def search(gallery: str, query: Query, wanted: Wanted) -> Call[SearchReply]:
         parameters = (*parameters, *((name, item) for item in getattr(wanted, name)))
     request = Request("POST", path, parameters, image_bytes(query), IMAGE_TYPE)
     return Call(request, lambda reply: documents.search_reply_of(reply.document))
+
+
+def _query(query: Query, wanted: Wanted) -> dict[str, Any]:
+    asked = query if isinstance(query, ItemRef | Embedding) else image_bytes(query)
+    return documents.query_to(asked, wanted.modality)
+
+
+def _together(wanted: Wanted) -> dict[str, Any] | None:
+    if not wanted.together:
+        return None
+    queries = [_query(query, wanted) for query in wanted.together]
+    return {"queries": queries, "weights": wanted.weights, "by": "best" if wanted.best else "mean"}
 
 
 def create_gallery(name: str, *, store_images: bool) -> Call[GalleryInfo]:

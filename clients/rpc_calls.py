@@ -115,8 +115,19 @@ def search(gallery: str, query: Query, wanted: Wanted) -> Call[SearchReply]:
         exclude_own_camera=wanted.exclude_own_camera,
         more_like=wanted.more_like,
         less_like=wanted.less_like,
+        together=_together(wanted),
     )
     return _call(f"{RETRIEVAL}/Search", request, pb.SearchResponse, _search_reply)
+
+
+def _together(wanted: Wanted) -> pb.Together | None:
+    if not wanted.together:
+        return None
+    return pb.Together(
+        queries=[_query_input(query, wanted.modality) for query in wanted.together],
+        weights=wanted.weights,
+        by=pb.Together.BY_BEST if wanted.best else pb.Together.BY_MEAN,
+    )
 
 
 def embed(image: Image, modality: Modality | None) -> Call[Embedding]:

@@ -92,6 +92,9 @@ SEARCHES: dict[str, dict[str, Any]] = {
     "one a person": {"one_per_person": True},
     "by examples": {"more_like": ("cam/3", "cam/7"), "less_like": ("cam/2",)},
     "by examples, with attributes": {"more_like": ("cam/3",), "where": Filter(attributes={"coat": "red"})},
+    "several together": {"together": (ItemRef("cam/3"), ItemRef("cam/7"))},
+    "several, weighted": {"together": (ItemRef("cam/3"),), "weights": (1.0, 3.0), "top_k": 4},
+    "the best of several": {"together": (ItemRef("cam/3"), ItemRef("cam/7")), "best": True},
     "nothing passes": {"where": Filter(cameras=("nowhere",))},
 }
 
@@ -113,6 +116,13 @@ def test_the_filter_really_filters(client: Any, people: str, draw: Callable[...,
     found = client("search", people, draw(5), where=Filter(cameras=("c2",), attributes={"coat": "red"}))
     assert {hit.item.item_id for hit in found.hits} == {"cam/5", "cam/11"}
     assert (found.items_total, found.items_searched) == (PEOPLE, 2)
+
+
+def test_each_of_several_is_found(client: Any, people: str, draw: Callable[..., bytes]) -> None:
+    found = client("search", people, draw(5), together=(draw(2), ItemRef("cam/9")), best=True)
+    assert {hit.item.item_id for hit in found.hits[:3]} == {"cam/5", "cam/2", "cam/9"}
+    mean = client("search", people, draw(5), together=(draw(2), ItemRef("cam/9")), top_k=3)
+    assert mean.hits[0].score < 1 - 1e-4
 
 
 def test_the_own_camera_is_left_out(everyone: list[Any], people: str) -> None:
