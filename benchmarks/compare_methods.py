@@ -43,7 +43,10 @@ SHARED: dict[str, Any] = {
     "model.pooling": "average",
     "evaluate_first": True,
     "evaluate_every": 5,
-    "iterations": 30,
+    "iterations": 24,
+    "model.height": 128,
+    "model.columns": 64,
+    "data.pad": 5,
 }
 
 
@@ -99,9 +102,9 @@ class Size:
     """How much is trained."""
 
     people: int = 60
-    start_people: int = 120
-    epochs: int = 20
-    start_epochs: int = 20
+    start_people: int = 240
+    epochs: int = 15
+    start_epochs: int = 40
     seeds: tuple[int, ...] = (1, 2, 3)
     rows: tuple[str, ...] = tuple(ROWS)
     shared: Mapping[str, Any] = field(default_factory=lambda: SHARED)
@@ -109,7 +112,13 @@ class Size:
 
 SCALES = ("people", "start_people", "epochs", "start_epochs")
 QUICK = Size(
-    people=24, start_people=40, epochs=4, start_epochs=6, seeds=(1,), rows=("baseline", "otla-ssvi", "dcl")
+    people=24,
+    start_people=40,
+    epochs=4,
+    start_epochs=6,
+    seeds=(1,),
+    rows=("baseline", "otla-ssvi", "dcl"),
+    shared={**SHARED, "iterations": 30, "model.height": 64, "model.columns": 32, "data.pad": 3},
 )
 
 
