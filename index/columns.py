@@ -17,6 +17,7 @@ from index.table import NEVER, NO_TIME, SHA256_BYTES, Table
 from vireid.arrays import BoolArray, Int64Array, UInt8Array
 from vireid.types import NO_ATTRIBUTES, Filter, Item, ItemMeta, Modality
 
+HOUR_US, HOURS = 3_600_000_000, 24
 FIRST_CAPACITY = 1024
 MICROSECONDS = 1_000_000
 COLUMNS = (
@@ -174,6 +175,12 @@ class Columns:
             for name, count in sorted(zip(self._cameras.words, counts.tolist(), strict=True))
             if name and count
         }
+
+    def hours(self) -> dict[str, int]:
+        """Count the items by the hour of the day they were captured in, UTC, those without a time aside."""
+        time = self._time[: self._count][self._visible()]
+        counts = np.bincount(time[time != NO_TIME] // HOUR_US % HOURS, minlength=HOURS)
+        return {f"{hour:02}": int(count) for hour, count in enumerate(counts.tolist()) if count}
 
     def modalities(self, keys: Int64Array | None = None) -> Int64Array:
         """Count some items by modality, or all of them, (2,)."""

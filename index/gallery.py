@@ -230,7 +230,7 @@ class Gallery:
             return self._holdings.page(filter, limit, after)
 
     def facets(self) -> dict[str, dict[str, int]]:
-        """Count the items by camera and by modality."""
+        """Count the items by camera, modality and hour of the day."""
         with self._gate.reading():
             return self._holdings.facets()
 

@@ -170,10 +170,14 @@ class Holdings:
         return self._columns.items(page[:limit]), str(page[limit - 1]) if len(page) > limit else ""
 
     def facets(self) -> dict[str, dict[str, int]]:
-        """Count the items by camera and by modality."""
+        """Count the items by camera, modality and hour of the day."""
         counts = self._columns.modalities()
         modalities = {one.word: int(counts[one]) for one in Modality if counts[one]}
-        return {"cameras": self._columns.cameras(), "modalities": dict(sorted(modalities.items()))}
+        return {
+            "cameras": self._columns.cameras(),
+            "modalities": dict(sorted(modalities.items())),
+            "hours": self._columns.hours(),
+        }
 
     def labelled(self) -> Labelled:
         """Return every item that has a person, with its embedding."""

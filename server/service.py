@@ -263,7 +263,7 @@ class RetrievalService:
         return await self._threads.reading(self._store.get(gallery).items, where, limit, cursor)
 
     async def facets(self, gallery: str) -> dict[str, dict[str, int]]:
-        """Count items by camera and modality."""
+        """Count items by camera, modality and hour of the day."""
         return await self._threads.reading(self._store.get(gallery).facets)
 
     async def delete_items(

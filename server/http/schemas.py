@@ -73,10 +73,11 @@ class Galleries(_Answer):
 
 
 class Facets(_Answer):
-    """Items by camera and modality."""
+    """Items by camera, modality and hour of the day (00 to 23, UTC)."""
 
     cameras: dict[str, int]
     modalities: dict[str, int]
+    hours: dict[str, int]
 
 
 class Item(_Answer):

@@ -54,7 +54,7 @@ def test_hidden_at_once_everywhere(
         assert [hit.item.item_id for hit in found.hits] == ["stays"]
         assert (found.items_total, found.items_searched) == (1, 1)
         assert [item.item_id for item in gallery.items(where)[0]] == ["stays"]
-    assert gallery.facets() == {"cameras": {"c": 1}, "modalities": {"visible": 1}}
+    assert gallery.facets() == {"cameras": {"c": 1}, "modalities": {"visible": 1}, "hours": {}}
     assert gallery.labelled().item_ids == ("stays",)
     for read in (gallery.item, gallery.vector, gallery.image, gallery.thumbnail):
         with pytest.raises(ItemNotFound):

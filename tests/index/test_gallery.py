@@ -303,12 +303,29 @@ def test_rows_stay_few_however_often_items_are_replaced() -> None:
 
 
 def test_facets(gallery: Gallery, enrolment: Make) -> None:
-    assert gallery.facets() == {"cameras": {}, "modalities": {}}
+    assert gallery.facets() == {"cameras": {}, "modalities": {}, "hours": {}}
+    times = [
+        None,
+        datetime(2026, 3, 1, 23, 59, 59, 999_999, tzinfo=UTC),
+        datetime(1969, 7, 20, 0, 0, tzinfo=timezone(timedelta(hours=-2))),  # two in the morning of UTC
+    ]
     gallery.enroll(
-        [enrolment(f"i{n}", camera=["", "b", "a"][n % 3], modality=Modality(n % 2)) for n in range(9)]
+        [
+            enrolment(
+                f"i{n}",
+                camera=["", "b", "a"][n % 3],
+                modality=Modality(n % 2),
+                captured_at=times[n % 3],
+            )
+            for n in range(9)
+        ]
     )
     gallery.remove(ids=["i1"])
-    assert gallery.facets() == {"cameras": {"a": 3, "b": 2}, "modalities": {"infrared": 3, "visible": 5}}
+    assert gallery.facets() == {
+        "cameras": {"a": 3, "b": 2},
+        "modalities": {"infrared": 3, "visible": 5},
+        "hours": {"02": 3, "23": 2},
+    }
 
 
 def test_labelled(gallery: Gallery, enrolment: Make) -> None:

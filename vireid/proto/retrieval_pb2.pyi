@@ -390,6 +390,43 @@ class DeleteItemsRequest(_message.Message):
     dry_run: bool
     def __init__(self, gallery: _Optional[str] = ..., item_ids: _Optional[_Iterable[str]] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., dry_run: _Optional[bool] = ...) -> None: ...
 
+class GetFacetsRequest(_message.Message):
+    __slots__ = ("gallery",)
+    GALLERY_FIELD_NUMBER: _ClassVar[int]
+    gallery: str
+    def __init__(self, gallery: _Optional[str] = ...) -> None: ...
+
+class Facets(_message.Message):
+    __slots__ = ("cameras", "modalities", "hours")
+    class CamerasEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    class ModalitiesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    class HoursEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    CAMERAS_FIELD_NUMBER: _ClassVar[int]
+    MODALITIES_FIELD_NUMBER: _ClassVar[int]
+    HOURS_FIELD_NUMBER: _ClassVar[int]
+    cameras: _containers.ScalarMap[str, int]
+    modalities: _containers.ScalarMap[str, int]
+    hours: _containers.ScalarMap[str, int]
+    def __init__(self, cameras: _Optional[_Mapping[str, int]] = ..., modalities: _Optional[_Mapping[str, int]] = ..., hours: _Optional[_Mapping[str, int]] = ...) -> None: ...
+
 class DeletionReceipt(_message.Message):
     __slots__ = ("items", "images", "vectors", "gallery_version", "at", "dry_run", "snapshots", "still_in")
     ITEMS_FIELD_NUMBER: _ClassVar[int]

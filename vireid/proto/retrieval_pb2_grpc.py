@@ -189,6 +189,11 @@ class GalleryServiceStub:
                 request_serializer=vireid_dot_proto_dot_retrieval__pb2.DeleteItemsRequest.SerializeToString,
                 response_deserializer=vireid_dot_proto_dot_retrieval__pb2.DeletionReceipt.FromString,
                 _registered_method=True)
+        self.GetFacets = channel.unary_unary(
+                '/vireid.v1.GalleryService/GetFacets',
+                request_serializer=vireid_dot_proto_dot_retrieval__pb2.GetFacetsRequest.SerializeToString,
+                response_deserializer=vireid_dot_proto_dot_retrieval__pb2.Facets.FromString,
+                _registered_method=True)
 
 
 class GalleryServiceServicer:
@@ -242,6 +247,12 @@ class GalleryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetFacets(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GalleryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -284,6 +295,11 @@ def add_GalleryServiceServicer_to_server(servicer, server):
                     servicer.DeleteItems,
                     request_deserializer=vireid_dot_proto_dot_retrieval__pb2.DeleteItemsRequest.FromString,
                     response_serializer=vireid_dot_proto_dot_retrieval__pb2.DeletionReceipt.SerializeToString,
+            ),
+            'GetFacets': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetFacets,
+                    request_deserializer=vireid_dot_proto_dot_retrieval__pb2.GetFacetsRequest.FromString,
+                    response_serializer=vireid_dot_proto_dot_retrieval__pb2.Facets.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -502,6 +518,33 @@ class GalleryService:
             '/vireid.v1.GalleryService/DeleteItems',
             vireid_dot_proto_dot_retrieval__pb2.DeleteItemsRequest.SerializeToString,
             vireid_dot_proto_dot_retrieval__pb2.DeletionReceipt.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetFacets(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vireid.v1.GalleryService/GetFacets',
+            vireid_dot_proto_dot_retrieval__pb2.GetFacetsRequest.SerializeToString,
+            vireid_dot_proto_dot_retrieval__pb2.Facets.FromString,
             options,
             channel_credentials,
             insecure,

@@ -112,7 +112,9 @@ async def test_metadata_in_a_header(http: Any, draw: Draw) -> None:
 
 async def test_listing_in_pages(http: Any, draw: Draw) -> None:
     for n in range(7):
-        await put(http, f"i{n}", draw(n), camera=f"c{n % 2}")
+        await put(
+            http, f"i{n}", draw(n), camera=f"c{n % 2}", captured_at=f"2026-03-0{n + 1}T1{n // 5}:30:00Z"
+        )
     seen, cursor = [], ""
     while True:
         answer = await http("GET", ITEMS, params={"limit": 2, "cursor": cursor, "camera": "c0"})
@@ -124,6 +126,7 @@ async def test_listing_in_pages(http: Any, draw: Draw) -> None:
     assert seen == ["i0", "i2", "i4", "i6"]
     facets = schemas.Facets.model_validate((await http("GET", "/v1/galleries/yard/facets")).json())
     assert facets.cameras == {"c0": 4, "c1": 3}
+    assert (facets.modalities, facets.hours) == ({"visible": 7}, {"10": 5, "11": 2})
 
 
 async def test_deleting_by_filter_after_a_dry_run(http: Any, draw: Draw) -> None:

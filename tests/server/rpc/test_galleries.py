@@ -41,6 +41,15 @@ async def test_put_carries_the_metadata(serving: Any) -> None:
     assert convert.seconds_of(reply.timing.total) > 0
 
 
+async def test_facets(serving: Any) -> None:
+    async with serving() as running:
+        ask = running.method(_path("GetFacets"), pb.GetFacetsRequest, pb.Facets)
+        facets = await ask(pb.GetFacetsRequest(gallery="g"))
+    assert running.service.asked == ["g"]
+    assert (dict(facets.cameras), dict(facets.hours)) == ({"c0": 3}, {"02": 1})
+    assert dict(facets.modalities) == {"visible": 2, "infrared": 1}
+
+
 async def test_get_and_list(serving: Any) -> None:
     async with serving() as running:
         get = running.method(_path("GetItem"), pb.GetItemRequest, pb.Item)
