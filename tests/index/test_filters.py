@@ -22,6 +22,7 @@ CAMERAS = ("", "1", "2", "gate", "Zürich")
 PERSONS = ("", "7", "ann", "bob")
 COUNT = 240
 DIM = 24
+EXACT = sorted(BACKENDS.keys() - APPROXIMATE - {"faiss-gpu"})
 
 
 @dataclass
@@ -32,7 +33,7 @@ class World:
     queries: Float32Array
 
 
-@pytest.fixture(scope="module", params=sorted(BACKENDS.keys() - APPROXIMATE))
+@pytest.fixture(scope="module", params=[*EXACT, pytest.param("faiss-gpu", marks=pytest.mark.gpu)])
 def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     random = np.random.default_rng(11)
     vectors = random.standard_normal((COUNT + 20, DIM)).astype(np.float32)
