@@ -3,11 +3,15 @@
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
+from index import snapshots
+from index.disk import FILE
 from index.gallery import Gallery
-from index.records import Enrolment
+from index.records import Enrolment, Records
+from index.second_space import SecondSpace
 from vireid.arrays import Float32Array
 from vireid.errors import ItemNotFound
 from vireid.types import Filter
@@ -173,3 +177,67 @@ def test_closing_while_asked(gallery: Gallery, enrolment: Make, vector: Vector) 
         thread.join(10)
         assert not thread.is_alive()
     assert [type(error).__name__ for error in refused] == ["GalleryNotFound"] * 4
+
+
+def test_snapshots_and_compaction_while_everything_goes_on(
+    gallery: Gallery, enrolment: Make, vector: Vector
+) -> None:
+    """Nobody notices, and every snapshot is a whole state: both of a pair, or none."""
+    gallery.enroll([enrolment(f"stays-{n}") for n in range(20)])
+    places: list[Path] = []
+
+    def write(turn: int) -> None:
+        if turn % 2:
+            gallery.remove(ids=["left", "right"])
+        else:
+            gallery.enroll([enrolment("left"), enrolment("right")])
+
+    def look(_: int) -> None:
+        assert gallery.image("stays-7") == enrolment("stays-7").image
+        assert gallery.search(vector("stays-3")[None], 1)[0].hits[0].item.item_id == "stays-3"
+
+    def keep(turn: int) -> None:
+        if turn % 2:
+            gallery.compact()
+        else:
+            places.append(gallery.snapshot())
+
+    together(2.0, write, look, look, keep)
+    for place in places:
+        manifest = snapshots.check(place)
+        assert manifest.items in (20, 22)
+        records = Records(place / FILE)
+        assert sum(len(table) for table, _ in records.chunks()) == manifest.items
+        records.close()
+
+
+def test_a_second_space_is_filled_while_everything_goes_on(gallery: Gallery, enrolment: Make) -> None:
+    gallery.enroll([enrolment(f"stays-{n}") for n in range(200)])
+    second = SecondSpace(gallery.records)
+    second.begin("6" * 64, 4)
+    rows = np.eye(4, dtype=np.float32)
+
+    def write(turn: int) -> None:
+        gallery.enroll([enrolment(f"new-{turn}")])
+        if turn % 2:
+            gallery.remove(ids=[f"new-{turn - 1}"])
+
+    def fill(_: int) -> None:
+        found = second.lacking(0, 20)
+        keys = [row.key for row in found]
+        second.put(keys, rows[np.array(keys, np.int64) % 4])
+
+    def exchange(_: int) -> None:
+        # while searches go on: each sees one space, whole
+        gallery.exchange()
+        time.sleep(0.1)
+
+    def look(_: int) -> None:
+        found = gallery.vector("stays-3")
+        assert len(found) in (4, 16)
+
+    together(2.0, write, fill, look)
+    while second.missing():
+        fill(0)
+    together(2.0, exchange, look, look)
+    assert gallery.vector("stays-3").shape in ((4,), (16,))
