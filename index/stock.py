@@ -105,14 +105,16 @@ class Stock:
         return ranking.settle(query, self._vectors, rows, self._places.ids, k)
 
     def _make_room(self, needed: int) -> None:
-        """Make the arrays longer where they lie: beside a copy, a large gallery would not fit into memory."""
         if needed <= min(len(rows) for rows in (self._everyone, self._vectors, *self._held)):
             return
-        room = max(needed, int(len(self) * GROWTH))
-        for rows in (self._vectors, *self._held):
-            # nobody looks on: views do not outlive a search, and nothing is added while one goes on
-            rows.resize((room, *rows.shape[1:]), refcheck=False)
-        self._everyone = np.arange(room)
+        room, held = max(needed, int(len(self) * GROWTH)), len(self)
+        # where it lies: beside a copy a large gallery would not fit into memory. Nobody looks on, as views do not
+        # outlive a search, and nothing is added while one goes on
+        self._vectors.resize((room, self._dim), refcheck=False)
+        # a copy: what is swept should lie in large pages, which only new arrays get
+        wider = rounded.Held(*(np.empty((room, rows.shape[1]), rows.dtype) for rows in self._held))
+        wider.codes[:held], wider.notes[:held] = self._held.codes[:held], self._held.notes[:held]
+        self._held, self._everyone = wider, np.arange(room)
 
 
 def _compile(dim: int) -> None:
