@@ -87,6 +87,7 @@ class Client(ABC):
         together: Sequence[Query] = (),
         weights: Sequence[float] = (),
         best: bool = False,
+        other_modality_first: bool = False,
     ) -> SearchReply:
         """Find the items most like the query.
 
@@ -106,6 +107,7 @@ class Client(ABC):
             together: more queries that show the same person, of the same ``modality`` where they are images.
             weights: of the query and of each of those in their mean; empty for equal ones.
             best: count for each item its best score with any of them, not that with their mean.
+            other_modality_first: items of the query's own modality come after all others.
 
         Raises:
             VireidError: what the server raised, or ``ServerUnreachable``.
@@ -124,6 +126,7 @@ class Client(ABC):
             tuple(together),
             tuple(weights),
             best,
+            other_modality_first,
         )
         call = self._wire.search(gallery, query, wanted)
         return self._run(call)
@@ -246,6 +249,7 @@ class AsyncClient(ABC):
         together: Sequence[Query] = (),
         weights: Sequence[float] = (),
         best: bool = False,
+        other_modality_first: bool = False,
     ) -> SearchReply:
         """Find the items most like the query; the arguments are those of ``Client.search``."""
         wanted = Wanted(
@@ -262,6 +266,7 @@ class AsyncClient(ABC):
             tuple(together),
             tuple(weights),
             best,
+            other_modality_first,
         )
         call = self._wire.search(gallery, query, wanted)
         return await self._run(call)

@@ -56,6 +56,7 @@ class Wanted:
         together: more queries that show the same person.
         weights: of the query and of each of those in their mean; empty for equal ones.
         best: count for each item its best score with any of them, not that with their mean.
+        other_modality_first: items of the query's own modality come after all others.
     """
 
     top_k: int = 10
@@ -71,6 +72,7 @@ class Wanted:
     together: tuple[Query, ...] = ()
     weights: tuple[float, ...] = ()
     best: bool = False
+    other_modality_first: bool = False
 
 
 @dataclass(frozen=True, slots=True)

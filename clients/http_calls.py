@@ -97,6 +97,7 @@ def search(gallery: str, query: Query, wanted: Wanted) -> Call[SearchReply]:
             "more_like": wanted.more_like,
             "less_like": wanted.less_like,
             "together": _together(wanted),
+            "other_modality_first": wanted.other_modality_first,
         }
         return Call(_json("POST", path, document), lambda reply: documents.search_reply_of(reply.document))
     parameters = (("top_k", str(wanted.top_k)), *_modality(wanted.modality), *_filter(wanted.where))
@@ -106,8 +107,9 @@ def search(gallery: str, query: Query, wanted: Wanted) -> Call[SearchReply]:
         parameters = (*parameters, ("min_probability", repr(wanted.min_probability)))
     if wanted.rerank:
         parameters = (*parameters, ("rerank", str(wanted.rerank)))
-    if wanted.one_per_person:
-        parameters = (*parameters, ("one_per_person", "true"))
+    for name in ("one_per_person", "other_modality_first"):
+        if getattr(wanted, name):
+            parameters = (*parameters, (name, "true"))
     for name in ("more_like", "less_like"):
         parameters = (*parameters, *((name, item) for item in getattr(wanted, name)))
     request = Request("POST", path, parameters, image_bytes(query), IMAGE_TYPE)

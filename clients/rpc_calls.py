@@ -116,6 +116,7 @@ def search(gallery: str, query: Query, wanted: Wanted) -> Call[SearchReply]:
         more_like=wanted.more_like,
         less_like=wanted.less_like,
         together=_together(wanted),
+        other_modality_first=wanted.other_modality_first,
     )
     return _call(f"{RETRIEVAL}/Search", request, pb.SearchResponse, _search_reply)
 

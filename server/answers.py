@@ -83,6 +83,7 @@ class SearchRequest:
         more_like: items of the gallery that the query moves towards.
         less_like: items that it moves away from, and that are left out.
         together: more queries that show the same person; None for the one alone.
+        other_modality_first: items of the query's own modality come after all others.
     """
 
     gallery: str
@@ -98,6 +99,7 @@ class SearchRequest:
     more_like: tuple[str, ...] = ()
     less_like: tuple[str, ...] = ()
     together: Together | None = None
+    other_modality_first: bool = False
 
     @property
     def is_moved(self) -> bool:

@@ -12,10 +12,11 @@ import numpy as np
 
 from index.answers import Found
 from index.gallery import Gallery
+from server import ranking
 from server.answers import ItemQuery, SearchRequest, Together, VectorQuery
 from vireid.arrays import Float32Array
 from vireid.errors import GalleryMismatch, InvalidRequest
-from vireid.types import Hit
+from vireid.types import Hit, Modality
 
 UNIT_TOLERANCE = 1e-3
 MOST_EXAMPLES, MOST_TOGETHER = 64, 16
@@ -63,6 +64,11 @@ def check(request: SearchRequest) -> None:
     if both:
         raise InvalidRequest(
             f"item {both[0]!r} is in more_like and in less_like; choose one", field="less_like"
+        )
+    if request.other_modality_first and request.rerank:
+        raise InvalidRequest(
+            "re-ranking makes an order of its own; ask without other_modality_first",
+            field="other_modality_first",
         )
     if request.together is not None:
         _check_together(request, request.together)
@@ -113,6 +119,49 @@ def fused(request: SearchRequest, vectors: Float32Array) -> Float32Array:
         )
     fused: Float32Array = (mean / norm).astype(np.float32)[None]
     return fused
+
+
+def found(
+    gallery: Gallery, request: SearchRequest, vectors: Float32Array, modality: Modality, detailed: bool
+) -> Found:
+    """Ask the gallery.
+
+    Args:
+        gallery: to be asked.
+        request: says what.
+        vectors: to search with, (Q, D).
+        modality: of the query.
+        detailed: whether the hits' embeddings and the items of each modality are wanted, too.
+    """
+    wanted = ranking.candidates(request)
+    where = request.filter
+    if not request.other_modality_first:
+        return best_of(gallery.search(vectors, wanted, where, request.min_score, detailed), wanted)
+    others = [one for one in Modality if one is not modality]
+    parts = []
+    for kinds in (others, [modality]):
+        among = tuple(one for one in kinds if not where.modalities or one in where.modalities)
+        if among:
+            narrow = replace(where, modalities=among)
+            some = gallery.search(vectors, wanted, narrow, request.min_score, detailed)
+            parts.append(best_of(some, wanted))
+    return _one_after_another(parts, wanted)
+
+
+def _one_after_another(parts: Sequence[Found], k: int) -> Found:
+    """Join answers over parts of a gallery, the first part's hits first."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    hits = [hit for part in parts for hit in part.hits][:k]
+    each = [part.searched_by for part in parts if part.searched_by is not None]
+    return replace(
+        first,
+        hits=tuple(replace(hit, rank=rank) for rank, hit in enumerate(hits, start=1)),
+        items_searched=sum(part.items_searched for part in parts),
+        searched_by=np.sum(each, axis=0) if each else None,
+        vectors=None,
+    )
 
 
 def best_of(found: Sequence[Found], k: int) -> Found:

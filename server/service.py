@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from index.gallery import Found, Gallery, Receipt
+from index.gallery import Gallery, Receipt
 from index.limits import check_item_id, check_meta, check_top_k
 from index.records import Enrolment
 from index.store import GalleryStore
@@ -163,7 +163,8 @@ class RetrievalService:
         vectors = asking.fused(request, vectors)
         request, vectors = await self._threads.reading(asking.steered, gallery, request, vectors)
         searched = time.monotonic()
-        found = await self._threads.reading(self._find, gallery, request, vectors)
+        detailed = request.rerank is not None or self._calibration is not None
+        found = await self._threads.reading(asking.found, gallery, request, vectors, modality, detailed)
         search_s, rerank_s = time.monotonic() - searched, 0.0
         if found.hits:
             self._metrics.top1_score.observe(found.hits[0].score)
@@ -330,12 +331,6 @@ class RetrievalService:
         self._admission.took((done.decode_s * done.batch_size + done.infer_s) / done.batch_size)
         self._metrics.batch_size.observe(done.batch_size)
         return done
-
-    def _find(self, gallery: Gallery, request: SearchRequest, vectors: Float32Array) -> Found:
-        detailed = request.rerank is not None or self._calibration is not None
-        wanted = ranking.candidates(request)
-        found = gallery.search(vectors, wanted, request.filter, request.min_score, detailed)
-        return asking.best_of(found, wanted)
 
     def _prepare(self, query: ImageQuery, with_thumbnail: bool) -> Prepared:
         rgb = decode(query.data).rgb

@@ -198,6 +198,7 @@ class SearchBody(_Body):
     more_like: list[str] = []
     less_like: list[str] = []
     together: TogetherBody | None = None
+    other_modality_first: bool = False
 
 
 class GalleryBody(_Body):

@@ -45,6 +45,7 @@ def router(service: RetrievalService) -> APIRouter:
         min_probability: float | None = None,
         rerank: Annotated[int, Query(description="re-rank so many candidates, 0 for none")] = 0,
         one_per_person: Annotated[bool, Query(description="of each person the best hit only")] = False,
+        other_modality_first: Annotated[bool, Query(description="the query's own modality last")] = False,
         more_like: asked.Words = None,
         less_like: asked.Words = None,
     ) -> Response:
@@ -62,6 +63,7 @@ def router(service: RetrievalService) -> APIRouter:
                 order,
                 where,
                 one_per_person=one_per_person,
+                other_modality_first=other_modality_first,
                 more_like=tuple(more_like or ()),
                 less_like=tuple(less_like or ()),
             )
@@ -109,4 +111,5 @@ async def _document(request: Request, gallery: str) -> SearchRequest:
         more_like=tuple(body.more_like),
         less_like=tuple(body.less_like),
         together=body.together.value() if body.together else None,
+        other_modality_first=body.other_modality_first,
     )

@@ -109,6 +109,7 @@ def search_request_of(message: pb.SearchRequest, timeout_s: float | None) -> Sea
         more_like=tuple(message.more_like),
         less_like=tuple(message.less_like),
         together=_together_of(message.together) if message.HasField("together") else None,
+        other_modality_first=message.other_modality_first,
     )
 
 

@@ -92,6 +92,7 @@ SEARCHES: dict[str, dict[str, Any]] = {
     "one a person": {"one_per_person": True},
     "by examples": {"more_like": ("cam/3", "cam/7"), "less_like": ("cam/2",)},
     "by examples, with attributes": {"more_like": ("cam/3",), "where": Filter(attributes={"coat": "red"})},
+    "other modality first": {"other_modality_first": True, "modality": Modality.INFRARED, "top_k": 5},
     "several together": {"together": (ItemRef("cam/3"), ItemRef("cam/7"))},
     "several, weighted": {"together": (ItemRef("cam/3"),), "weights": (1.0, 3.0), "top_k": 4},
     "the best of several": {"together": (ItemRef("cam/3"), ItemRef("cam/7")), "best": True},

@@ -199,3 +199,33 @@ async def test_opposite_queries_have_no_mean(yard: Any) -> None:
         await found(yard, together=Together((opposite,)))
     both = await found(yard, top_k=12, together=Together((opposite,), by="best"))
     assert all(hit.score >= 0 for hit in both.hits)
+
+
+@pytest.mark.parametrize("more", [{}, {"one_per_person": True}, {"together": asked_with("i9", by="best")}])
+async def test_the_other_modality_comes_first(yard: Any, draw: Draw, more: dict[str, Any]) -> None:
+    for number in range(5):
+        meta = ItemMeta(f"n{number}", "c9")
+        await yard.service.put_item(
+            "yard", f"night{number}", ImageQuery(draw(20 + number), Modality.INFRARED), meta
+        )
+    every = await found(yard, top_k=17, **more)
+    kinds = [hit.item.modality for hit in every.hits]
+    assert kinds != sorted(kinds)
+    turned = await found(yard, top_k=17, other_modality_first=True, **more)
+    ordered = sorted(
+        every.hits, key=lambda hit: hit.item.modality is Modality.VISIBLE
+    )  # keeps the order within
+    assert names(turned) == [hit.item.item_id for hit in ordered]
+    assert [hit.score for hit in turned.hits] == [hit.score for hit in ordered]
+    assert (turned.items_total, turned.items_searched) == (17, 17)
+    few = await found(yard, top_k=7, other_modality_first=True, **more)
+    assert names(few) == names(turned)[:7]
+    only = Filter(modalities=(Modality.VISIBLE,))
+    same = await found(yard, top_k=17, other_modality_first=True, filter=only, **more)
+    assert names(same) == names(await found(yard, top_k=17, filter=only, **more))
+    assert same.items_searched == 12
+
+
+async def test_two_orders_at_once_are_refused(yard: Any) -> None:
+    with pytest.raises(InvalidRequest, match="order of its own"):
+        await found(yard, other_modality_first=True, rerank=ranking.parameters(5))

@@ -96,7 +96,7 @@ class Filter(_message.Message):
     def __init__(self, camera_ids: _Optional[_Iterable[str]] = ..., exclude_camera_ids: _Optional[_Iterable[str]] = ..., captured_from: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., captured_to: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., modalities: _Optional[_Iterable[_Union[Modality, str]]] = ..., person_ids: _Optional[_Iterable[str]] = ..., exclude_item_ids: _Optional[_Iterable[str]] = ..., attributes: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class SearchRequest(_message.Message):
-    __slots__ = ("gallery", "query", "top_k", "min_score", "filter", "min_probability", "rerank", "one_per_person", "exclude_own_camera", "more_like", "less_like", "together")
+    __slots__ = ("gallery", "query", "top_k", "min_score", "filter", "min_probability", "rerank", "one_per_person", "exclude_own_camera", "more_like", "less_like", "together", "other_modality_first")
     GALLERY_FIELD_NUMBER: _ClassVar[int]
     QUERY_FIELD_NUMBER: _ClassVar[int]
     TOP_K_FIELD_NUMBER: _ClassVar[int]
@@ -109,6 +109,7 @@ class SearchRequest(_message.Message):
     MORE_LIKE_FIELD_NUMBER: _ClassVar[int]
     LESS_LIKE_FIELD_NUMBER: _ClassVar[int]
     TOGETHER_FIELD_NUMBER: _ClassVar[int]
+    OTHER_MODALITY_FIRST_FIELD_NUMBER: _ClassVar[int]
     gallery: str
     query: ImageInput
     top_k: int
@@ -121,7 +122,8 @@ class SearchRequest(_message.Message):
     more_like: _containers.RepeatedScalarFieldContainer[str]
     less_like: _containers.RepeatedScalarFieldContainer[str]
     together: Together
-    def __init__(self, gallery: _Optional[str] = ..., query: _Optional[_Union[ImageInput, _Mapping]] = ..., top_k: _Optional[int] = ..., min_score: _Optional[float] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., min_probability: _Optional[float] = ..., rerank: _Optional[_Union[Rerank, _Mapping]] = ..., one_per_person: _Optional[bool] = ..., exclude_own_camera: _Optional[bool] = ..., more_like: _Optional[_Iterable[str]] = ..., less_like: _Optional[_Iterable[str]] = ..., together: _Optional[_Union[Together, _Mapping]] = ...) -> None: ...
+    other_modality_first: bool
+    def __init__(self, gallery: _Optional[str] = ..., query: _Optional[_Union[ImageInput, _Mapping]] = ..., top_k: _Optional[int] = ..., min_score: _Optional[float] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., min_probability: _Optional[float] = ..., rerank: _Optional[_Union[Rerank, _Mapping]] = ..., one_per_person: _Optional[bool] = ..., exclude_own_camera: _Optional[bool] = ..., more_like: _Optional[_Iterable[str]] = ..., less_like: _Optional[_Iterable[str]] = ..., together: _Optional[_Union[Together, _Mapping]] = ..., other_modality_first: _Optional[bool] = ...) -> None: ...
 
 class Together(_message.Message):
     __slots__ = ("queries", "weights", "by")

@@ -30,6 +30,7 @@ async def test_search_carries_every_field_both_ways(serving: Any) -> None:
                 min_score=0.25,
                 filter=convert.filter_to(Filter(cameras=("1",), modalities=(Modality.VISIBLE,))),
                 one_per_person=True,
+                other_modality_first=True,
                 exclude_own_camera=True,
                 more_like=["a", "b"],
                 less_like=["c"],
@@ -43,7 +44,7 @@ async def test_search_carries_every_field_both_ways(serving: Any) -> None:
     assert (asked.gallery, asked.top_k, asked.min_score) == ("g", 7, 0.25)
     assert (asked.query.data, asked.query.modality) == (b"jpeg", Modality.INFRARED)
     assert asked.filter == Filter(cameras=("1",), modalities=(Modality.VISIBLE,))
-    assert (asked.one_per_person, asked.exclude_own_camera) == (True, True)
+    assert (asked.one_per_person, asked.exclude_own_camera, asked.other_modality_first) == (True, True, True)
     assert (asked.more_like, asked.less_like) == (("a", "b"), ("c",))
     assert asked.together == Together((ItemQuery("d"),), (1.0, 0.5), "best")
     assert 0 < asked.timeout_s < 5.5
