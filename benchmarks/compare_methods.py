@@ -108,7 +108,7 @@ class Size:
     start_people: int = 240
     epochs: int = 15
     start_epochs: int = 40
-    seeds: tuple[int, ...] = (1, 2, 3)
+    seeds: tuple[int, ...] = (4, 5, 6)  # rates were chosen by looking at 1 and 2
     rows: tuple[str, ...] = tuple(ROWS)
     shared: Mapping[str, Any] = field(default_factory=lambda: SHARED)
 
@@ -233,7 +233,7 @@ def main(  # noqa: PLR0913 - a benchmark's options
     table_file: Annotated[Path | None, typer.Option("--table", help="Write the table here.")] = None,
     processes: Annotated[int, typer.Option(help="Runs at a time.")] = MOST_PROCESSES,
     row: Annotated[list[str] | None, typer.Option(help=f"Some of {', '.join(ROWS)}.")] = None,
-    seed: Annotated[list[int] | None, typer.Option(help="Others than 1, 2 and 3.")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="Others than 4, 5 and 6.")] = None,
     scale: Annotated[
         list[str] | None,
         typer.Option(
