@@ -55,8 +55,12 @@ def failed(name: str, error: BaseException) -> StorageError:
 def keep(records: Records, cache: Cache, holdings: Holdings) -> None:
     """Write the cache anew if the gallery is large and the cache is of another state."""
     head = records.head
-    if head.items >= CACHED_FROM and cache.state != State.of(head):
+    if head.items < CACHED_FROM or cache.state == State.of(head):
+        return
+    try:
         cache.write(head, holdings.table(), holdings.vectors)
+    except MemoryError as error:
+        log.warning("gallery %s has no cache, its next start takes longer: %r", head.name, error)
 
 
 def _from_cache(records: Records, cache: Cache, make: Callable[[], Holdings]) -> Holdings | None:
