@@ -20,7 +20,8 @@ import numpy as np
 import typer
 
 from index.backend import Backend
-from index.gallery import BACKENDS, Gallery
+from index.backends import BACKENDS, DEFAULT
+from index.gallery import Gallery
 from index.records import Enrolment
 from index.store import FILE, GalleryStore
 from vireid import progress
@@ -119,7 +120,7 @@ def removals(gallery: Gallery, _: int) -> Callable[[], object]:
 
 def measure_search(gallery: Gallery, vectors: np.ndarray, figures: dict[str, float]) -> None:
     """Time one query and many, with and without filters, beside the bare index."""
-    bare, backend = faiss.IndexFlatIP(vectors.shape[1]), BACKENDS["faiss"](vectors.shape[1])
+    bare, backend = faiss.IndexFlatIP(vectors.shape[1]), BACKENDS[DEFAULT](vectors.shape[1])
     bare.add(vectors)
     backend.add(np.arange(len(vectors)), vectors)
     queries = perturbed(vectors[:64])
