@@ -27,8 +27,8 @@ from training.data.images import Images
 from training.data.loaders import Batch
 from training.data.samplers import sampler
 from training.loop import Loop
-from training.method import Method
 from training.materials import Material
+from training.method import Method
 from training.settings import RunSettings
 from vireid.datasets import open_dataset
 from vireid.datasets.split import Split
