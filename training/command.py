@@ -47,7 +47,9 @@ def _starting(method: str) -> Callable[..., None]:
         assign: Annotated[list[str] | None, typer.Option("--set", help="key=value over the recipe.")] = None,
         weights: Annotated[
             Path | None,
-            typer.Option("--init", help="Standard weights of the recipe's network (.safetensors) to start from."),
+            typer.Option(
+                "--init", help="Standard weights of the recipe's network (.safetensors) to start from."
+            ),
         ] = None,
         source: Annotated[
             str | None,
