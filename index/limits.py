@@ -11,7 +11,7 @@ import numpy as np
 from index.rows import Enrolment
 from vireid.arrays import Float32Array
 from vireid.errors import EmbeddingNotFinite, InvalidRequest
-from vireid.types import Filter, ItemMeta
+from vireid.types import NO_ATTRIBUTES, Filter, ItemMeta
 
 ITEM_ID = re.compile(r"[A-Za-z0-9._:/-]{1,200}")
 GALLERY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -63,7 +63,8 @@ def check_item_id(item_id: str) -> None:
     Raises:
         InvalidRequest: malformed, or ending in a word that is a path of its own.
     """
-    if not ITEM_ID.fullmatch(item_id) or item_id.endswith(RESERVED_ENDS) or DOTS & set(item_id.split("/")):
+    dotted = "." in item_id and DOTS & set(item_id.split("/"))
+    if not ITEM_ID.fullmatch(item_id) or item_id.endswith(RESERVED_ENDS) or dotted:
         raise InvalidRequest(
             f"found item id {item_id[:220]!r}; expected 1 to 200 of A-Z a-z 0-9 . _ : / - without . or .. as a part, "
             f"that do not end in {' or '.join(RESERVED_ENDS)}",
@@ -244,10 +245,11 @@ def _check_item(new: Enrolment) -> None:
 
 
 def _check_word(word: str, field: str, longest: int) -> None:
-    try:
-        word.encode()
-    except UnicodeEncodeError:
-        raise InvalidRequest(f"{field} is no valid text: {word[:40]!r}", field=field) from None
+    if not word.isascii():
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            raise InvalidRequest(f"{field} is no valid text: {word[:40]!r}", field=field) from None
     if len(word) > longest:
         raise InvalidRequest(
             f"{field} has {len(word)} characters; expected at most {longest}: {word[:40]!r}...", field=field
@@ -260,7 +262,7 @@ def _check_moment(moment: datetime | None, field: str) -> None:
 
 
 def _settled(meta: ItemMeta) -> ItemMeta:
+    if meta.captured_at is None and meta.attributes is NO_ATTRIBUTES:
+        return meta  # nothing in it can change
     moment = None if meta.captured_at is None else meta.captured_at.astimezone(UTC)
-    if not meta.attributes:
-        return ItemMeta(meta.person, meta.camera, moment)
     return ItemMeta(meta.person, meta.camera, moment, MappingProxyType(dict(meta.attributes)))
