@@ -52,6 +52,7 @@ def earth_movers(
 
     Returns:
         A scalar; identities without images of both modalities are left out, and 0 is returned if there are no others.
+        Not finite if a feature is not.
     """
     with exactly(features):
         x = widened(features)
@@ -62,6 +63,8 @@ def earth_movers(
         visible, infrared = sides
         costs = ground_costs(heads[:, visible.index], heads[:, infrared.index], ground)
         flat = costs.detach().flatten(0, 1)
+        if not bool(flat.isfinite().all()):
+            return costs.sum()  # no plan is best; whoever reads the loss sees that it is not finite
         rows, columns = (side.there.repeat(len(heads), 1) for side in sides)
         plans = (
             exact_plans(flat, rows, columns)

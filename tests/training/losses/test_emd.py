@@ -171,6 +171,15 @@ def test_identities_without_both_kinds_are_left_out() -> None:
     nobody.backward()
 
 
+@pytest.mark.parametrize("solver", ["exact", "sinkhorn"])
+@pytest.mark.parametrize("wrong", [torch.nan, torch.inf])
+def test_features_that_are_not_finite_make_a_loss_that_is_not(solver: Any, wrong: float) -> None:
+    """The loop then stops and says so: no plan is sought for ever, and none is refused in a solver's words."""
+    features, labels, modality = pair()
+    features[1] = wrong
+    assert not torch.isfinite(earth_movers(features, labels, modality, solver=solver))
+
+
 def test_the_gradient_is_that_of_the_costs_under_the_plan() -> None:
     """Of the entropic value too: what differentiating through the iteration would add is left out."""
     features, labels, modality = drawn(4, even=True)
