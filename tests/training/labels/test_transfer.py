@@ -211,6 +211,21 @@ def test_shares_of_a_plan_that_did_not_converge_still_sum_to_1() -> None:
     np.testing.assert_allclose(across.to_columns(np.ones((3, 1))), 1, atol=1e-12)
 
 
+@pytest.mark.parametrize("height", [2, 1024])
+def test_rows_that_send_more_count_more(monkeypatch: pytest.MonkeyPatch, height: int) -> None:
+    """Shares of rows, and of columns, are those of the plan, whatever each row sends."""
+    monkeypatch.setattr(affinity, "HEIGHT", height)
+    plan = solve(Problem(SQUARES, rows=[0.6, 0.3, 0.1], delta=5))
+    matrix = plan.matrix().numpy()
+    random = np.random.default_rng(0)
+    labels = {count: random.random((count, 4)) for count in SQUARES.shape}
+    across = Heterogeneous(plan, np.float64)
+    to_rows = matrix / matrix.sum(1, keepdims=True) @ labels[2]
+    to_columns = (matrix / matrix.sum(0)).T @ labels[3]
+    np.testing.assert_allclose(across.to_rows(labels[2]), to_rows, atol=1e-12)
+    np.testing.assert_allclose(across.to_columns(labels[3]), to_columns, atol=1e-12)
+
+
 @pytest.mark.parametrize("dense", [0.0, 2.0])
 def test_homogeneous_shares_with_and_without_their_zeros(
     monkeypatch: pytest.MonkeyPatch, dense: float

@@ -249,6 +249,18 @@ def test_cross_prototypes_are_means_of_clusters_or_of_images(
     assert not torch.allclose(rows["clusters"], rows["images"], atol=1e-6)
 
 
+def test_the_discriminator_sees_every_image_once(people: Dataset, small: RunSettings) -> None:
+    """Second views would make two of three images visible."""
+    bench = Bench(people, with_method(small))
+    _, (batch, *_) = bench.begin()
+    bench.method.modules.eval()  # rows do not depend on one another then
+    first = batch.view == 0
+    assert int((~first).sum()) > 0
+    alone = Batch(batch.images[first], batch.modality[first], batch.index[first], batch.view[first])
+    one, other = (bench.method.step(each)["modality"] for each in (batch, alone))
+    torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
 # ---- laws -----------------------------------------------------------------------------
 def test_the_order_of_a_batch_changes_no_loss(people: Dataset, small: RunSettings) -> None:
     bench = Bench(people, with_method(small, discriminator=False))  # whose dropout is chance by place

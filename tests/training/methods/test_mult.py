@@ -183,9 +183,10 @@ def test_a_space_with_too_few_shared_classes_is_left_out(bench: Bench) -> None:
     clusters = cluster_each(features, kinds, bench.recipe.method.clusters)  # type: ignore[attr-defined]
     both = bench.method._draw(clusters, {V: mixed, R: mixed}, 4)
     assert (both.spaces, both.paired, len(both.parts)) == (2, True, 4)
-    one = bench.method._draw(clusters, {V: space(0, 1), R: mixed}, 4)
-    assert (one.spaces, one.paired, len(one.parts)) == (1, True, 2)
-    assert set(one.parts[1].labels) - {-1} == set(mixed.hard[kinds == R])
+    for few in (space(0, 1), space(0, 1, 0)):  # a half of four persons needs two
+        one = bench.method._draw(clusters, {V: few, R: mixed}, 4)
+        assert (one.spaces, one.paired, len(one.parts)) == (1, True, 2)
+        assert set(one.parts[1].labels) - {-1} == set(mixed.hard[kinds == R])
     neither = bench.method._draw(clusters, {V: space(0, 1), R: space(0, 1, 0)}, 4)
     assert not neither.paired
 
