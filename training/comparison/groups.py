@@ -116,7 +116,17 @@ def _recipe(run: Measured) -> dict[str, Any]:
         **kept,
         "start": run.origin.get("start", ""),
         "source": run.origin.get("source", {}).get("name", ""),
+        "first stage": _first_stage(run),
     }
+
+
+def _first_stage(run: Measured) -> str:
+    """Say who made the labels a run took: it may be a run that no recipe names."""
+    told = run.origin.get("stage1")
+    if told is None:
+        return ""
+    source = f", with {told['source']}" if "source" in told else ""
+    return f"{told.get('method', '')}, {told.get('epochs', 0)} epochs{source}"
 
 
 def _sets(group: Group) -> list[Mapping[str, Any]]:

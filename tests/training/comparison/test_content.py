@@ -70,6 +70,9 @@ def test_what_changes_no_weight_parts_no_seeds(made: Made, settings: dict[str, A
         ({"method": {"name": "supervised", "cross_weight": 0.0}}, {}, "method.cross_weight = 0.0"),
         ({"data": {"persons": 4}}, {}, "data.persons = 4"),
         ({}, {"start": "fresh weights"}, "start = fresh weights"),
+        ({}, {"source": {"name": "llcm"}}, "source = llcm"),
+        ({}, {"stage1": {"method": "spcl", "epochs": 9}}, "first stage = spcl, 9 epochs"),
+        ({}, {"stage1": {"method": "spcl", "epochs": 9, "source": "llcm"}}, "9 epochs, with llcm"),
     ],
 )
 def test_runs_that_differ_are_rows_that_say_how(
