@@ -199,6 +199,18 @@ def test_the_same_recipe_with_another_choice_is_another_row(made: Made) -> None:
     assert [row.apart for row in only(content.read(runs)).rows] == ["select = last", "select = best_on_test"]
 
 
+def test_the_best_of_other_epochs_is_another_row(made: Made) -> None:
+    chosen = {"select": "best_on_test"}
+    runs = [
+        made("a", {3: 0.4}, settings={**chosen, "evaluate_every": 1}),
+        made("b", {3: 0.4}, settings={**chosen, "evaluate_every": 3, "seed": 1}),
+    ]
+    assert [row.apart for row in only(content.read(runs)).rows] == [
+        "evaluate_every = 1",
+        "evaluate_every = 3",
+    ]
+
+
 def test_a_run_that_is_not_finished_is_marked(made: Made) -> None:
     folder = made("a", {1: 0.2, 2: 0.3, 3: 0.4})
     whole = (folder / checkpoint.METRICS).read_text().splitlines(keepends=True)

@@ -198,6 +198,8 @@ def test_nobody_seen_in_both_modalities_does_not_crash_and_is_reported(
     assert begun.told["cross_classes"] == begun.told["matched_visible"] == begun.told["matched_infrared"] == 0
     kinds, labels = people.train.modalities, begun.labels.labels
     assert not set(labels[(kinds == 0) & (labels >= 0)]) & set(labels[kinds == 1])
+    clusters = int(begun.told["clusters_visible"] + begun.told["clusters_infrared"])
+    assert set(labels) - {-1} == set(range(clusters))
     assert set(bench.method.step(batches[0])) == {"visible", "infrared", "modality", "total"}
 
 
