@@ -132,6 +132,14 @@ def test_a_least_mass_that_nobody_reaches_matches_nobody() -> None:
     assert (found.partner[VISIBLE] == -1).all()
 
 
+def test_prototypes_that_point_away_from_each_other_have_a_cost() -> None:
+    """A similarity of -1 has no logarithm, and what rounding leaves below it even less."""
+    rows = np.eye(3, dtype=np.float32)
+    found = match(rows, -np.float32(1.000001) * rows, MatchingSettings())
+    assert all(i != j for i, j in found.pairs.tolist())
+    assert found.told["matched_visible"] == found.told["matched_infrared"] == 1.0
+
+
 def test_a_mass_is_a_share_of_a_transport() -> None:
     with pytest.raises(ValueError, match="set way=transport or min_mass=0"):
         MatchingSettings(way="nearest", min_mass=0.1)
