@@ -211,6 +211,13 @@ def test_shares_of_a_plan_that_did_not_converge_still_sum_to_1() -> None:
     np.testing.assert_allclose(across.to_columns(np.ones((3, 1))), 1, atol=1e-12)
 
 
+def test_it_goes_on_until_no_row_changes(worked: Case) -> None:
+    """The first sweep moves the second guest most; their mean would be 0.509067."""
+    found = worked.run(stop="change", tolerance=1e-3)
+    assert found.errors[0] == pytest.approx(2 * 0.2652, abs=1e-5)
+    assert found.errors[-1] <= 1e-3 < found.errors[-2]
+
+
 @pytest.mark.parametrize("height", [2, 1024])
 def test_rows_that_send_more_count_more(monkeypatch: pytest.MonkeyPatch, height: int) -> None:
     """Shares of rows, and of columns, are those of the plan, whatever each row sends."""
