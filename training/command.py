@@ -48,7 +48,9 @@ def _starting(method: str) -> Callable[..., None]:
         weights: Annotated[
             Path | None,
             typer.Option(
-                "--init", help="Standard weights of the recipe's network (.safetensors) to start from."
+                "--init",
+                help="Weights to start from (.safetensors): standard ones of the recipe's network, or a "
+                "one-stream run's last.safetensors.",
             ),
         ] = None,
         source: Annotated[

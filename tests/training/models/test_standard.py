@@ -89,3 +89,26 @@ def test_files_that_are_no_safetensors(tmp_path: Path) -> None:
     (tmp_path / "old.pth").write_bytes(b"PK\x03\x04 a pickle inside a zip")
     with pytest.raises(TrainingError, match="no safetensors file"):
         standard.read(tmp_path / "old.pth")
+
+
+@pytest.mark.parametrize("name", ["two-stream-resnet18", "one-stream-resnet18"])
+def test_a_run_of_one_stream_is_a_start(name: str, tmp_path: Path) -> None:
+    learnt = models.build(SMALL.model_copy(update={"name": "one-stream-resnet18"})).state_dict()
+    held = {f"weights.model.{key}": value for key, value in learnt.items()}
+    save_file({**held, "optimiser.0.step": torch.zeros(1)}, tmp_path / "last.safetensors")
+    network = models.build(SMALL.model_copy(update={"name": name}))
+    assert standard.load(network, standard.read(tmp_path / "last.safetensors")) == []
+    found = network.state_dict()
+    assert torch.equal(found["trunk.layer3.1.conv2.weight"], learnt["trunk.layer3.1.conv2.weight"])
+    stems = [key for key in found if key.endswith("stem.conv1.weight")]
+    assert len(stems) == (2 if name.startswith("two") else 1)
+    assert all(torch.equal(found[key], learnt["stem.conv1.weight"]) for key in stems)
+
+
+def test_a_run_of_two_streams_is_no_start(tmp_path: Path) -> None:
+    held = {f"weights.model.{key}": value for key, value in models.build(SMALL).state_dict().items()}
+    save_file(held, tmp_path / "last.safetensors")
+    with pytest.raises(
+        TrainingError, match=r"infrared_stem and visible_stem of their own.*one-stream-resnet18"
+    ):
+        standard.read(tmp_path / "last.safetensors")
