@@ -82,14 +82,14 @@ def demand(labels: Int64Array, graph: RadiusGraph, eps: float, min_samples: int 
         f"expected at least {LEAST_CLUSTERS}.\n"
         f"Distance at which each image has {min_samples} neighbours, itself counted:\n"
         f"{histogram(reach, eps)}\n"
-        f"What to do: {_advice(clusters, reach, graph.radius)}; if almost all lie near 0 or near 1, the features "
+        f"What to do: {_advice(labels, reach, graph.radius)}; if almost all lie near 0 or near 1, the features "
         f"tell nothing apart: look at the network and its learning rate"
     )
 
 
-def _advice(clusters: int, reach: Float32Array, radius: float) -> str:
-    """Say which way to move eps."""
-    if clusters:
+def _advice(labels: Int64Array, reach: Float32Array, radius: float) -> str:
+    """Say which way to move eps: one cluster of nearly all images asks for less, one of a few for more."""
+    if 2 * int((labels != OUTLIER).sum()) > len(labels):
         return "lower eps to below where most images lie, or raise min_samples"
     middle = float(np.median(reach))
     if np.isfinite(middle):

@@ -130,3 +130,10 @@ def test_one_cluster_is_explained() -> None:
 
 def test_two_clusters_are_enough() -> None:
     clustering.demand(np.array([0, 1, -1]), graph_of(np.zeros((3, 3)), 0.62), 0.6)
+
+
+def test_one_cluster_of_a_few_asks_for_more() -> None:
+    labels = np.r_[np.zeros(4, np.int64), np.full(8, clustering.OUTLIER)]
+    graph = graph_of(np.where(np.eye(12), 0, 0.5), 0.62)
+    with pytest.raises(TrainingError, match=r"one cluster alone \(8 outliers\)(?s:.)*raise eps to 0\.5"):
+        clustering.demand(labels, graph, 0.3, 4)
