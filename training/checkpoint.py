@@ -264,10 +264,15 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
     texts = path.read_text().splitlines(keepends=True) if path.is_file() else []
     if texts and not texts[-1].endswith("\n"):
         texts.pop()
-    try:
-        return [json.loads(text) for text in texts]
-    except ValueError as error:
-        raise TrainingError(f"{path} is damaged: {error}; remove the line") from None
+    lines: list[dict[str, Any]] = []
+    for number, text in enumerate(texts, start=1):
+        try:
+            lines.append(json.loads(text))
+        except ValueError as error:
+            raise TrainingError(
+                f"{path} is damaged in line {number}: {error}; expected a JSON object; remove the line"
+            ) from None
+    return lines
 
 
 def cut_metrics(run: Path, epoch: int) -> None:

@@ -107,3 +107,9 @@ def test_a_failed_write_leaves_the_last_checkpoint(
     with pytest.raises(OSError, match="No space left"):
         resumed.loop.train(until=2)
     assert (trained / checkpoint.FILE).read_bytes() == before
+
+
+def test_a_damaged_line_of_the_metrics_is_named(tmp_path: Path) -> None:
+    (tmp_path / checkpoint.METRICS).write_text('{"epoch": 1}\n{"epo\n{"epoch": 3}\n')
+    with pytest.raises(TrainingError, match=r"metrics\.jsonl is damaged in line 2: .*remove the line"):
+        checkpoint.read_metrics(tmp_path)
