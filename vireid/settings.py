@@ -8,7 +8,7 @@ import difflib
 import os
 import tomllib
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin
@@ -144,7 +144,7 @@ def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> None:
 def _refuse_unknown(model: type[BaseModel], layer: _Layer) -> None:
     for key in _unknown(model, layer.values):
         known = sorted(_keys(model))
-        near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(key, {*known, *_groups(known)}, n=1, cutoff=0.5)
         listed = ", ".join(layer.spell(word) for word in known)
         hint = f"did you mean {layer.spell(near[0])!r}?" if near else f"known are {listed}"
         raise SettingsError(f"unknown key {layer.spell(key)!r}{layer.place}; {hint}", metadata={"key": key})
@@ -167,6 +167,11 @@ def _keys(model: type[BaseModel], at: str = "") -> Iterator[str]:
             yield f"{at}{key}"
         else:
             yield from _keys(inner, f"{at}{key}.")
+
+
+def _groups(keys: Iterable[str]) -> set[str]:
+    """Return what keys stand in: of ``a.b.c`` both ``a`` and ``a.b``."""
+    return {key[:at] for key in keys for at, sign in enumerate(key) if sign == "."}
 
 
 def _inner(model: type[BaseModel], key: str) -> type[BaseModel] | None:

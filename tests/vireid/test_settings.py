@@ -132,6 +132,13 @@ def test_unknown_variable(monkeypatch: pytest.MonkeyPatch) -> None:
         load(Settings, prefix=PREFIX)
 
 
+def test_unknown_group() -> None:
+    with pytest.raises(
+        SettingsError, match=r"'limits\.iner' on the command line; did you mean 'limits\.inner'\?"
+    ):
+        load(Settings, overrides={"limits.iner.port": 1})
+
+
 def test_unknown_flag() -> None:
     with pytest.raises(
         SettingsError, match=r"'limits\.bach' on the command line; did you mean 'limits\.batch"
