@@ -228,7 +228,8 @@ def join(word: str) -> Ranks:
         word: ``auto``, ``cpu`` or ``cuda``.
 
     Raises:
-        TrainingError: no such device, or Lightning Fabric is missing where there are several processes.
+        TrainingError: no such device, or there are several processes and Lightning Fabric is missing or the others do
+            not answer.
     """
     kind = chosen(word).type
     world = settings.load(_Count, prefix="WORLD_").size if distributed.is_torchelastic_launched() else 1
@@ -267,7 +268,14 @@ def _fabric(kind: str, world: int, local: int) -> "Fabric":
     }
     strategy = DDPStrategy(find_unused_parameters=True, **copied)
     fabric = Fabric(accelerator=kind, devices=local, num_nodes=world // local, strategy=strategy)
-    fabric.launch()
+    try:
+        fabric.launch()
+    except RuntimeError as error:
+        # after a refusal torchrun begins all again, and whoever refuses first leaves the others alone
+        raise TrainingError(
+            f"one of {world} processes did not find the others ({str(error).splitlines()[0].strip()}); one may have ended "
+            "already: its message stands above"
+        ) from None
     return fabric
 
 
