@@ -52,6 +52,7 @@ def _part(part: Part, slug: str) -> dict[str, Any]:
             }
             for row in part.rows
         ],
+        "labelled": bool(labels),
         "several": any(len(row.runs) > 1 for row in part.rows),
         "marks": [(row.number, row.name, mark) for row in part.rows for mark in row.marks],
         "pictures": [

@@ -1,5 +1,6 @@
 """What a table says of each group, as numbers and plain words. Knows no markup and no pictures."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -136,7 +137,16 @@ def _marks(group: Group) -> tuple[str, ...]:
     if cut:
         told = ", ".join(f"{run.name} ({run.history.epochs} of {run.settings.epochs} epochs)" for run in cut)
         marks.append(f"not finished: {told}")
+    if len({_chance(run) for run in group.runs}) < len(group.runs):
+        marks.append(
+            "some of its runs have one seed and the same data: its deviation is smaller than that of seeds"
+        )
     return tuple(marks)
+
+
+def _chance(run: Measured) -> str:
+    """Say what may tell a run from others of its recipe."""
+    return json.dumps([run.settings.seed, run.settings.data.trial, run.data], sort_keys=True)
 
 
 def _scores(runs: Sequence[Measured]) -> dict[str, Number]:

@@ -13,7 +13,7 @@ from vireid.evaluation.pictures.style import SYNTHETIC
 
 _ROOMY = 118  # letters of a line from which more columns are shown
 _BRIEF = {"Rank 1": "R1", "mAP": "mAP"}
-_PERCENT = "Scores in percent; labels: right ones among images whose persons were not told."
+_PERCENT = "Scores in percent; labels: right ones among images whose persons were not told; ARI: of all images, told ones too."
 _MORE = {"Rank 1": "R1", "Rank 10": "R10", "mAP": "mAP", "mINP": "mINP"}
 
 

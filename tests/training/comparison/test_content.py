@@ -283,3 +283,10 @@ def test_no_path_of_the_machine_is_told(made: Made, tmp_path: Path) -> None:
     assert str(tmp_path) not in repr(
         (part.title, part.words, part.rows, [dict(row.facts) for row in part.rows])
     )
+
+
+def test_runs_of_one_seed_are_marked(made: Made) -> None:
+    alike = [made("a", {3: 0.4}), made("b", {3: 0.4})]
+    said = "some of its runs have one seed and the same data: its deviation is smaller than that of seeds"
+    assert one(content.read(alike)).marks == (said,)
+    assert one(content.read([alike[0], made("c", {3: 0.4}, settings={"seed": 5})])).marks == ()
