@@ -240,3 +240,26 @@ def test_one_process_needs_nothing_of_it() -> None:
     ranks.agree("anything", "x")
     loaded = "import sys, training.run; assert 'lightning_fabric' not in sys.modules"
     subprocess.run([sys.executable, "-c", loaded], cwd=Path(run.__file__).parents[1], check=True)
+
+
+def test_processes_that_do_not_answer_are_told_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    fabric = pytest.importorskip("lightning_fabric").Fabric
+
+    def alone(self: object) -> None:
+        raise RuntimeError("Gloo connectFullMesh failed\nand much more")
+
+    monkeypatch.setattr(fabric, "launch", alone)
+    told = {
+        "TORCHELASTIC_RUN_ID": "7",
+        "WORLD_SIZE": "2",
+        "LOCAL_WORLD_SIZE": "2",
+        "RANK": "0",
+        "LOCAL_RANK": "0",
+    }
+    for name, value in (told | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(
+        TrainingError,
+        match=r"one of 2 processes did not find the others \(Gloo connectFullMesh failed\); one may",
+    ):
+        ranks.join("cpu")
