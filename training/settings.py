@@ -256,7 +256,10 @@ def read(recipe: str, overrides: dict[str, Any] | None = None, method: str | Non
     named = (overrides or {}).get("method.name") or _named(path) or method or "supervised"
     kind = shape(named)
     if method is not None and named != method:
-        raise SettingsError(f"method.name: found {named!r}; 'vireid train {method}' runs {method!r}")
+        raise SettingsError(
+            f"method.name: found {named!r}; 'vireid train {method}' runs {method!r}; take one of its recipes "
+            f"({', '.join(fitting(method))}), or run: vireid train {named}"
+        )
     return loader.load(kind, file=path, overrides=overrides)
 
 
