@@ -64,6 +64,9 @@ def test_too_few_clusters_name_the_modality_and_the_radius() -> None:
         TrainingError, match=r"clustering 6 infrared images with eps 0\.6 .* one cluster alone"
     ):
         cluster_each(features, modality, WANTED)
+    with pytest.raises(TrainingError, match="min_samples 7 made no cluster"):
+        # of everybody there are six images of a modality
+        cluster_each(features, modality, WANTED.model_copy(update={"min_samples": 7}))
     with pytest.raises(TrainingError, match="there are no infrared images to cluster"):
         cluster_each(features[modality == 0], modality[modality == 0], WANTED)
 

@@ -58,6 +58,22 @@ def test_two_views_of_one_cluster(
     torch.testing.assert_close(contrast.bank.rows[0], torch.tensor(row), atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("in_backward", [False, True])
+def test_a_query_without_a_class_costs_nothing_and_moves_nothing(in_backward: bool) -> None:
+    queries, _ = views()
+    for classes in ([0, -1], [-1, -1]):
+        contrast, alone = bank(in_backward=in_backward), bank(in_backward=in_backward)
+        inside = torch.tensor(classes) >= 0
+        loss = contrast.loss(queries, torch.tensor(classes))
+        expected = alone.loss(queries[inside], torch.tensor(classes)[inside])
+        assert torch.equal(loss, expected)
+        for each, made in ((contrast, loss), (alone, expected)):
+            made.backward()
+            each.after_step()
+        assert torch.equal(contrast.bank.rows, alone.bank.rows)
+        assert torch.equal(contrast.bank.rows, torch.eye(2)) == (not inside.any())
+
+
 def test_views_are_averaged_where_that_is_asked_for() -> None:
     queries, view = views()
     added, averaged = (

@@ -138,6 +138,27 @@ def test_losses_and_banks_are_those_of_a_slow_reading(people: Dataset, small: Ru
         torch.testing.assert_close(bench.rows()[kind.word], moved, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize(("setting", "value"), [("views", "averaged"), ("update", "batch_mean")])
+def test_each_setting_reaches_the_banks(
+    people: Dataset, small: RunSettings, setting: str, value: str
+) -> None:
+    found = []
+    for changes in ({}, {setting: value}):
+        recipe = with_method(small.model_copy(update={"iterations": 1}))
+        method = recipe.method.model_copy(update=changes)
+        bench = Bench(people, recipe.model_copy(update={"method": method}))
+        (batch,) = bench.batches()
+        told = {name: float(loss.detach()) for name, loss in bench.method.step(batch).items()}
+        bench.method.after_step(batch)
+        found.append((told, bench.rows()))
+    (plain, moved), (other, moved_so) = found
+    # of two views half of their sum; infrared images have one
+    assert other["visible"] == pytest.approx(plain["visible"] / (2 if setting == "views" else 1))
+    assert other["infrared"] == pytest.approx(plain["infrared"])
+    for name, rows in moved.items():
+        assert torch.allclose(rows, moved_so[name], atol=1e-6) == (setting == "views")
+
+
 def test_in_backward_changes_what_two_views_learn_and_nothing_of_one(
     people: Dataset, small: RunSettings, trained: Any, same: Any
 ) -> None:

@@ -251,6 +251,41 @@ def test_cross_prototypes_are_means_of_clusters_or_of_images(
     assert not torch.allclose(rows["clusters"], rows["images"], atol=1e-6)
 
 
+def test_the_total_is_the_weighted_sum_of_its_terms(people: Dataset, small: RunSettings) -> None:
+    names = {
+        "visible": "visible_weight", "infrared": "infrared_weight", "cross": "cross_weight", "mutual": "mutual_weight",
+        "alignment_visible": "visible_alignment", "alignment_infrared": "infrared_alignment",
+        "modality": "discriminator_weight",
+    }  # fmt: skip
+    weights = {name: 0.3 + 0.2 * place for place, name in enumerate(names)}
+    bench = Bench(people, with_method(small, grl_step=20, **{names[name]: weights[name] for name in names}))
+    _, (batch, *_) = bench.begin()
+    found = {name: float(value.detach()) for name, value in bench.method.step(batch).items()}
+    assert set(found) == {*names, "total"}
+    assert found["total"] == pytest.approx(sum(weights[name] * found[name] for name in names), rel=1e-5)
+    assert int(bench.method.modules["reversal"].count) == 20
+
+
+def test_answers_are_aligned_of_matched_images_alone(
+    people: Dataset, small: RunSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(within_modality, "cluster_each", lambda *_: clustered(people, 10, 5))
+    many = small.model_copy(update={"iterations": 8})
+    bench = Bench(people, with_method(many, discriminator=False, matching={"opposite": False}))
+    _, batches = bench.begin()
+    bench.method.modules.eval()  # rows do not depend on one another then
+    classes = torch.from_numpy(bench.method._classes)
+    batch, inside = next(
+        (batch, matched)
+        for batch, matched in ((each, classes[each.index] >= 0) for each in batches)
+        if not matched.all() and (matched & (batch.modality == 0)).any()
+    )
+    alone = Batch(batch.images[inside], batch.modality[inside], batch.index[inside], batch.view[inside])
+    one, other = (bench.method.step(each) for each in (batch, alone))
+    for name in ("cross", "mutual", "alignment_visible", "alignment_infrared"):
+        torch.testing.assert_close(one[name], other[name], rtol=1e-4, atol=1e-6)
+
+
 def test_the_discriminator_sees_every_image_once(people: Dataset, small: RunSettings) -> None:
     """Second views would make two of three images visible."""
     bench = Bench(people, with_method(small))

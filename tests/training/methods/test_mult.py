@@ -193,7 +193,9 @@ def test_a_space_with_too_few_shared_classes_is_left_out(bench: Bench) -> None:
 
 # ---- losses and memories --------------------------------------------------------------
 @pytest.mark.parametrize("epoch", [2, 3])
-def test_losses_are_the_published_terms(bench: Bench, epoch: int) -> None:
+def test_losses_are_the_published_terms(people: Dataset, small: RunSettings, epoch: int) -> None:
+    weights = {"own_weight": 0.5, "shared_weight": 2.0, "refinement_weight": 0.25}
+    bench = Bench(people.train, with_method(small, refinement_temperature=3.0, **weights))
     batch = bench.batch(epoch)
     memories: dict[tuple[Modality, str], Contrast] = bench.method._memories
     bench.network.eval()
@@ -215,7 +217,7 @@ def test_losses_are_the_published_terms(bench: Bench, epoch: int) -> None:
         return float(losses.ce_soft(at(name, space, role), target))
 
     def oclr(name: str, refining: str, space: Modality, role: str) -> float:
-        return float(losses.oclr(at(name, owner, "shared"), at(refining, space, role)))
+        return float(losses.oclr(at(name, owner, "shared"), at(refining, space, role), 3.0))
 
     owner = V if epoch % 2 == 0 else R
     own = [ce("v", V, "own"), ce("a", V, "own"), ce("r", R, "own")]
@@ -226,7 +228,8 @@ def test_losses_are_the_published_terms(bench: Bench, epoch: int) -> None:
     assert found["own"] == pytest.approx(sum(own), rel=1e-4)
     assert found["shared"] == pytest.approx(sum(shared), rel=1e-4)
     assert found["refinement"] == pytest.approx(sum(refined), rel=1e-4)
-    assert found["total"] == pytest.approx(found["own"] + found["shared"] + found["refinement"], rel=1e-4)
+    total = 0.5 * found["own"] + 2 * found["shared"] + 0.25 * found["refinement"]
+    assert found["total"] == pytest.approx(total, rel=1e-4)
 
 
 @pytest.mark.parametrize("epoch", [2, 3])

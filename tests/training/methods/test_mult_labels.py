@@ -135,6 +135,7 @@ def test_what_each_setting_changes() -> None:
     # nothing is handed over: what an owner has is what it began with, smoothed
     alone = drawn.labels(settings(alpha=1.0, beta=0.0))[V]
     assert alone.told["sweeps_visible"] == 2
+    assert drawn.labels(settings(max_sweeps=3))[V].told["sweeps_visible"] == 3 < plain.told["sweeps_visible"]
     loose = drawn.labels(settings(compat={"stopping": True}))[V]
     assert loose.told["sweeps_visible"] < plain.told["sweeps_visible"]
     for other in ({"transfer": "symmetric"}, {"delta": 5.0}, {"temperature": 0.5}, {"alpha": 0.9}):
