@@ -254,6 +254,12 @@ def test_memories_move_after_the_step_by_those_they_are_for(bench: Bench, epoch:
     assert not moved[f"{guest.word}_crossed"]
 
 
+def test_all_six_memories_are_as_asked_for(people: Dataset, small: RunSettings) -> None:
+    bench = Bench(people.train, with_method(small, momentum=0.4, temperature=0.2))
+    banks = [memory.bank for memory in bench.method._memories.values()]
+    assert [(bank.momentum, bank.temperature) for bank in banks] == [(0.4, 0.2)] * 6
+
+
 def test_in_backward_memories_have_moved_before_the_optimiser(people: Dataset, small: RunSettings) -> None:
     bench = Bench(people.train, with_method(small, compat={"in_backward": True}))
     batch = bench.batch(2)
