@@ -46,6 +46,10 @@ class ModelSettings(Part):
             raise ValueError(f"split={self.split} is of a two-stream network; {self.name!r} has one stream")
         if self.depth and "resnet" in self.name:
             raise ValueError(f"depth={self.depth} is of a vision transformer; {self.name!r} is none")
+        for key in ("stripes", "stripe_dim"):
+            given = getattr(self, key)
+            if given != type(self).model_fields[key].default and not self.name.startswith("twin-tails"):
+                raise ValueError(f"{key}={given} is of a network with twin tails; {self.name!r} has none")
         return self
 
 

@@ -33,6 +33,8 @@ def test_overrides_win_over_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("recipe", "overrides", "said"),
     [
+        ("synthetic-dcl", {"model.stripes": 3}, "stripes=3 is of a network with twin tails"),
+        ("synthetic-dcl", {"model.stripe_dim": 64}, "stripe_dim=64 is of a network with twin tails"),
         ("synthetic-supervised", {"epoch": 3}, "epochs"),
         ("synthetic-supervised", {"optimiser.rates": 3}, r"optimiser\.rate"),
         ("synthetic-supervised", {"epochs": 0}, "epochs"),

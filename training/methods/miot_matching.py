@@ -6,6 +6,7 @@ Zhang et al., Mutual Information Guided Optimal Transport for Unsupervised Visib
 converged is its transpose. Knows no network and no losses.
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -16,6 +17,8 @@ from training.method_settings.miot import MatchingSettings
 from training.transport import Plan, Problem, assign, solve
 from vireid.arrays import Float32Array, Int64Array
 from vireid.types import Modality
+
+log = logging.getLogger(__name__)
 
 LEAST = 1e-6  # similarity at which the logarithm of an opposite direction ends
 NONE = -1
@@ -77,7 +80,16 @@ def match(visible: Float32Array, infrared: Float32Array, wanted: MatchingSetting
 
 def _plan(problem: Problem, wanted: MatchingSettings) -> Plan:
     if wanted.way == "transport":
-        return solve(problem, max_iterations=wanted.max_iterations, tolerance=wanted.tolerance)
+        plan = solve(problem, max_iterations=wanted.max_iterations, tolerance=wanted.tolerance)
+        if not plan.converged:
+            log.warning(
+                "matching stopped after %d iterations at a marginal error of %.1e, wanted %.1e; raise "
+                "method.matching.max_iterations",
+                plan.iterations,
+                plan.error,
+                wanted.tolerance,
+            )
+        return plan
     u, v = (torch.zeros(length, dtype=torch.float64) for length in problem.shape)
     return Plan(problem, u, v, row_error=np.inf, column_error=np.inf, converged=False, iterations=0)
 

@@ -143,3 +143,11 @@ def test_prototypes_that_point_away_from_each_other_have_a_cost() -> None:
 def test_a_mass_is_a_share_of_a_transport() -> None:
     with pytest.raises(ValueError, match="set way=transport or min_mass=0"):
         MatchingSettings(way="nearest", min_mass=0.1)
+
+
+def test_a_plan_that_is_not_finished_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    of(WORKED / 2, max_iterations=1)
+    assert "matching stopped after 1 iterations" in caplog.text
+    caplog.clear()
+    of(WORKED / 2)
+    assert not caplog.text
