@@ -1,12 +1,15 @@
-"""Fixtures every test may use, and a reader of HTML that is stricter than a browser."""
+"""Fixtures every test may use: a reader of HTML that is stricter than a browser, and the system's browser."""
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from playwright.sync_api import Browser, Page, sync_playwright
 
 # a shared machine may hold a test up at any time: only the suite as a whole has a time limit
 settings.register_profile("shared machine", deadline=None)
@@ -108,3 +111,68 @@ def shared_dir(repository: Path) -> Path:
     if not path.is_dir():
         pytest.skip("needs the material of ../shared, which is not here")
     return path
+
+
+# ---- pages in a browser ----------------------------------------------------------
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Closed with its module: while it is open, an event loop runs in this thread and no other may."""
+    if CHROMIUM is None:
+        pytest.skip("needs Chromium, which is not installed")
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def looked_at(browser: Browser) -> Callable[[Path, int, str], AbstractContextManager[Page]]:
+    """Open a page that must fit its width, complain of nothing and ask nobody."""
+
+    @contextmanager
+    def look(file: Path, width: int, scheme: str) -> Iterator[Page]:
+        page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)  # type: ignore[arg-type]
+        said: list[str] = []
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on(
+            "request", lambda r: said.append(r.url[:80]) if not r.url.startswith(("file:", "data:")) else None
+        )
+        page.goto(file.as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        yield page
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.close()
+        assert said == []
+
+    return look
+
+
+@pytest.fixture(scope="session")
+def cut_words() -> Callable[[Page], list[str]]:
+    """Name the words of a page's charts that reach beyond them."""
+    reach = """() => [...document.querySelectorAll('figure svg text')].filter((text) => {
+        const a = text.getBoundingClientRect(), b = text.ownerSVGElement.getBoundingClientRect();
+        return a.left < b.left - 2 || a.right > b.right + 2 || a.top < b.top - 2 || a.bottom > b.bottom + 2;
+    }).map((text) => text.textContent)"""
+    return lambda page: page.evaluate(reach)
+
+
+@pytest.fixture
+def on_paper(browser: Browser) -> Callable[[Path], AbstractContextManager[Page]]:
+    """Print a page from a dark screen; its paper must be white."""
+
+    @contextmanager
+    def look(file: Path) -> Iterator[Page]:
+        page = browser.new_page(viewport={"width": 720, "height": 1000}, color_scheme="dark")
+        page.emulate_media(media="print")
+        page.goto(file.as_uri())
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        assert page.evaluate("getComputedStyle(document.body).color") == "rgb(27, 36, 48)"
+        yield page
+        page.close()
+
+    return look

@@ -1,28 +1,17 @@
 """The page of a comparison in a real browser: wide and narrow, light and dark, on paper, with no word cut off, offline."""
 
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Page
 
 from training.comparison import content, page
 
 pytestmark = pytest.mark.browser
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Closed with its module: while it is open, an event loop runs in this thread and no other may."""
-    if CHROMIUM is None:
-        pytest.skip("needs Chromium, which is not installed")
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield opened
-        opened.close()
+Look = Callable[[Path, int, str], AbstractContextManager[Page]]
 
 
 @pytest.fixture
@@ -47,36 +36,19 @@ def file(made: Callable[..., Path], tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 760, 1280])
-def test_it_fits_cuts_nothing_and_asks_nobody(browser: Browser, file: Path, width: int, scheme: str) -> None:
-    opened = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)  # type: ignore[arg-type]
-    said: list[str] = []
-    opened.on("console", lambda message: said.append(message.text))
-    opened.on("pageerror", lambda error: said.append(str(error)))
-    opened.on(
-        "request", lambda r: said.append(r.url[:80]) if not r.url.startswith(("file:", "data:")) else None
-    )
-    opened.goto(file.as_uri())
-    assert opened.evaluate("document.documentElement.scrollWidth") <= width
-    wide = "[...document.querySelectorAll('.wide, .cards .panel')].filter((e) => e.scrollWidth > e.clientWidth + 1).length"
-    assert opened.evaluate(wide) == 0
-    cut = opened.evaluate(
-        """() => [...document.querySelectorAll('figure svg text')].filter((text) => {
-            const a = text.getBoundingClientRect(), b = text.ownerSVGElement.getBoundingClientRect();
-            return a.left < b.left - 2 || a.right > b.right + 2 || a.top < b.top - 2 || a.bottom > b.bottom + 2;
-        }).map((text) => text.textContent)"""
-    )
-    assert cut == []
-    paper = opened.evaluate("getComputedStyle(document.body).backgroundColor")
-    assert paper == {"light": "rgb(243, 245, 248)", "dark": "rgb(15, 19, 24)"}[scheme]
-    opened.close()
-    assert said == []
+def test_it_fits_cuts_nothing_and_asks_nobody(
+    looked_at: Look, cut_words: Callable[[Page], list[str]], file: Path, width: int, scheme: str
+) -> None:
+    with looked_at(file, width, scheme) as opened:
+        wide = "[...document.querySelectorAll('.wide, .cards .panel')].filter((e) => e.scrollWidth > e.clientWidth + 1).length"
+        assert opened.evaluate(wide) == 0
+        assert cut_words(opened) == []
+        paper = opened.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert paper == {"light": "rgb(243, 245, 248)", "dark": "rgb(15, 19, 24)"}[scheme]
 
 
-def test_paper_is_white_whatever_the_screen_is(browser: Browser, file: Path) -> None:
-    opened = browser.new_page(viewport={"width": 720, "height": 1000}, color_scheme="dark")
-    opened.emulate_media(media="print")
-    opened.goto(file.as_uri())
-    assert opened.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-    assert opened.evaluate("getComputedStyle(document.body).color") == "rgb(27, 36, 48)"
-    assert opened.evaluate("document.documentElement.scrollWidth") <= 720
-    opened.close()
+def test_paper_is_white_whatever_the_screen_is(
+    on_paper: Callable[[Path], AbstractContextManager[Page]], file: Path
+) -> None:
+    with on_paper(file) as opened:
+        assert opened.evaluate("document.documentElement.scrollWidth") <= 720
