@@ -16,7 +16,6 @@ A finished run is kept in WORK and not made again. Drawn people are no real ones
 is the order of the rows and not a number.
 """
 
-import json
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -26,6 +25,7 @@ from typing import Annotated, Any
 import typer
 from learning.goal import Goal
 from learning.runs import MOST_PROCESSES, SMALL, Job, People, draw, shown, spread, train_all
+from learning.verdict import Places, give_table
 
 OTLA = {"optimiser.rate": 2e-3}
 PARTS: dict[str, dict[str, Any]] = {
@@ -202,22 +202,8 @@ def main(
         draw(place, people(size))
         found = train_all(place, [job for _, job in jobs(size)], processes)
     made = cells(size, found)
-    print(table(made))
-    verdicts = list(goals(size, made))
-    if json_file is not None:
-        told = {
-            "synthetic": True,
-            "size": asdict(size),
-            "recipe": {**SMALL, "otla": OTLA},
-            "runs": found,
-            "goals": [asdict(goal) for goal in verdicts],
-        }
-        json_file.write_text(json.dumps(told, indent=1) + "\n")
-    if table_file is not None:
-        table_file.write_text(table(made))
-    for goal in verdicts:
-        print(goal.line())
-    raise typer.Exit(not all(goal.passed for goal in verdicts))
+    told = {"size": asdict(size), "recipe": {**SMALL, "otla": OTLA}, "runs": found}
+    give_table(told, table(made), list(goals(size, made)), Places(json_file, table_file))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ A finished run is kept in WORK and not made again. Drawn people are no real ones
 is the order of the rows and not a number.
 """
 
-import json
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -30,6 +29,7 @@ from typing import Annotated, Any
 import typer
 from learning.goal import Goal
 from learning.runs import MOST_PROCESSES, SMALL, Job, People, draw, shown, spread, train_all
+from learning.verdict import Places, give_table
 
 from vireid.settings import parse_assignments
 
@@ -251,23 +251,13 @@ def main(  # noqa: PLR0913 - a benchmark's options
         draw(place, people(size))
         found = train_all(place, [job for _, job in jobs(size)], processes)
     made = lines(size, found)
-    print(table(made))
-    verdicts = list(goals(size, made))
-    if json_file is not None:
-        told = {
-            "synthetic": True,
-            "size": asdict(size),
-            "rows": {name: asdict(ROWS[name]) for name in size.rows},
-            "runs": found,
-            "means": [asdict(line) for line in made],
-            "goals": [asdict(goal) for goal in verdicts],
-        }
-        json_file.write_text(json.dumps(told, indent=1) + "\n")
-    if table_file is not None:
-        table_file.write_text(table(made))
-    for goal in verdicts:
-        print(goal.line())
-    raise typer.Exit(not all(goal.passed for goal in verdicts))
+    told = {
+        "size": asdict(size),
+        "rows": {name: asdict(ROWS[name]) for name in size.rows},
+        "runs": found,
+        "means": [asdict(line) for line in made],
+    }
+    give_table(told, table(made), list(goals(size, made)), Places(json_file, table_file))
 
 
 if __name__ == "__main__":

@@ -8,19 +8,15 @@ machine with nothing else to do.
 """
 
 import json
-import os
-import platform
 import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 import typer
 from learning.goal import Goal
-
-from clients import machine
+from learning.verdict import chosen, give
 
 ONCE = Path(__file__).parent / "learning" / "labelling_once.py"
 METHODS = ("spcl", "otla", "dcl", "miot", "mult", "cm-emd")
@@ -37,28 +33,11 @@ def main(
     only: Annotated[list[str] | None, typer.Option(help=f"Some of {', '.join(METHODS)}.")] = None,
 ) -> None:
     """Measure the labelling stages against their goals; exit 1 if one is missed."""
-    unknown = sorted(set(only or ()) - set(METHODS))
-    if unknown:
-        raise typer.BadParameter(f"{unknown[0]!r} is none of {', '.join(METHODS)}")
     share = QUICK if quick else 1
-    found = [goal for name in only or METHODS for goal in measured(name, VISIBLE // share, INFRARED // share)]
-    document = {
-        "benchmark": "labelling", "quick": quick, "cpu": machine.describe()["cpu"], "load": os.getloadavg()[0],
-        "torch": torch.__version__, "python": platform.python_version(),
-        "goals": [
-            {"name": goal.name, "ratio": goal.ratio, "goal": goal.goal, "outcome": goal.outcome, "detail": goal.detail}
-            for goal in found
-        ],
-    }  # fmt: skip
-    for word in ("cpu", "load", "torch", "python"):
-        print(f"{word:8} {document[word]}")
-    for goal in found:
-        print(f"{'':8} {goal.name}: {goal.detail}")
-    for goal in found:
-        print(goal.line())
-    if json_path is not None:
-        json_path.write_text(json.dumps(document, indent=2) + "\n")
-    raise SystemExit(1 if any(goal.outcome == "miss" for goal in found) else 0)
+    found = [
+        goal for name in chosen(only, METHODS) for goal in measured(name, VISIBLE // share, INFRARED // share)
+    ]
+    give("labelling", found, json_path, quick=quick)
 
 
 def measured(name: str, visible: int, infrared: int) -> Iterable[Goal]:

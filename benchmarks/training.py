@@ -7,20 +7,15 @@ machine with nothing else to do.
 """
 
 import importlib
-import json
-import os
-import platform
 import sys
 from collections.abc import Iterable
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import typer
 from learning.goal import Goal
-
-from clients import machine
+from learning.verdict import chosen, give
 
 PARTS = ("sinkhorn", "jaccard", "step")
 
@@ -31,27 +26,8 @@ def main(
     only: Annotated[list[str] | None, typer.Option(help=f"Some of {', '.join(PARTS)}.")] = None,
 ) -> None:
     """Measure training against its goals; exit 1 if one is missed."""
-    unknown = sorted(set(only or ()) - set(PARTS))
-    if unknown:
-        raise typer.BadParameter(f"{unknown[0]!r} is none of {', '.join(PARTS)}")
-    found = [goal for part in only or PARTS for goal in measured(part, quick)]
-    document = {
-        "benchmark": "training", "quick": quick, "cpu": machine.describe()["cpu"], "load": os.getloadavg()[0],
-        "torch": torch.__version__, "python": platform.python_version(),
-        "goals": [
-            {"name": goal.name, "ratio": goal.ratio, "goal": goal.goal, "outcome": goal.outcome, "detail": goal.detail}
-            for goal in found
-        ],
-    }  # fmt: skip
-    for word in ("cpu", "load", "torch", "python"):
-        print(f"{word:8} {document[word]}")
-    for goal in found:
-        print(f"{'':8} {goal.name}: {goal.detail}")
-    for goal in found:
-        print(goal.line())
-    if json_path is not None:
-        json_path.write_text(json.dumps(document, indent=2) + "\n")
-    raise SystemExit(1 if any(goal.outcome == "miss" for goal in found) else 0)
+    found = [goal for part in chosen(only, PARTS) for goal in measured(part, quick)]
+    give("training", found, json_path, quick=quick)
 
 
 def measured(part: str, quick: bool) -> Iterable[Goal]:
