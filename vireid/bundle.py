@@ -21,6 +21,8 @@ from vireid.errors import BundleCorrupt, BundleError, BundleMissing, BundleUnsup
 from vireid.images.preprocess import Preprocess
 
 FORMAT = 1
+# the name of the engine that every bundle has: its own file, as it was exported and proven
+SOURCE = "onnxruntime-fp32"
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -53,11 +55,40 @@ class PreprocessPart(_Part):
     std: tuple[Positive, Positive, Positive]
 
 
+class EnginePart(_Part):
+    """Another form of the model in the same embedding space: a runtime, a precision, and what was proven of the two.
+
+    Attributes:
+        runtime: what runs it; ``tensorrt`` also stands for TensorRT-RTX.
+        precision: what most of its arithmetic is done in.
+        file: the ONNX graph it is opened from, one of the bundle's files; several engines may share one.
+        parity: the report against the model itself, with ``passed``; empty if nothing was proven yet.
+        report: the page that shows it, one of the bundle's files; empty if there is none.
+    """
+
+    runtime: Literal["onnxruntime", "openvino", "tensorrt"]
+    precision: Literal["fp32", "fp16", "bf16", "int8", "fp8"]
+    file: str
+    parity: Mapping[str, Any] = Field(default_factory=dict)
+    report: str = ""
+
+    @property
+    def name(self) -> str:
+        """How it is asked for: ``RUNTIME-PRECISION``."""
+        return f"{self.runtime}-{self.precision}"
+
+    @property
+    def proven(self) -> bool:
+        """Whether it was held against the model and passed."""
+        return self.parity.get("passed") is True
+
+
 class Manifest(_Part):
     """What ``bundle.json`` holds.
 
     ``seal`` is the sha256 over the canonical JSON of all the rest; ``write`` sets it. A manifest written by hand may go without.
-    ``calibration`` is there where scores were calibrated; it is no part of the embedding space.
+    ``calibration`` is there where scores were calibrated; it is no part of the embedding space. ``engines`` are further forms
+    of the model, each by another name; the model's own file in ONNX Runtime is ``onnxruntime-fp32`` and is not listed.
     """
 
     format: Literal[1] = 1
@@ -73,6 +104,7 @@ class Manifest(_Part):
     licence: str = "Apache-2.0"
     notice: str = ""
     calibration: Calibration | None = None
+    engines: tuple[EnginePart, ...] = ()
     seal: str = ""
 
 
@@ -174,6 +206,13 @@ def write(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Path:
         raise BundleError(
             f"the manifest names the model {manifest.model.file!r}; the files are {sorted(files)}"
         )
+    for part in manifest.engines:
+        if missing := [name for name in (part.file, part.report) if name and name not in files]:
+            raise BundleError(f"the engine {part.name} needs {missing[0]!r}; the files are {sorted(files)}")
+    if len({part.name for part in manifest.engines} | {SOURCE}) <= len(manifest.engines):
+        raise BundleError(
+            f"found the engines {[part.name for part in manifest.engines]}; expected each once, and {SOURCE} not listed"
+        )
     if strange := [name for name in files if not bundle_files.is_plain(name) or name == MANIFEST]:
         raise BundleError(f"found the file names {strange}; expected plain names other than {MANIFEST}")
     sums = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())}
@@ -181,6 +220,8 @@ def write(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Path:
         words = manifest.model_dump(mode="json") | {"files": sums}
         if manifest.calibration is None:
             del words["calibration"]
+        if not manifest.engines:
+            del words["engines"]
         words["seal"] = _seal(words)
         text = json.dumps(words, indent=2, sort_keys=True, allow_nan=False) + "\n"
     except (TypeError, ValueError) as error:
@@ -202,6 +243,36 @@ def calibrated(bundle: Bundle, calibration: Calibration | None, path: Path) -> P
         BundleError: the calibration holds what JSON cannot.
     """
     return write(path, bundle.manifest.model_copy(update={"calibration": calibration}), bundle.contents)
+
+
+def with_engine(bundle: Bundle, part: EnginePart, files: Mapping[str, bytes], path: Path) -> Path:
+    """Write a bundle again with one engine more, or another of the same name; its embedding space stays the same.
+
+    Args:
+        bundle: to start from.
+        part: the engine; its graph and its page are among ``files`` or the bundle's.
+        files: those that are new or changed.
+        path: where to write; the .zip it was read from may be replaced.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        AlreadyExists: ``path`` is a folder that exists (a .zip is replaced).
+        BundleError: the engine is the model itself, or names a file that is not there.
+    """
+    manifest, contents = bundle.manifest, {**bundle.contents, **files}
+    if (
+        files.get(manifest.model.file, bundle.contents[manifest.model.file])
+        != bundle.contents[manifest.model.file]
+    ):
+        raise BundleError("an engine may not replace the model; give its graph another name")
+    kept = tuple(other for other in manifest.engines if other.name != part.name)
+    engines = tuple(sorted((*kept, part), key=lambda one: one.name))
+    used = {name for one in engines for name in (one.file, one.report)}
+    dropped = {name for one in manifest.engines for name in (one.file, one.report)} - used
+    left = {name: data for name, data in contents.items() if name not in dropped - {manifest.model.file}}
+    return write(path, manifest.model_copy(update={"engines": engines}), left)
 
 
 def _seal(words: Mapping[str, Any]) -> str:
@@ -239,8 +310,10 @@ def _manifest(path: Path, data: bytes) -> Manifest:
             f"(after an edit by hand, take the line 'seal' out)",
             metadata={"file": MANIFEST},
         )
-    if manifest.model.file not in manifest.files:
-        raise BundleCorrupt(
-            f"{path}: {MANIFEST} lists no checksum for {manifest.model.file!r}", metadata={"file": MANIFEST}
-        )
+    named = [manifest.model.file, *(name for part in manifest.engines for name in (part.file, part.report))]
+    for name in named:
+        if name and name not in manifest.files:
+            raise BundleCorrupt(
+                f"{path}: {MANIFEST} lists no checksum for {name!r}", metadata={"file": MANIFEST}
+            )
     return manifest
