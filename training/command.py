@@ -34,8 +34,8 @@ def _starting(method: str) -> Callable[..., None]:
         recipe: Annotated[
             str | None,
             typer.Option(
-                help=f"A recipe ({usual}) or a TOML file. Left out: DATASET-{method} of the dataset's name, "
-                f"synthetic-{method} for drawn data."
+                help=f"A recipe ({usual}) or a TOML file. Left out: the first of these that begins with the dataset's "
+                "name, or with synthetic for drawn data."
             ),
         ] = None,
         out: Annotated[

@@ -72,6 +72,17 @@ class Display:
         if bar is None:
             self._line(shown, left())
 
+    def say(self, number: int, words: str) -> None:
+        """Write a line of an epoch's own.
+
+        Args:
+            number: of the epoch, from 0.
+            words: what there is to say.
+        """
+        if not self._silent:
+            self._out.write(f"epoch {number + 1}/{self._epochs}: {words}\n")
+            self._out.flush()
+
     def _bar(self) -> Progress:
         columns = (
             TextColumn("{task.description}"),

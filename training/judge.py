@@ -3,7 +3,7 @@
 A method never sees this: the composition root, which knows the true persons, gives it to the loop.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -56,6 +56,22 @@ def represented(persons: Int64Array, labels: Int64Array, modality: Int64Array) -
         ascending = np.argsort(times, kind="stable")
         stands[pairs[0, ascending]] = pairs[1, ascending]
     return stands
+
+
+def words(told: Mapping[str, Any], images: int) -> str:
+    """Say in a line what an epoch's labels are, and how good where that is known.
+
+    Args:
+        told: what ``counted`` and a judge told.
+        images: that there are.
+    """
+    said = [f"{told['classes']} classes"]
+    if told["outliers"]:
+        said.append(f"{told['outliers'] / images:.0%} of the images in none")
+    right = {kind: share for kind, share in told.get("accuracy", {}).items() if share is not None}
+    if right:
+        said.append("right: " + ", ".join(f"{kind} {share:.0%}" for kind, share in right.items()))
+    return "; ".join(said)
 
 
 def counted(labels: PseudoLabels, modality: Int64Array) -> dict[str, Any]:

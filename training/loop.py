@@ -24,7 +24,7 @@ from training.display import Display
 from training.features import Look
 from training.grouping import Grouping
 from training.journal import Journal
-from training.judge import Judge, counted
+from training.judge import Judge, counted, words
 from training.method import Epoch, Method
 from training.objective import Objective
 from training.ranks import Ranks
@@ -166,6 +166,8 @@ class Loop:
         look = Look(self._method.network, self._images, settings, epoch)
         plan = self._method.begin_epoch(epoch, look)
         labels = self._labels(plan)
+        if labels:
+            display.say(epoch, "labels: " + words(labels["labels"], len(self._images.modality)))
         self._few.check(plan.draw)
         batches = sampler(plan.draw, settings)
         chance.begin(settings.seed, epoch, 1 + ranks.place())

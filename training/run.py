@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import random
 import shutil
 import subprocess
@@ -27,6 +28,8 @@ from training.settings import RunSettings
 from vireid.datasets.split import Split
 from vireid.errors import TrainingError
 from vireid.images.preprocess import Preprocess
+
+log = logging.getLogger(__name__)
 
 # what a first stage leaves in the folder of the second: how both were begun, its own run, the labels it ended with
 HANDED = ("stages.json", "stage1", "stage1-labels.npz")
@@ -82,6 +85,16 @@ def begin(
         raise TrainingError(
             f"{folder} holds something already; resume it with 'vireid train resume', or name another"
         )
+    first = ranks.place() == 0
+    if first and settings.method.first_phase >= settings.epochs:
+        log.warning(
+            "all %d epochs are %s's first phase of %d, which is DCL: nothing of what sets it apart will be done; lower "
+            "the phase (vireid train %s --help) or raise epochs",
+            settings.epochs,
+            settings.method.name,
+            settings.method.first_phase,
+            settings.method.name,
+        )
     begins = None if weights is None else standard.read(weights)
     dataset = material.dataset
     told = {
@@ -96,7 +109,6 @@ def begin(
         "commit": _commit(),
         **material.told,
     }
-    first = ranks.place() == 0
     folder.mkdir(parents=True, exist_ok=True)
     try:
         loop = build(folder, settings, material, workers, begins)

@@ -1,5 +1,6 @@
 """The settings of a run: a recipe, a TOML file one can read whole. Paths and devices are not part of a recipe."""
 
+import difflib
 import tomllib
 from importlib import resources
 from pathlib import Path
@@ -254,8 +255,10 @@ def read(recipe: str, overrides: dict[str, Any] | None = None, method: str | Non
     known = recipes()
     path = known.get(recipe) or Path(recipe)
     if not path.is_file():
+        near = difflib.get_close_matches(recipe, known, n=3) or (fitting(method) if method else [])
         raise SettingsError(
-            f"there is no recipe {recipe!r}; known are {', '.join(known)}, or name a TOML file"
+            f"there is no recipe {recipe!r}, and no such file; near it: {', '.join(near) or 'none'}; "
+            "'vireid train recipes' lists all"
         )
     named = (overrides or {}).get("method.name") or _named(path) or method or "supervised"
     kind = shape(named)

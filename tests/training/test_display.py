@@ -68,3 +68,11 @@ def test_processes_beside_the_first_show_nothing(out: io.StringIO) -> None:
 )
 def test_lengths_of_time(seconds: float, words: str) -> None:
     assert clock(seconds) == words
+
+
+def test_a_line_of_an_epochs_own() -> None:
+    out, other = io.StringIO(), io.StringIO()
+    Display(5, (0, 5), out).say(1, "labels: 40 classes")
+    Display(5, (0, 5), other, silent=True).say(1, "labels: 40 classes")
+    assert out.getvalue() == "epoch 2/5: labels: 40 classes\n"
+    assert other.getvalue() == ""

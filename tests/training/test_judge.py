@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training.judge import NOBODY, counted, judge, represented
+from training.judge import NOBODY, counted, judge, represented, words
 from training.labels.pseudo import PseudoLabels
 
 PERSONS = np.array([7, 7, 7, 9, 9, 4, 7, 7, 9, 9, 9, 4])
@@ -44,3 +44,14 @@ def test_labels_that_name_nobody() -> None:
     none = PseudoLabels(np.full(12, -1), np.zeros(12, np.float32), np.ones(12, bool))
     assert judge(PERSONS, MODALITY)(none)["accuracy"]["all"] == 0
     assert counted(none, MODALITY)["sizes"] == {"visible": [], "infrared": []}
+
+
+def test_an_epochs_labels_in_a_line() -> None:
+    told = counted(labels(), MODALITY)
+    assert words(told, 12) == "3 classes; 8% of the images in none"
+    judged = told | judge(PERSONS, MODALITY)(labels())
+    right = "right: visible 67%, infrared 50%, all 58%"
+    assert words(judged, 12) == f"3 classes; 8% of the images in none; {right}"
+    assert words({"classes": 2, "outliers": 0, "accuracy": {"visible": 1.0, "infrared": None}}, 5) == (
+        "2 classes; right: visible 100%"
+    )

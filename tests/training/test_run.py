@@ -361,3 +361,28 @@ def test_standard_weights_are_where_a_run_begins(blocks: Path, tmp_path: Path, t
     with pytest.raises(TrainingError, match="expects"):
         run.start(tmp_path / "wide", wide, blocks, None, "cpu", tmp_path / "resnet.safetensors")
     assert not (tmp_path / "wide").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "phase", "plain"),
+    [("mult", "dcl_epochs", {"transfer": "off"}), ("miot", "warmup_epochs", {"matching": {"way": "off"}})],
+)
+def test_a_run_no_longer_than_its_first_phase_says_so(
+    blocks: Path,
+    tmp_path: Path,
+    tiny: RunSettings,
+    caplog: pytest.LogCaptureFixture,
+    name: str,
+    phase: str,
+    plain: dict[str, Any],
+) -> None:
+    def begun(folder: str, **method: Any) -> str:
+        caplog.clear()
+        wanted = SETTINGS[name].model_validate({"name": name, **method})
+        changes = {"method": wanted, "epochs": 3, "data": tiny.data.model_copy(update={"views": 2})}
+        run.start(tmp_path / folder, tiny.model_copy(update=changes), blocks, None, "cpu")
+        return caplog.text
+
+    assert f"all 3 epochs are {name}'s first phase of 3, which is DCL" in begun("short", **{phase: 3})
+    assert begun("long", **{phase: 2}) == ""
+    assert begun("on-purpose", **{phase: 3}, **plain) == ""

@@ -38,7 +38,8 @@ def test_overrides_win_over_the_file(tmp_path: Path) -> None:
         ("synthetic-supervised", {"epoch": 3}, "epochs"),
         ("synthetic-supervised", {"optimiser.rates": 3}, r"optimiser\.rate"),
         ("synthetic-supervised", {"epochs": 0}, "epochs"),
-        ("nothing", {}, "there is no recipe 'nothing'; known are .*synthetic-supervised"),
+        ("nothing", {}, "there is no recipe 'nothing', and no such file; near it: none"),
+        ("synthetic-multi", {}, "no recipe 'synthetic-multi', and no such file; near it: synthetic-mult, "),
     ],
 )
 def test_wrong_recipes(recipe: str, overrides: dict[str, object], said: str) -> None:

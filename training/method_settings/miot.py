@@ -109,3 +109,8 @@ class MiotSettings(MethodSettings):
     clusters: ClusterSettings = ClusterSettings()
     matching: MatchingSettings = MatchingSettings()
     compat: MiotCompat = MiotCompat()
+
+    @property
+    def first_phase(self) -> int:
+        """Epochs without matching, as in DCL with a discriminator; 0 if it is off, which is that on purpose."""
+        return 0 if self.matching.way == "off" else self.warmup_epochs

@@ -70,3 +70,8 @@ class MultSettings(MethodSettings):
     refinement_weight: float = Field(1.0, ge=0)
     refinement_temperature: float = Field(0.2, gt=0)
     compat: MultCompat = MultCompat()
+
+    @property
+    def first_phase(self) -> int:
+        """Epochs without transfer of labels, as in DCL; 0 if it is off, which is DCL on purpose."""
+        return 0 if self.transfer == "off" else self.dcl_epochs

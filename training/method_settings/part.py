@@ -17,3 +17,8 @@ class MethodSettings(Part):
     """
 
     name: str
+
+    @property
+    def first_phase(self) -> int:
+        """Epochs in which the method does not do yet what sets it apart; 0 if there are none."""
+        return 0
