@@ -3,7 +3,9 @@
 Knows no folder but that of its own run.
 """
 
+import json
 from collections.abc import Iterator, Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -108,10 +110,26 @@ def labels(first: Path, dataset: Dataset, trial: int) -> PseudoLabels:
     count = len(dataset.train)
     sure = (dataset.train.modalities == Modality.VISIBLE) & ~made.outlier[:count]
     labels = renumber(np.where(sure, made.labels[:count], -1))
-    told = {"by": "stage 1", "method": ended.method.name, "epochs": ended.epochs, "made_sha256": made.sha256}
+    told = {
+        "by": "stage 1",
+        "method": ended.method.name,
+        "epochs": ended.epochs,
+        "recipe_sha256": recipe_sha256(ended),
+        "made_sha256": made.sha256,
+    }
     if "source" in origin:
         told["source"] = origin["source"]["name"]
     return PseudoLabels(labels, made.confidence[:count], labels < 0, told)
+
+
+def recipe_sha256(ended: RunSettings) -> str:
+    """Name a recipe by what changes labels: seeds of one share it."""
+    kept = {
+        key: value
+        for key, value in _dotted(ended.model_dump(mode="json"))
+        if key not in (*recipes.SEEDS, *recipes.IDLE)
+    }
+    return sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
 def finished(folder: Path) -> bool:

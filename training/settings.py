@@ -12,6 +12,18 @@ from training.method_settings import SETTINGS, MethodSettings, Part, SupervisedS
 from vireid import settings as loader
 from vireid.errors import SettingsError
 
+# keys of a recipe: what tells runs of one recipe apart, and what changes no weight
+SEEDS = ("seed", "data.trial")
+IDLE = (
+    "evaluate_first",
+    "evaluate_every",
+    "tensorboard",
+    "threads",
+    "data.cache_mb",
+    "data.ahead",
+    "data.loaders",
+)
+
 
 class ModelSettings(Part):
     """The network.

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from training import checkpoint, models, stages
 from training.command import app
+from training.first_stage import recipe_sha256
 from training.labels import pseudo
 from training.loop import Loop
 from training.method_settings import OtlaSettings, SpclSettings
@@ -116,6 +117,10 @@ def test_the_second_stage_learns_from_what_the_first_was_sure_of(blocks: Path, w
     told = checkpoint.load_origin(whole)["stage1"]
     assert told["labels_sha256"] == taken.sha256
     assert (told["classes"], told["images"], told["method"]) == (taken.classes, int(sure.sum()), "spcl")
+    # seeds of a recipe, and what changes no label, share its name; another recipe has another
+    ended = checkpoint.load_settings(whole / "stage1")
+    assert told["recipe_sha256"] == recipe_sha256(ended.model_copy(update={"seed": 9, "threads": 7}))
+    assert told["recipe_sha256"] != recipe_sha256(ended.model_copy(update={"iterations": 77}))
     assert left(whole)["weights.classifier.weight"].shape[0] == taken.classes
     # visible images keep these labels in the second stage
     second = pseudo.load(whole / "labels.npz")

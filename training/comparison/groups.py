@@ -10,18 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from training.comparison.measured import Measured
-
-# of a recipe: what tells runs of a group apart, and what changes no weight
-_OWN = ("seed", "data.trial")
-_IDLE = (
-    "evaluate_first",
-    "evaluate_every",
-    "tensorboard",
-    "threads",
-    "data.cache_mb",
-    "data.ahead",
-    "data.loaders",
-)
+from training.settings import IDLE, SEEDS
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,7 +79,7 @@ def apart(groups: Sequence[Group]) -> tuple[Mapping[str, Any], ...]:
     keys = [
         key
         for key in dict.fromkeys(key for group in groups for key in group.recipe)
-        if key not in _IDLE or all(key in group.recipe for group in groups)
+        if key not in IDLE or all(key in group.recipe for group in groups)
     ]
     differing = [key for key in keys if len({_key(group.recipe.get(key)) for group in groups}) > 1]
     return tuple({key: group.recipe.get(key) for key in differing} for group in groups)
@@ -110,8 +99,8 @@ def flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
 def _recipe(run: Measured) -> dict[str, Any]:
     told = flat(run.settings.model_dump(mode="json"))
     # the best of other epochs is another one
-    idle = [key for key in _IDLE if run.settings.select == "last" or key != "evaluate_every"]
-    kept = {key: value for key, value in told.items() if key not in (*_OWN, *idle)}
+    idle = [key for key in IDLE if run.settings.select == "last" or key != "evaluate_every"]
+    kept = {key: value for key, value in told.items() if key not in (*SEEDS, *idle)}
     return {
         **kept,
         "start": run.origin.get("start", ""),
@@ -126,7 +115,9 @@ def _first_stage(run: Measured) -> str:
     if told is None:
         return ""
     source = f", with {told['source']}" if "source" in told else ""
-    return f"{told.get('method', '')}, {told.get('epochs', 0)} epochs{source}"
+    # whatever else its recipe was, seeds of one recipe are one
+    recipe = f", recipe {told['recipe_sha256'][:6]}" if "recipe_sha256" in told else ""
+    return f"{told.get('method', '')}, {told.get('epochs', 0)} epochs{source}{recipe}"
 
 
 def _sets(group: Group) -> list[Mapping[str, Any]]:

@@ -8,6 +8,7 @@ from typing import Any
 from training import checkpoint
 from training.report import history
 from training.report.history import History
+from training.run import HANDED
 from training.settings import RunSettings
 from vireid.errors import TrainingError
 
@@ -80,6 +81,9 @@ def read(folders: Sequence[Path]) -> tuple[tuple[Measured, ...], dict[str, str]]
     found: list[Measured] = []
     left: dict[str, str] = {}
     for folder, name in zip(folders, _names(folders), strict=True):
+        if _between_stages(folder):
+            left[name] = "its second stage has not begun"
+            continue
         settings, origin = checkpoint.load_settings(folder), checkpoint.load_origin(folder)
         told = history.read(folder)
         epoch = _ends_with(settings, folder, told)
@@ -91,6 +95,11 @@ def read(folders: Sequence[Path]) -> tuple[tuple[Measured, ...], dict[str, str]]
         else:
             found.append(Measured(name, settings, origin, told, epoch, scores))
     return tuple(found), left
+
+
+def _between_stages(folder: Path) -> bool:
+    """Whether a run of two stages is still in its first: it has no recipe of its own yet."""
+    return (folder / HANDED[0]).is_file() and not (folder / checkpoint.RECIPE).is_file()
 
 
 def _ends_with(settings: RunSettings, folder: Path, told: History) -> int:

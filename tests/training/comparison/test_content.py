@@ -73,6 +73,11 @@ def test_what_changes_no_weight_parts_no_seeds(made: Made, settings: dict[str, A
         ({}, {"source": {"name": "llcm"}}, "source = llcm"),
         ({}, {"stage1": {"method": "spcl", "epochs": 9}}, "first stage = spcl, 9 epochs"),
         ({}, {"stage1": {"method": "spcl", "epochs": 9, "source": "llcm"}}, "9 epochs, with llcm"),
+        (
+            {},
+            {"stage1": {"method": "spcl", "epochs": 9, "recipe_sha256": "a1b2c3d4"}},
+            "9 epochs, recipe a1b2c3",
+        ),
     ],
 )
 def test_runs_that_differ_are_rows_that_say_how(
@@ -229,6 +234,13 @@ def test_runs_without_scores_are_named(made: Made) -> None:
         "begun": "no epoch was finished yet",
     }
     assert len(only(found).rows) == 1
+
+
+def test_a_run_in_its_first_stage_is_named(made: Made, tmp_path: Path) -> None:
+    (tmp_path / "between").mkdir()
+    (tmp_path / "between" / "stages.json").write_text("{}")
+    found = content.read([made("a", {3: 0.4}), tmp_path / "between"])
+    assert found.left == {"between": "its second stage has not begun"}
 
 
 def test_nothing_to_compare_is_refused(made: Made) -> None:

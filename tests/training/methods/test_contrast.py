@@ -1,5 +1,7 @@
 """A bank as methods use it: when it moves, by whom, and what the habit of moving it too early does to a gradient."""
 
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
@@ -88,3 +90,13 @@ def test_views_are_averaged_where_that_is_asked_for() -> None:
 def test_a_query_is_what_the_neck_gives_at_length_one() -> None:
     seen = Embedded(torch.zeros(1, 2), torch.tensor([[3.0, 4.0]], dtype=torch.bfloat16))
     torch.testing.assert_close(query(seen), torch.tensor([[0.6, 0.8]]))
+
+
+@pytest.mark.parametrize("how", ["added", "averaged"])
+def test_a_batch_without_a_modality_teaches_nothing_of_it(how: Literal["added", "averaged"]) -> None:
+    queries = torch.empty((0, 2), requires_grad=True)
+    none = torch.empty(0, dtype=torch.int64)
+    loss = by_views(bank(), queries, none, none, how)
+    loss.backward()
+    assert loss.item() == 0
+    assert queries.grad is not None
