@@ -43,7 +43,7 @@ HEALTHCHECK --interval=10s --timeout=3s --start-period=120s \
 ENTRYPOINT ["vireid", "serve", "--host", "0.0.0.0", "--data", "/data", "--device", "cuda"]
 
 FROM base AS training
-RUN pip install -c constraints/ci.txt '.[export]'
+RUN pip install -c constraints/ci.txt '.[export,vit,openvino]'
 USER 10001
 VOLUME /data
 WORKDIR /data
