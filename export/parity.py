@@ -1,33 +1,26 @@
-"""Proof that a runtime gives the embeddings of the model it was made from.
+"""Proof that an engine gives the embeddings of the model it was made from, and that people are found as before.
 
-A candidate engine is held against a reference: alone and at a random place of mixed batches, in both
-modalities; and the embeddings must tell different images apart, so that two engines which are equally broken
-do not agree. Knows engines only: not torch, not ONNX, not bundles.
+A candidate is held against its source: alone, and at random places of mixed batches of several sizes; what it ranks
+first, and how well it finds people; and both must tell different people apart, so that two engines which are equally
+broken do not pass by agreeing. Knows engines only: not torch, not ONNX, not bundles.
 """
 
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from vireid.arrays import Float32Array, Int64Array, UInt8Array
+from export import comparison, ranking
+from export.bars import EXPORTED, Bar
+from export.comparison import Advance, Comparison
+from export.exam import Exam
+from export.ranking import Ranking
+from vireid.arrays import Float64Array, Int64Array, UInt8Array
 from vireid.engines.base import Engine
 from vireid.errors import ExportError
 
-BATCHES = (1, 2, 7, 16)
-UNIT_TOLERANCE = 1e-3
-
-
-@dataclass(frozen=True, slots=True)
-class Tolerance:
-    """How far a candidate may be from its reference.
-
-    Attributes:
-        cosine: least cosine between the two embeddings of one image.
-        apart: greatest cosine between two different images of one modality.
-    """
-
-    cosine: float = 0.99999
-    apart: float = 0.999
+PAST_CHANCE = 2.0  # a source that finds people no better than this many times chance proves little
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,32 +37,97 @@ class Probes:
 
 
 @dataclass(frozen=True, slots=True)
+class AtSize:
+    """What one batch size measured: cosines with the source, and with the candidate's own rows alone."""
+
+    size: int
+    cosine_min: float
+    cosine_mean: float
+    company_min: float
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
-    """What was measured.
+    """What was measured, and whether it is enough.
 
     Attributes:
-        reference: runtime of the reference.
-        candidate: runtime and provider of the candidate.
-        probes: number of images.
-        batches: the batch sizes tried.
-        cosine_min: least cosine between reference and candidate, over every batch size and place.
-        mixed_cosine_min: least cosine between a candidate's row alone and the same row in a mixed batch.
-        apart_cosine_max: greatest cosine between two different images of one modality.
-        threshold: the least cosine allowed.
+        reference: what runs the source.
+        candidate: what runs the candidate.
+        images: how many.
+        origin: where they come from, in words.
+        sha256: of the images and their labels; empty where they had no labels.
+        by_size: each batch size.
+        ranking: what was found; None where nobody knows who is on the images, or the rows were no numbers.
+        strangers: mean cosine between different people of one modality, the greater of the two: source, candidate.
+        bar: what had to be reached.
+        failures: each number beside its bar; empty if all were reached.
+        notes: what weakens the proof.
     """
 
     reference: str
     candidate: str
-    probes: int
-    batches: tuple[int, ...]
-    cosine_min: float
-    mixed_cosine_min: float
-    apart_cosine_max: float
-    threshold: float
+    images: int
+    origin: str
+    sha256: str
+    by_size: tuple[AtSize, ...]
+    ranking: Ranking | None
+    strangers: tuple[float, float]
+    bar: Bar
+    failures: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether every bar was reached."""
+        return not self.failures
+
+    @property
+    def cosine_min(self) -> float:
+        """Least cosine with the source, over every image, batch size and place."""
+        return _least([part.cosine_min for part in self.by_size])
+
+    @property
+    def cosine_mean(self) -> float:
+        """Least of the mean cosines of the batch sizes."""
+        return _least([part.cosine_mean for part in self.by_size])
+
+    @property
+    def company_min(self) -> float:
+        """Least cosine between a candidate's row alone and in a batch."""
+        return _least([part.company_min for part in self.by_size])
 
     def as_json(self) -> dict[str, object]:
-        """The report as plain values."""
-        return {**asdict(self), "batches": list(self.batches)}
+        """The report as plain values; what is no number is None."""
+        words: dict[str, object] = {
+            "passed": self.passed,
+            "failures": list(self.failures),
+            "notes": list(self.notes),
+            "reference": self.reference,
+            "candidate": self.candidate,
+            "images": self.images,
+            "origin": self.origin,
+            "exam_sha256": self.sha256,
+            "batches": [part.size for part in self.by_size],
+            "cosine_min": _number(self.cosine_min),
+            "cosine_mean": _number(self.cosine_mean),
+            "company_min": _number(self.company_min),
+            "by_batch": {
+                str(part.size): {
+                    "cosine_min": _number(part.cosine_min),
+                    "cosine_mean": _number(part.cosine_mean),
+                    "company_min": _number(part.company_min),
+                }
+                for part in self.by_size
+            },
+            "strangers": {
+                "reference": _number(self.strangers[0]),
+                "candidate": _number(self.strangers[1]),
+            },
+            "bar": self.bar.as_json(),
+        }
+        if self.ranking is not None:
+            words |= _found(self.ranking)
+        return words
 
 
 def draw_probes(height: int, width: int, count: int = 24, seed: int = 0) -> Probes:
@@ -95,49 +153,170 @@ def draw_probes(height: int, width: int, count: int = 24, seed: int = 0) -> Prob
     return Probes(images, modality)
 
 
-def prove(
-    reference: Engine, candidate: Engine, probes: Probes, tolerance: Tolerance | None = None, seed: int = 0
-) -> Report:
-    """Hold a candidate against a reference.
+def prove(reference: Engine, candidate: Engine, probes: Probes, bar: Bar = EXPORTED, seed: int = 0) -> Report:
+    """Hold an exported graph against the network it was traced from; each image counts as a person.
 
     Args:
         reference: the model exported, run one image at a time.
         candidate: what will be served.
         probes: images to compare on.
-        tolerance: how far apart they may be; the fp32 tolerance if not given.
+        bar: how near the two must be.
         seed: of the places in the batches.
 
     Raises:
         ExportError: the candidate differs, depends on its batch, is not finite or cannot tell images apart.
     """
-    tolerance = tolerance or Tolerance()
     _check_probes(probes)
-    expected = _one_by_one(reference, probes, "the model")
-    alone = _one_by_one(candidate, probes, "the exported model")
-    _compare(alone, expected, tolerance.cosine, "the exported model differs from the model it was made from")
-    least, mixed = float(_cosine(alone, expected).min()), 1.0
-    rng = np.random.default_rng(seed)
-    for size in BATCHES:
-        for row in range(len(probes.images)):
-            batch, place = _batch_around(row, size, len(probes.images), rng)
-            made = candidate.embed(probes.images[batch], probes.modality[batch])
-            _check_rows(made, "the exported model")
-            found = f"row {place} of a batch of {size} differs"
-            _compare(made, expected[batch], tolerance.cosine, f"{found} from the model")
-            here, self_alone = made[place : place + 1], alone[row : row + 1]
-            _compare(here, self_alone, tolerance.cosine, f"{found} from itself alone")
-            least = min(least, float(_cosine(made, expected[batch]).min()))
-            mixed = min(mixed, float(_cosine(here, self_alone).min()))
-    return Report(
-        reference=reference.info.runtime,
-        candidate=f"{candidate.info.runtime} {candidate.info.provider}",
-        probes=len(probes.images),
-        batches=BATCHES,
-        cosine_min=round(least, 7),
-        mixed_cosine_min=round(mixed, 7),
-        apart_cosine_max=round(_apart(alone, probes.modality, tolerance.apart), 7),
-        threshold=tolerance.cosine,
+    compared = comparison.compare(reference, candidate, probes.images, probes.modality, seed)
+    person: Int64Array = np.arange(len(probes.images))
+    report = _report(
+        (reference, candidate), compared, bar, ("drawn figures", ""), (person, probes.modality), None
     )
+    if not report.passed:
+        raise ExportError(
+            "the exported model differs from the model it was made from: " + "; ".join(report.failures)
+        )
+    return report
+
+
+def examine(
+    source: Engine, candidate: Engine, exam: Exam, bar: Bar, *, seed: int = 0, advance: Advance | None = None
+) -> Report:
+    """Hold an engine against the one it was made from; a bad result is a report that did not pass.
+
+    Args:
+        source: the model as it was exported and proven.
+        candidate: what is to be served.
+        exam: images of known people in both modalities.
+        bar: what to reach.
+        seed: of the places in the batches.
+        advance: told of the images that went through; ``comparison.steps`` says how many there will be.
+
+    Raises:
+        ExportError: the source itself is broken.
+        EngineError: the source could not be run.
+    """
+    return examined(source, candidate, exam, bar, seed=seed, advance=advance)[0]
+
+
+def examined(
+    source: Engine, candidate: Engine, exam: Exam, bar: Bar, *, seed: int = 0, advance: Advance | None = None
+) -> tuple[Report, Comparison]:
+    """Do as ``examine``, and return what the two engines gave as well."""
+    compared = comparison.compare(source, candidate, exam.images, exam.modality, seed, advance)
+    whole = bool(np.isfinite(compared.alone).all())
+    found = ranking.rank(compared.expected, compared.alone, exam) if whole else None
+    report = _report(
+        (source, candidate), compared, bar, (exam.origin, exam.sha256), (exam.person, exam.modality), found
+    )
+    return report, compared
+
+
+def _report(
+    engines: tuple[Engine, Engine],
+    compared: Comparison,
+    bar: Bar,
+    origin: tuple[str, str],
+    labels: tuple[Int64Array, Int64Array],
+    found: Ranking | None,
+) -> Report:
+    by_size = tuple(
+        AtSize(part.size, _least(part.cosine), float(np.mean(part.cosine)), _least(part.company))
+        for part in compared.sizes
+    )
+    strangers = (
+        max(ranking.strangers(compared.expected, *labels).values(), default=0.0),
+        max(ranking.strangers(compared.alone, *labels).values(), default=0.0),
+    )
+    source, candidate = (_words(engine) for engine in engines)
+    report = Report(
+        reference=source,
+        candidate=candidate,
+        images=len(compared.expected),
+        origin=origin[0],
+        sha256=origin[1],
+        by_size=by_size,
+        ranking=found,
+        strangers=strangers,
+        bar=bar,
+        failures=(),
+        notes=_notes(found),
+    )
+    faults = dict.fromkeys(fault for part in compared.sizes for fault in part.faults)
+    return replace(report, failures=(*faults, *_failures(report)))
+
+
+def _failures(report: Report) -> Iterator[str]:
+    """Say each number that misses its bar, beside it."""
+    bar = report.bar
+    for part in report.by_size:
+        at = "alone" if part.size == 1 else f"in batches of {part.size}"
+        if not part.cosine_min >= bar.cosine_min:
+            yield f"cosine min {part.cosine_min:.6f} {at}, at least {bar.cosine_min:g} is required"
+        if not part.cosine_mean >= bar.cosine_mean:
+            yield f"cosine mean {part.cosine_mean:.6f} {at}, at least {bar.cosine_mean:g} is required"
+        if not part.company_min >= bar.company:
+            yield (
+                f"a row {at} differs from itself alone: cosine {part.company_min:.6f}, "
+                f"at least {bar.company:g} is required"
+            )
+    for who, mean in zip(("the source", "the candidate"), report.strangers, strict=True):
+        if not mean <= bar.strangers:
+            yield (
+                f"{who} does not tell people apart: mean cosine {mean:.5f} between different ones, "
+                f"at most {bar.strangers:g} is allowed; a model that is normalised twice looks like this"
+            )
+    if report.ranking is not None:
+        change = report.ranking.map_change
+        if change < -bar.map_loss:
+            yield f"mAP falls by {-change:.3f} points, at most {bar.map_loss:g} is allowed"
+        if bar.map_gain is not None and change > bar.map_gain:
+            yield f"mAP rises by {change:.3f} points, at most {bar.map_gain:g} is allowed at this precision"
+
+
+def _notes(found: Ranking | None) -> tuple[str, ...]:
+    if found is None or found.source.mean_ap >= PAST_CHANCE * found.chance:
+        return ()
+    return (
+        f"the source itself finds these people hardly better than chance (mAP {100 * found.source.mean_ap:.1f} %, "
+        f"chance {100 * found.chance:.1f} %), so its change says little: prove on images like those it was trained on",
+    )
+
+
+def _found(found: Ranking) -> dict[str, object]:
+    source, candidate = found.source, found.candidate
+    return {
+        "protocol": "infrared asks, visible is found, nothing is excluded",
+        "rank_agreement": {
+            str(k): None if share is None else _number(share) for k, share in found.agreement.items()
+        },
+        "map": {
+            "reference": _number(source.mean_ap),
+            "candidate": _number(candidate.mean_ap),
+            "change_points": _number(found.map_change),
+            "chance": _number(found.chance),
+        },
+        "rank1": {
+            "reference": _number(source.rank1),
+            "candidate": _number(candidate.rank1),
+            "change_points": _number(found.rank1_change),
+        },
+    }
+
+
+def _words(engine: Engine) -> str:
+    info = engine.info
+    return f"{info.runtime} {info.provider}, {info.precision}, {info.device}"
+
+
+def _least(values: Float64Array | list[float]) -> float:
+    """Return the least value, NaN if one is no number."""
+    return float(np.min(values))
+
+
+def _number(value: float) -> float | None:
+    """Round, and take what is no number for None: JSON has no other word."""
+    return round(value, 7) if math.isfinite(value) else None
 
 
 def _check_probes(probes: Probes) -> None:
@@ -145,55 +324,3 @@ def _check_probes(probes: Probes) -> None:
         raise ExportError("parity needs at least four images and both modalities among them")
     if len(np.unique(probes.images.reshape(len(probes.images), -1), axis=0)) < len(probes.images):
         raise ExportError("parity needs different images; two of those given are the same")
-
-
-def _one_by_one(engine: Engine, probes: Probes, who: str) -> Float32Array:
-    rows = [
-        engine.embed(probes.images[at : at + 1], probes.modality[at : at + 1])
-        for at in range(len(probes.images))
-    ]
-    made = np.concatenate(rows)
-    _check_rows(made, who)
-    return made
-
-
-def _check_rows(rows: Float32Array, who: str) -> None:
-    if not np.isfinite(rows).all():
-        raise ExportError(f"{who} gives NaN or infinity; look at its normalisation and its weights")
-    norms = np.linalg.norm(rows, axis=1)
-    if np.abs(norms - 1).max() > UNIT_TOLERANCE:
-        found = f"{norms.min():.4f} to {norms.max():.4f}"
-        raise ExportError(f"{who} gives rows of length {found}; unit rows are expected")
-
-
-def _cosine(left: Float32Array, right: Float32Array) -> Float32Array:
-    lengths = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
-    cosine: Float32Array = np.einsum("bd,bd->b", left, right) / lengths
-    return cosine
-
-
-def _compare(made: Float32Array, expected: Float32Array, threshold: float, failure: str) -> None:
-    if made.shape != expected.shape:
-        raise ExportError(f"{failure}: shape {made.shape}, expected {expected.shape}")
-    cosine = _cosine(made, expected)
-    if cosine.min() < threshold:
-        raise ExportError(f"{failure}: cosine {cosine.min():.6f}, at least {threshold} is required")
-
-
-def _batch_around(row: int, size: int, count: int, rng: np.random.Generator) -> tuple[Int64Array, int]:
-    batch: Int64Array = rng.integers(0, count, size)
-    place = int(rng.integers(size))
-    batch[place] = row
-    return batch, place
-
-
-def _apart(rows: Float32Array, modality: Int64Array, bound: float) -> float:
-    same = modality[:, None] == modality[None, :]
-    np.fill_diagonal(same, val=False)
-    greatest = float((rows @ rows.T)[same].max())
-    if greatest > bound:
-        raise ExportError(
-            f"two different images get embeddings of cosine {greatest:.5f}; at most {bound} is allowed: "
-            "the model does not tell images apart"
-        )
-    return greatest

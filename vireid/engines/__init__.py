@@ -1,9 +1,10 @@
-"""Runtimes that execute a bundle; ``open_engine`` chooses one and imports it only then."""
+"""Runtimes that execute a bundle; what opens one imports it only then."""
 
-from vireid.bundle import Bundle
+from vireid.bundle import Bundle, EnginePart
 from vireid.engines.base import Engine, EngineInfo
+from vireid.errors import ProviderUnavailable
 
-__all__ = ["Engine", "EngineInfo", "open_engine", "open_engines"]
+__all__ = ["Engine", "EngineInfo", "open_engine", "open_engines", "open_part"]
 
 
 def open_engine(bundle: Bundle, device: str = "auto", threads: int = 1) -> Engine:
@@ -21,6 +22,31 @@ def open_engine(bundle: Bundle, device: str = "auto", threads: int = 1) -> Engin
     from vireid.engines.onnx import OnnxEngine
 
     return OnnxEngine(bundle, device, threads)
+
+
+def open_part(bundle: Bundle, part: EnginePart, device: str = "auto", threads: int = 1) -> Engine:
+    """Open one of a bundle's further engines, proven or not.
+
+    Args:
+        bundle: what to load.
+        part: which engine of it.
+        device: ``auto``, ``cpu`` or ``cuda``; ``cuda`` never falls back silently.
+        threads: threads one call uses.
+
+    Raises:
+        ProviderUnavailable: the asked-for device is not there, or cannot do the engine's precision.
+        MissingExtra: the runtime is not installed.
+        BundleCorrupt: the graph is not what the manifest promises.
+    """
+    if part.runtime == "openvino":
+        from vireid.engines.openvino import OpenVinoEngine
+
+        return OpenVinoEngine(bundle, part, device, threads)
+    if part.runtime == "onnxruntime":
+        from vireid.engines.onnx import OnnxEngine
+
+        return OnnxEngine(bundle, device, threads, part=part)
+    raise ProviderUnavailable(f"nothing here runs the engine {part.name}; take another engine")
 
 
 def open_engines(bundle: Bundle, device: str = "auto", *, workers: int) -> list[Engine]:

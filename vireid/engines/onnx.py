@@ -13,7 +13,7 @@ import numpy as np
 import onnxruntime as ort
 
 from vireid.arrays import Float32Array, Int64Array, UInt8Array
-from vireid.bundle import Bundle
+from vireid.bundle import Bundle, EnginePart
 from vireid.engines.base import EngineInfo, check_batch
 from vireid.errors import BundleCorrupt, BundleError, EngineError, ProviderUnavailable
 
@@ -42,6 +42,7 @@ class OnnxEngine:
         device: ``cpu``, ``cuda``, or ``auto``: CUDA where it really runs, else the CPU.
         threads: threads one call uses.
         layout: of maps on the CPU; answers differ in the last bits only.
+        part: another graph of the bundle; the model itself if None.
 
     Raises:
         ProviderUnavailable: CUDA was asked for and does not run here.
@@ -50,18 +51,24 @@ class OnnxEngine:
     """
 
     def __init__(
-        self, bundle: Bundle, device: str = "auto", threads: int = 1, layout: Layout = "blocked"
+        self,
+        bundle: Bundle,
+        device: str = "auto",
+        threads: int = 1,
+        layout: Layout = "blocked",
+        part: EnginePart | None = None,
     ) -> None:
         self._space_id = bundle.space_id
         self._dim = bundle.manifest.model.dim
         self._input_size = (bundle.manifest.preprocess.height, bundle.manifest.preprocess.width)
-        self._session = _session(bundle, device, threads, layout)
+        file = bundle.manifest.model.file if part is None else part.file
+        self._session = _session(bundle, file, device, threads, layout)
         provider = self._session.get_providers()[0]
         self._info = EngineInfo(
             runtime=f"onnxruntime {ort.__version__}",
             provider=provider,
             device="cuda:0" if provider == CUDA else "cpu",
-            precision=bundle.manifest.model.precision,
+            precision=(part or bundle.manifest.model).precision,
             threads=threads,
         )
 
@@ -113,7 +120,7 @@ def _run(session: ort.InferenceSession, images: UInt8Array, modality: Int64Array
     return rows
 
 
-def _session(bundle: Bundle, device: str, threads: int, layout: Layout) -> ort.InferenceSession:
+def _session(bundle: Bundle, file: str, device: str, threads: int, layout: Layout) -> ort.InferenceSession:
     """Open the graph on the device asked for; ``auto`` falls back to the CPU, in words."""
     if device not in DEVICES:
         raise EngineError(f"found device {device!r}; expected one of {', '.join(DEVICES)}")
@@ -126,16 +133,16 @@ def _session(bundle: Bundle, device: str, threads: int, layout: Layout) -> ort.I
             f"install onnxruntime-gpu in its place, or ask for the cpu"
         )
     if device == "cpu" or CUDA not in available:
-        return _open(bundle, [CPU], threads, layout)
+        return _open(bundle, file, [CPU], threads, layout)
     try:
-        session = _open(bundle, [CUDA, CPU], threads, layout)
+        session = _open(bundle, file, [CUDA, CPU], threads, layout)
         runs = session.get_providers()
         trouble = "" if runs[0] == CUDA else f"onnxruntime runs {runs}"
     except BundleError as error:
         trouble = error.message
     if not trouble:
         return session
-    session = _open(bundle, [CPU], threads, layout)  # fails where the bundle is at fault and not CUDA
+    session = _open(bundle, file, [CPU], threads, layout)  # fails where the bundle is at fault and not CUDA
     if device == "cuda":
         raise ProviderUnavailable(
             f"CUDA was asked for but does not run here ({trouble}); install a driver, or ask for the cpu"
@@ -144,7 +151,9 @@ def _session(bundle: Bundle, device: str, threads: int, layout: Layout) -> ort.I
     return session
 
 
-def _open(bundle: Bundle, providers: list[str], threads: int, layout: Layout) -> ort.InferenceSession:
+def _open(
+    bundle: Bundle, file: str, providers: list[str], threads: int, layout: Layout
+) -> ort.InferenceSession:
     """Open the graph, check what it declares, and run it once.
 
     Raises:
@@ -160,7 +169,7 @@ def _open(bundle: Bundle, providers: list[str], threads: int, layout: Layout) ->
     # weights outside the graph would be read unchecked from the working directory; there are none in here
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", NOWHERE)
     try:
-        session = ort.InferenceSession(bundle.file(bundle.manifest.model.file), options, providers=providers)
+        session = ort.InferenceSession(bundle.file(file), options, providers=providers)
     except Exception as error:  # onnxruntime's errors have no public base
         raise BundleCorrupt(f"{bundle.path}: onnxruntime cannot load the graph: {error}") from error
     _check_graph(bundle, session)

@@ -1,0 +1,190 @@
+"""OpenVINO as an engine on the CPU: a further form of a bundle's graph, in fp32, bf16 or int8.
+
+What really runs is read back from the compiled model; a precision this CPU cannot do is refused, never replaced. Needs the extra
+``openvino``, which is imported when an engine is opened.
+"""
+
+import queue
+from typing import Any
+
+import numpy as np
+
+from vireid.arrays import Float32Array, Int64Array, UInt8Array
+from vireid.bundle import Bundle, EnginePart
+from vireid.engines.base import EngineInfo, check_batch
+from vireid.errors import BundleCorrupt, EngineError, MissingExtra, ProviderUnavailable
+
+INPUTS = {"images": "u8", "modality": "i64"}
+OUTPUT = "embeddings"
+UNIT_TOLERANCE = 1e-3
+# precision of a part -> what the runtime is asked to calculate in; an int8 graph says itself where it is int8
+HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
+
+
+class OpenVinoEngine:
+    """A bundle's graph compiled by OpenVINO; each call takes a request of its own, so several threads may call.
+
+    Args:
+        bundle: what to load.
+        part: which of its engines.
+        device: ``cpu`` or ``auto``, which is the CPU too.
+        threads: threads one call uses.
+
+    Raises:
+        MissingExtra: OpenVINO is not installed.
+        ProviderUnavailable: another device than the CPU was asked for, or the CPU cannot do the precision.
+        BundleCorrupt: the graph is not what the manifest promises.
+        EngineError: a device or number of threads that cannot be.
+    """
+
+    def __init__(self, bundle: Bundle, part: EnginePart, device: str = "auto", threads: int = 1) -> None:
+        _check_wishes(part, device, threads)
+        runtime = _runtime()
+        self._space_id = bundle.space_id
+        self._dim = bundle.manifest.model.dim
+        self._input_size = (bundle.manifest.preprocess.height, bundle.manifest.preprocess.width)
+        self._compiled = _compile(runtime, bundle, part, threads)
+        self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._info = EngineInfo(
+            runtime=f"openvino {runtime.get_version().partition('-')[0]}",
+            provider="+".join(self._compiled.get_property("EXECUTION_DEVICES")),
+            device="cpu",
+            precision=_precision(self._compiled, part),
+            threads=int(self._compiled.get_property("INFERENCE_NUM_THREADS")),
+        )
+        self._try_out(bundle)
+
+    @property
+    def info(self) -> EngineInfo:
+        """What really runs."""
+        return self._info
+
+    @property
+    def space_id(self) -> str:
+        """The embedding space."""
+        return self._space_id
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """(height, width) of the images ``embed`` takes."""
+        return self._input_size
+
+    @property
+    def dim(self) -> int:
+        """Embedding dimension D."""
+        return self._dim
+
+    def embed(self, images: UInt8Array, modality: Int64Array) -> Float32Array:
+        """Embed preprocessed images.
+
+        Args:
+            images: RGB, (B, H, W, 3), B >= 1.
+            modality: 0 visible, 1 infrared, (B,).
+
+        Returns:
+            Unit rows, (B, D).
+
+        Raises:
+            EngineError: the shape or type is wrong, or the runtime failed.
+        """
+        check_batch(images, modality, self._input_size)
+        try:
+            request = self._requests.get_nowait()
+        except queue.Empty:
+            request = self._compiled.create_infer_request()
+        try:
+            found = request.infer(
+                {"images": np.ascontiguousarray(images), "modality": np.ascontiguousarray(modality)}
+            )
+            rows: Float32Array = np.array(found[OUTPUT], np.float32)  # the request's own memory is used again
+        except RuntimeError as error:
+            raise EngineError(f"openvino failed: {error}") from error
+        self._requests.put(request)
+        norms = np.linalg.norm(rows, axis=1)
+        if not np.all(np.abs(norms - 1.0) < UNIT_TOLERANCE):
+            raise EngineError(
+                f"the model gave rows of norm {norms.min():.4g} to {norms.max():.4g}; expected 1"
+            )
+        return rows
+
+    def _try_out(self, bundle: Bundle) -> None:
+        grey = np.full((2, *self._input_size, 3), 128, dtype=np.uint8)
+        try:
+            found = self.embed(grey, np.array([0, 1])).shape
+        except EngineError as error:
+            raise BundleCorrupt(f"{bundle.path}: the graph does not run: {error.message}") from error
+        if found != (2, self._dim):
+            raise BundleCorrupt(f"{bundle.path}: two pictures gave {found}; expected (2, {self._dim})")
+
+
+def _runtime() -> Any:
+    try:
+        import openvino
+    except ModuleNotFoundError as error:
+        raise MissingExtra("OpenVINO is not installed; run: pip install 'vireid[openvino]'") from error
+    return openvino
+
+
+def _check_wishes(part: EnginePart, device: str, threads: int) -> None:
+    if device not in ("auto", "cpu", "cuda"):
+        raise EngineError(f"found device {device!r}; expected one of auto, cpu, cuda")
+    if device == "cuda":
+        raise ProviderUnavailable(
+            "CUDA was asked for, and OpenVINO runs on the CPU only; ask for the cpu, or for another engine"
+        )
+    if threads < 1:
+        raise EngineError(f"found {threads} threads; expected at least 1")
+    if part.precision not in HINTS:
+        raise EngineError(f"found {part.precision} for OpenVINO on a CPU; expected one of {', '.join(HINTS)}")
+
+
+def _compile(runtime: Any, bundle: Bundle, part: EnginePart, threads: int) -> Any:
+    core = runtime.Core()
+    can = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if part.precision == "bf16" and "BF16" not in can:
+        raise ProviderUnavailable(
+            f"this CPU ({core.get_property('CPU', 'FULL_DEVICE_NAME')}) has no bf16 instructions; "
+            f"it has {', '.join(sorted(can))}: take the fp32 or int8 engine"
+        )
+    wishes = {
+        "INFERENCE_PRECISION_HINT": HINTS[part.precision],
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": 1,
+        "PERFORMANCE_HINT": "LATENCY",
+        "ENABLE_CPU_PINNING": False,
+    }
+    try:
+        model = core.read_model(bundle.file(part.file), b"")
+        _check_graph(bundle, model)
+        return core.compile_model(model, "CPU", wishes)
+    except RuntimeError as error:
+        raise BundleCorrupt(f"{bundle.path}: openvino cannot load {part.file}: {error}") from error
+
+
+def _precision(compiled: Any, part: EnginePart) -> str:
+    """Read back what the arithmetic is really done in.
+
+    Raises:
+        ProviderUnavailable: it is not what the engine promises.
+    """
+    found = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+    if found != HINTS[part.precision]:
+        raise ProviderUnavailable(
+            f"openvino calculates in {found} here; the engine {part.name} was made for {HINTS[part.precision]}"
+        )
+    return part.precision
+
+
+def _check_graph(bundle: Bundle, model: Any) -> None:
+    height, width = bundle.manifest.preprocess.height, bundle.manifest.preprocess.width
+    found = {
+        entry.get_any_name(): (entry.get_element_type().get_type_name(), str(entry.get_partial_shape()))
+        for entry in [*model.inputs, *model.outputs]
+    }
+    expected = {
+        "images": ("u8", f"[?,{height},{width},3]"),
+        "modality": ("i64", "[?]"),
+        OUTPUT: ("f32", f"[?,{bundle.manifest.model.dim}]"),
+    }
+    if found != expected:
+        raise BundleCorrupt(f"{bundle.path}: openvino reads {found}; expected {expected}")
