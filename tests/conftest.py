@@ -1,5 +1,6 @@
 """Fixtures every test may use: a reader of HTML that is stricter than a browser, and the system's browser."""
 
+import ctypes
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -14,6 +15,18 @@ from playwright.sync_api import Browser, Page, sync_playwright
 # a shared machine may hold a test up at any time: only the suite as a whole has a time limit
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a GPU where no driver is, whatever else was asked for."""
+    wanting = [item for item in items if item.get_closest_marker("gpu")]
+    if not wanting:
+        return
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        for item in wanting:
+            item.add_marker(pytest.mark.skip(reason="no CUDA driver here"))
 
 
 VOID = {"meta", "img", "br"}
