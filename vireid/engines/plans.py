@@ -1,0 +1,299 @@
+"""Built plans on disk: each beside a sidecar that says what it was built for and what was proven of it.
+
+A plan is executable code for one GPU and one version of TensorRT. The sidecar is read and compared first; a plan that is not
+exactly what is asked for, was changed since, or could have been put there by somebody else is never handed out. The sidecar is
+written last and names the plan by its content, so that a full disk or a killed process leaves nothing that is picked up.
+Knows no TensorRT.
+"""
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from vireid.engines import plan_files
+from vireid.engines.tensorrt_buckets import Bucket
+from vireid.errors import EngineError, StorageError
+
+FORMAT = 1
+# raised when the same graph and settings give another plan than before
+RECIPE = 1
+MISSING, MISMATCH = "PLAN_MISSING", "PLAN_MISMATCH"
+ANY_GPU, ANY_SM = "", "any"
+# what whoever builds a plan chooses, and whoever opens it need not repeat
+CHOICES = {"buckets", "flags"}
+
+
+class Purpose(BaseModel):
+    """What a plan is for; two plans are exchangeable if all of it is equal.
+
+    Attributes:
+        graph: sha256 of the ONNX file in the bundle.
+        module: ``tensorrt`` or ``tensorrt_rtx``.
+        version: of the module.
+        gpu: the GPU's name; empty for a plan built ahead of time.
+        sm: its compute capability; for a plan built ahead of time those it was built for, or ``any``.
+        precision: what most of its arithmetic is done in.
+        buckets: (least, usual, most) of each profile.
+        flags: the builder's settings that are not its defaults.
+        recipe: the version of how plans are built here.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    graph: str
+    module: str
+    version: str
+    gpu: str
+    sm: str
+    precision: str
+    buckets: tuple[tuple[int, int, int], ...]
+    flags: tuple[str, ...] = ()
+    recipe: int = RECIPE
+
+    @property
+    def key(self) -> str:
+        """A short name of all of it."""
+        words = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return f"{self.precision}-{hashlib.sha256(words.encode()).hexdigest()[:24]}"
+
+    @property
+    def profiles(self) -> tuple[Bucket, ...]:
+        """The buckets as such."""
+        return tuple(Bucket(*sizes) for sizes in self.buckets)
+
+    def differences(self, other: "Purpose") -> dict[str, tuple[Any, Any]]:
+        """Name what differs: its values here and there."""
+        mine, theirs = self.model_dump(), other.model_dump()
+        return {name: (mine[name], theirs[name]) for name in mine if mine[name] != theirs[name]}
+
+
+class Sidecar(BaseModel):
+    """What is told of a plan.
+
+    Attributes:
+        format: of this file.
+        purpose: what the plan is for.
+        file: the plan's name beside the sidecar.
+        plan: sha256 of the plan.
+        parsed: sha256 of the graph that TensorRT was given.
+        cuda: the CUDA version of the driver it was built with; empty for none.
+        built_s: seconds the build took.
+        vireid: our version.
+        parity: the report against the model, made on the machine where the plan was built; empty if nothing was proven.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+
+    format: int = FORMAT
+    purpose: Purpose
+    file: str
+    plan: str
+    parsed: str
+    cuda: str = ""
+    built_s: float = Field(ge=0)
+    vireid: str
+    parity: Mapping[str, Any] = Field(default_factory=dict)
+
+    @property
+    def proven(self) -> bool:
+        """Whether it was held against the model and passed."""
+        return self.parity.get("passed") is True
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A plan that is what was asked for."""
+
+    sidecar: Sidecar
+    plan: bytes
+
+
+def default_folder() -> Path:
+    """Return the folder where plans are kept unless another is named."""
+    return Path.home() / ".cache" / "vireid" / "engines"
+
+
+class PlanStore:
+    """The plans of one folder.
+
+    Args:
+        folder: made when something is kept; only its owner may write there.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    @property
+    def folder(self) -> Path:
+        """Where the plans are."""
+        return self._folder
+
+    def sidecar(self, *purposes: Purpose) -> Sidecar:
+        """Find what is told of a plan, without touching the plan.
+
+        Args:
+            purposes: the first that is there is taken; else one that was built with other buckets or flags.
+
+        Raises:
+            EngineError: there is none (PLAN_MISSING), or only one that does not fit (PLAN_MISMATCH), naming what differs.
+        """
+        for purpose in purposes:
+            path = self._folder / f"{purpose.key}.json"
+            if path.exists():
+                found = self._read(path)
+                if differences := purpose.differences(found.purpose):
+                    raise _mismatch(path, differences)
+                return found
+        for purpose in purposes:
+            for path, other in self._others():
+                if set(purpose.differences(other.purpose)) <= CHOICES:
+                    return self._read(path)
+        raise self._absent(purposes)
+
+    def find(self, *purposes: Purpose) -> Found:
+        """Find a plan; its bytes are checked against the sidecar.
+
+        Raises:
+            EngineError: as for ``sidecar``, or the plan was changed since it was built.
+        """
+        sidecar = self.sidecar(*purposes)
+        path = self._folder / sidecar.file
+        _check_owner(path)
+        try:
+            plan = path.read_bytes()
+        except OSError as error:
+            raise EngineError(
+                f"the plan {path} cannot be read ({error.strerror}); build it again", reason=MISMATCH
+            ) from None
+        found = hashlib.sha256(plan).hexdigest()
+        if found != sidecar.plan:
+            raise EngineError(
+                f"the plan {path} was changed since it was built (sha256 {found[:12]}..., expected "
+                f"{sidecar.plan[:12]}...); it is not opened: build it again",
+                reason=MISMATCH,
+                metadata={"differs": "plan"},
+            )
+        return Found(sidecar, plan)
+
+    def keep(self, sidecar: Sidecar, plan: bytes) -> Path:
+        """Keep a plan durably; another for the same purpose is replaced, and stays if this fails.
+
+        Returns:
+            Where the sidecar is.
+
+        Raises:
+            StorageError: the disk is full or refuses.
+        """
+        sidecar = sidecar.model_copy(update={"plan": hashlib.sha256(plan).hexdigest()})
+        key = sidecar.purpose.key
+        sidecar = sidecar.model_copy(update={"file": f"{key}.{sidecar.plan[:16]}.plan"})
+        text = json.dumps(sidecar.model_dump(mode="json"), indent=2, sort_keys=True, allow_nan=False) + "\n"
+        path = self._folder / f"{key}.json"
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            plan_files.sweep(self._folder)
+            plan_files.write(self._folder / sidecar.file, plan)
+            plan_files.write(path, text.encode())
+            for old in self._folder.glob(f"{key}.*.plan"):
+                if old.name != sidecar.file:
+                    old.unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError(
+                f"the plan cannot be kept in {self._folder} ({error.strerror}); make room or name another folder"
+            ) from error
+        return path
+
+    def timings(self, purpose: Purpose) -> bytes:
+        """Return what kernels took in earlier builds by the same library on the same GPU; empty if there is nothing."""
+        path = self._timings(purpose)
+        if not path.exists():
+            return b""
+        _check_owner(path)
+        return path.read_bytes()
+
+    def keep_timings(self, purpose: Purpose, timings: bytes) -> None:
+        """Keep what kernels took.
+
+        Raises:
+            StorageError: the disk is full or refuses.
+        """
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            plan_files.write(self._timings(purpose), timings)
+        except OSError as error:
+            raise StorageError(f"timings cannot be kept in {self._folder} ({error.strerror})") from error
+
+    def _timings(self, purpose: Purpose) -> Path:
+        words = f"{purpose.module} {purpose.version} {purpose.gpu} {purpose.sm}"
+        return self._folder / f"timings-{hashlib.sha256(words.encode()).hexdigest()[:24]}"
+
+    def _read(self, path: Path) -> Sidecar:
+        _check_owner(path)
+        try:
+            return Sidecar.model_validate_json(path.read_bytes())
+        except (OSError, ValidationError, ValueError) as error:
+            raise EngineError(
+                f"{path} is no sidecar of ours ({str(error).splitlines()[0]}); build the plan again",
+                reason=MISMATCH,
+            ) from None
+
+    def _others(self) -> Iterator[tuple[Path, Sidecar]]:
+        """Yield the sidecars that can be read, by name."""
+        for path in sorted(self._folder.glob("*.json")):
+            with suppress(OSError, ValueError):  # what is no sidecar of ours says nothing of a plan
+                yield path, Sidecar.model_validate_json(path.read_bytes())
+
+    def _absent(self, purposes: tuple[Purpose, ...]) -> EngineError:
+        """Say why there is no plan: none of this graph, or one for another machine, of which the nearest is told."""
+        near = [
+            differences
+            for _, other in self._others()
+            for purpose in purposes
+            if not {"graph", "precision"} & set(differences := purpose.differences(other.purpose))
+        ]
+        if near:
+            return _mismatch(self._folder, min(near, key=len))
+        return EngineError(
+            f"{self._folder} holds no {purposes[0].precision} plan of this graph; build one with 'vireid export tensorrt'",
+            reason=MISSING,
+        )
+
+
+def _mismatch(where: Path, differences: Mapping[str, tuple[Any, Any]]) -> EngineError:
+    words = "; ".join(
+        f"{name} {found!r}, expected {wanted!r}" for name, (wanted, found) in differences.items()
+    )
+    return EngineError(
+        f"the plan in {where} was built for something else ({words}); build it here with 'vireid export tensorrt'",
+        reason=MISMATCH,
+        metadata={"differs": ",".join(differences)},
+    )
+
+
+def _check_owner(path: Path) -> None:
+    """Refuse what somebody else could have written: a plan is executable code.
+
+    Raises:
+        EngineError: the file or its folder belongs to another user, or anybody may write there.
+    """
+    for place in (path, path.parent):
+        try:
+            found = place.stat()
+        except OSError as error:
+            raise EngineError(
+                f"{place} cannot be read ({error.strerror}); build the plan again", reason=MISMATCH
+            ) from None
+        if found.st_uid not in {0, os.geteuid()} or found.st_mode & stat.S_IWOTH:
+            raise EngineError(
+                f"{place} may be written by others, and a plan is executable code; keep plans in a folder of your own "
+                f"(chmod o-w, chown)",
+                reason="PLAN_UNTRUSTED",
+            )
