@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 PIP     = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints/ci.txt
 PORT   ?=
+TESTERS ?= 2
 export OMP_NUM_THREADS ?= 2
 
 .PHONY: help demo test check bench protos test-slow test-gpu test-soak test-browser clean
@@ -38,8 +39,10 @@ check: $(VENV)/.dev
 	$(VENV)/bin/hadolint Dockerfile
 	$(VENV)/bin/pytest -q tests/architecture
 
+# Two processes of one thread each; a file's tests stay together, as they share what is costly to make.
 test: check
-	$(VENV)/bin/pytest -m 'not slow and not gpu and not soak' --ignore tests/architecture
+	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -m 'not slow and not gpu and not soak' --ignore tests/architecture \
+	  -n $(TESTERS) --dist loadfile
 
 test-slow test-gpu test-soak test-browser: test-%: $(VENV)/.dev
 	$(VENV)/bin/pytest -m $*
