@@ -11,7 +11,8 @@ nobody of those that are learnt, and the score before training stands beside eac
 
 Rows are the methods, and each one's ablations:
 
-- supervised: the baseline, DANet, CM-EMD, the latter without CM-DL and without the earth mover's distance;
+- supervised: the baseline, DANet and the identity loss it adds to, CM-EMD, without CM-DL and without the earth mover's
+  distance;
 - persons of visible images known: OTLA;
 - nobody known: OTLA after SpCL, DCL, MIOT, MULT. DCL is the ablation of the latter two: MULT without its transfer of labels is
   DCL step for step, and MIOT without its matching is DCL with a discriminator.
@@ -81,7 +82,10 @@ MIOT = {**CLUSTERS, "method.warmup_epochs": 7}
 ALL, VISIBLE, NOBODY = "all", "of visible images", "nobody"
 ROWS: dict[str, Row] = {
     "baseline": Row(ALL, "synthetic-supervised"),
-    "danet": Row(ALL, "synthetic-danet", above=("baseline",)),
+    "danet": Row(ALL, "synthetic-danet", above=("danet-without-alignment",)),
+    "danet-without-alignment": Row(
+        ALL, "synthetic-danet", {"method.cc": "off", "method.ml": False}, part=True
+    ),
     "cm-emd": Row(ALL, "synthetic-cm-emd", TWIN, above=("cm-emd-without-dl", "cm-emd-without-emd")),
     "cm-emd-without-dl": Row(ALL, "synthetic-cm-emd", {**TWIN, "method.dl": "off"}, part=True),
     "cm-emd-without-emd": Row(ALL, "synthetic-cm-emd", {**TWIN, "method.emd_weight": 0.0}, part=True),
