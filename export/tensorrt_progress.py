@@ -24,7 +24,10 @@ class Phases:
     """Turns reports of phases into one number from 0 to 1; called from the builder's threads.
 
     Args:
-        tell: told the part that is done, whenever it grows.
+        tell: told the part that is done, whenever it grows; what it raises ends the build.
+
+    Attributes:
+        trouble: what ``tell`` raised.
     """
 
     def __init__(self, tell: Tell) -> None:
@@ -32,6 +35,7 @@ class Phases:
         self._phases: dict[str, _Phase] = {}
         self._told = 0.0
         self._lock = threading.Lock()
+        self.trouble: BaseException | None = None
 
     def start(self, name: str, parent: str | None, steps: int) -> None:
         """Open a phase: the present step of its parent."""
@@ -60,18 +64,20 @@ class Phases:
                 self._grow(phase.start + phase.size)
 
     def _grow(self, done: float) -> None:
-        if done > self._told:
+        if done > self._told and self.trouble is None:
             self._told = min(done, 1.0)
-            self._tell(self._told)
+            try:
+                self._tell(self._told)
+            except BaseException as error:  # noqa: BLE001 - it must not run into the library; the builder raises it
+                self.trouble = error
 
 
-def monitor(trt: Any, phases: Phases, stopped: Callable[[], bool] = lambda: False) -> Any:
+def monitor(trt: Any, phases: Phases) -> Any:
     """Make a monitor of the library's own kind, which is known at run time only.
 
     Args:
         trt: the module.
-        phases: told what the library reports.
-        stopped: asked after each step; True ends the build.
+        phases: told what the library reports; its trouble ends the build.
     """
 
     def start(self: Any) -> None:
@@ -85,7 +91,7 @@ def monitor(trt: Any, phases: Phases, stopped: Callable[[], bool] = lambda: Fals
 
     def step_complete(_self: Any, phase_name: str, step: int) -> bool:
         phases.step(phase_name, step)
-        return not stopped()
+        return phases.trouble is None
 
     methods = {
         "__init__": start,

@@ -79,10 +79,9 @@ def build(library: Library, graph: bytes, order: Order, tell: Tell = lambda _don
     network = builder.create_network(0)
     parser = library.parser(network)
     if not parser.parse(adapted):
-        words = "; ".join(parser.get_error(number).desc() for number in range(parser.num_errors))
-        raise ExportError(
-            f"{library.name} cannot read the graph: {' '.join(words.split()) or library.journal.complaint()}"
-        )
+        words = [" ".join(parser.get_error(number).desc().split()) for number in range(parser.num_errors)]
+        told = "; ".join(dict.fromkeys([*words, library.journal.complaint()]))
+        raise ExportError(f"{library.name} cannot read the graph: {told}")
     config = builder.create_builder_config()
     if config is None:
         raise _failed(library, "made no configuration")
@@ -97,9 +96,12 @@ def build(library: Library, graph: bytes, order: Order, tell: Tell = lambda _don
     _set(library, config, order)
     timed = _use_timings(library, config, order.timings)
     # kept in a variable: the library calls it until the build is over
-    watching = tensorrt_progress.monitor(library.handle, Phases(tell))
+    phases = Phases(tell)
+    watching = tensorrt_progress.monitor(library.handle, phases)
     config.progress_monitor = watching
     plan = builder.build_serialized_network(network, config)
+    if phases.trouble is not None:
+        raise phases.trouble
     if plan is None:
         raise _failed(library, "built no plan")
     return Built(

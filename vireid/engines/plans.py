@@ -192,9 +192,8 @@ class PlanStore:
         Raises:
             StorageError: the disk is full or refuses.
         """
-        sidecar = sidecar.model_copy(update={"plan": hashlib.sha256(plan).hexdigest()})
+        sidecar = sealed(sidecar, plan)
         key = sidecar.purpose.key
-        sidecar = sidecar.model_copy(update={"file": f"{key}.{sidecar.plan[:16]}.plan"})
         text = json.dumps(sidecar.model_dump(mode="json"), indent=2, sort_keys=True, allow_nan=False) + "\n"
         path = self._folder / f"{key}.json"
         try:
@@ -265,6 +264,12 @@ class PlanStore:
             f"{self._folder} holds no {purposes[0].precision} plan of this graph; build one with 'vireid export tensorrt'",
             reason=MISSING,
         )
+
+
+def sealed(sidecar: Sidecar, plan: bytes) -> Sidecar:
+    """Return a sidecar that names a plan by its content."""
+    digest = hashlib.sha256(plan).hexdigest()
+    return sidecar.model_copy(update={"plan": digest, "file": f"{sidecar.purpose.key}.{digest[:16]}.plan"})
 
 
 def _mismatch(where: Path, differences: Mapping[str, tuple[Any, Any]]) -> EngineError:

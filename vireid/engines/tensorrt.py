@@ -26,6 +26,7 @@ from vireid.engines.tensorrt_library import AUTO, Library
 from vireid.errors import EngineError
 
 UNIT_TOLERANCE = 1e-3
+UNPROVEN = "ENGINE_UNPROVEN"
 DTYPES = {IMAGES: "UINT8", MODALITY: "INT64", EMBEDDINGS: "FLOAT"}
 
 
@@ -41,6 +42,7 @@ class Choices:
         level: how long the builder looks for fast kernels, 0 to 5; None for its default.
         lanes: batches that run side by side.
         graphs_up_to: batches up to this size run from CUDA graphs.
+        allow_unproven: open a plan that has no passing parity report.
     """
 
     folder: Path = field(default_factory=plans.default_folder)
@@ -50,6 +52,7 @@ class Choices:
     level: int | None = None
     lanes: int = 2
     graphs_up_to: int = 8
+    allow_unproven: bool = False
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -85,6 +88,17 @@ def purpose(
     )
 
 
+def purposes(
+    graph: bytes, precision: str, library: Library, choices: Choices, gpu: Gpu
+) -> tuple[Purpose, ...]:
+    """Say what plans a GPU can run: one built for it, then those built ahead of time."""
+    ahead = ((gpu.sm,), ()) if library.builds_ahead else ()
+    return (
+        purpose(graph, precision, library, choices, gpu),
+        *(purpose(graph, precision, library, choices, None, sms) for sms in ahead),
+    )
+
+
 def find(
     bundle: Bundle, file: str, precision: str, choices: Choices, driver: Driver
 ) -> tuple[Library, Found]:
@@ -92,14 +106,20 @@ def find(
 
     Raises:
         MissingExtra, ProviderUnavailable: TensorRT is not there.
-        EngineError: there is no plan, or none that fits (PLAN_MISSING, PLAN_MISMATCH).
+        EngineError: there is no plan, or none that fits (PLAN_MISSING, PLAN_MISMATCH), or it was not proven
+            (ENGINE_UNPROVEN).
     """
     library = tensorrt_library.load(choices.flavour)
-    graph = bundle.file(file)
-    wanted = [purpose(graph, precision, library, choices, driver.gpu)]
-    if library.builds_ahead:
-        wanted += [purpose(graph, precision, library, choices, None, sms) for sms in ((driver.gpu.sm,), ())]
-    return library, PlanStore(choices.folder).find(*wanted)
+    wanted = purposes(bundle.file(file), precision, library, choices, driver.gpu)
+    found = PlanStore(choices.folder).find(*wanted)
+    if not found.sidecar.proven and not choices.allow_unproven:
+        failures = found.sidecar.parity.get("failures") or ["it was never held against its model"]
+        raise EngineError(
+            f"the {precision} plan is not proven ({'; '.join(map(str, failures))}); prove it here with "
+            f"'vireid export tensorrt', or take the risk with --allow-unproven",
+            reason=UNPROVEN,
+        )
+    return library, found
 
 
 def open_engine(

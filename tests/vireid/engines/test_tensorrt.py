@@ -52,11 +52,23 @@ Keep = Callable[..., Path]
 def keep(tiny: bundle.Bundle, choices: Choices) -> Keep:
     """Keep a plan, by default the one that fits."""
 
-    def store(plan: bytes | None = None, gpu: Gpu = GPU, version: str = fake.VERSION, **changes: Any) -> Path:
+    def store(
+        plan: bytes | None = None,
+        gpu: Gpu = GPU,
+        version: str = fake.VERSION,
+        proven: bool = True,
+        **changes: Any,
+    ) -> Path:
         library = tensorrt_library.Library("tensorrt", version, None, None, tensorrt_library.Journal())
         purpose = tensorrt.purpose(tiny.file("model.onnx"), "fp32", library, choices, gpu)
         sidecar = Sidecar(
-            purpose=purpose.model_copy(update=changes), file="", plan="", parsed="", built_s=1, vireid="0"
+            purpose=purpose.model_copy(update=changes),
+            file="",
+            plan="",
+            parsed="",
+            built_s=1,
+            vireid="0",
+            parity={"passed": proven},
         )
         return PlanStore(choices.folder).keep(sidecar, plan or plan_bytes())
 
@@ -304,6 +316,15 @@ def test_a_plan_of_another_machine_is_not_touched(
     assert differs in caught.value.message
     assert "vireid export tensorrt" in caught.value.message
     assert caught.value.stable_reason == "PLAN_MISMATCH"
+
+
+def test_an_unproven_plan(trt: FakeTensorRt, keep: Keep, opened: Opened) -> None:
+    keep(proven=False)
+    with pytest.raises(EngineError, match="not proven") as caught:
+        opened()
+    assert caught.value.stable_reason == "ENGINE_UNPROVEN"
+    given = batch(2)
+    np.testing.assert_array_equal(opened(allow_unproven=True).embed(*given), rows_of(*given))
 
 
 def test_a_plan_that_the_library_refuses(trt: FakeTensorRt, keep: Keep, opened: Opened) -> None:
