@@ -108,9 +108,12 @@ class Stock:
         if needed <= min(len(rows) for rows in (self._everyone, self._vectors, *self._held)):
             return
         room, held = max(needed, int(len(self) * GROWTH)), len(self)
-        # where it lies: beside a copy a large gallery would not fit into memory. Nobody looks on, as views do not
-        # outlive a search, and nothing is added while one goes on
-        self._vectors.resize((room, self._dim), refcheck=False)
+        if held:
+            # where it lies: beside a copy a large gallery would not fit into memory. Nobody looks on, as views do not
+            # outlive a search, and nothing is added while one goes on
+            self._vectors.resize((room, self._dim), refcheck=False)
+        else:  # in large pages, and without the zeros that resizing writes
+            self._vectors = np.empty((room, self._dim), np.float32)
         # a copy: what is swept should lie in large pages, which only new arrays get
         wider = rounded.Held(*(np.empty((room, rows.shape[1]), rows.dtype) for rows in self._held))
         wider.codes[:held], wider.notes[:held] = self._held.codes[:held], self._held.notes[:held]
