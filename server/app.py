@@ -28,7 +28,8 @@ from server.rpc.serve import RpcServer, serve_rpc
 from server.service import RetrievalService
 from server.settings import ServerSettings
 from vireid import bundle as bundles
-from vireid.engines import Engine, open_engines
+from vireid.engines.base import Engine
+from vireid.engines.choice import Choice, alone, choose
 from vireid.engines.fake import FakeEngine
 from vireid.errors import SettingsError
 from vireid.images.preprocess import Preprocess
@@ -51,6 +52,7 @@ class Server:
 
     Raises:
         BundleError: the bundle is missing or corrupt.
+        EngineError: the engine asked for is not there, does not run here, or was not proven.
         SettingsError: a port is taken, or a key is needed.
         StorageError: the data folder cannot be used.
     """
@@ -59,7 +61,7 @@ class Server:
         self.settings = settings
         self._keys: Authenticator = authenticator(settings)
         self._metrics = Metrics()
-        engines, manifest, preprocess = _engines(settings)
+        engines, choice, manifest, preprocess = _engines(settings)
         first = engines[0]
         BACKENDS[settings.backend](first.dim)  # what is not there is said now, and its loops are compiled
         store = GalleryStore(settings.data, first.space_id, first.dim, settings.backend)
@@ -72,8 +74,7 @@ class Server:
         self.board = JobBoard(settings.max_jobs)
         self.service = RetrievalService(
             manifest=manifest,
-            engine_info=first.info,
-            space_id=first.space_id,
+            choice=choice,
             preprocess=preprocess,
             batcher=Batcher(engines, settings.max_batch or _largest_batch(first.info.device)),
             admission=Admission(settings.queue_limit, len(engines), self._metrics),
@@ -189,15 +190,23 @@ class _Http(uvicorn.Server):
 
 def _engines(
     settings: ServerSettings,
-) -> tuple[list[Engine], bundles.Manifest | None, Preprocess]:
+) -> tuple[list[Engine], Choice, bundles.Manifest | None, Preprocess]:
     workers = settings.workers or len(os.sched_getaffinity(0))
     if settings.bundle == "fake":
         fake = FakeEngine()
-        return [fake] * workers, None, Preprocess(*fake.input_size)
+        stand_in = alone("fake", "a stand-in without a model was asked for", fake)
+        return stand_in.for_workers(workers), stand_in, None, Preprocess(*fake.input_size)
     path = bundles.default_path() if settings.bundle == "default" else Path(settings.bundle)
     bundle = bundles.read(path)
-    engines = open_engines(bundle, settings.device, workers=workers)
-    return engines, bundle.manifest, bundle.preprocess
+    choice = choose(bundle, settings.engine, settings.device, allow_unproven=settings.allow_unproven)
+    log.info("engine %s: %s", choice.name, choice.reason)
+    for other in choice.not_taken:
+        log.info("engine %s not taken: %s", other.name, other.reason)
+    if not choice.proven:
+        log.warning(
+            "engine %s was not proven: what it finds may differ from what the model finds", choice.name
+        )
+    return choice.for_workers(workers), choice, bundle.manifest, bundle.preprocess
 
 
 def _largest_batch(device: str) -> int:

@@ -22,6 +22,12 @@ def serve(
     http_port: Annotated[int | None, typer.Option(help="0 takes any free one.")] = None,
     grpc_port: Annotated[int | None, typer.Option(help="0 takes any free one.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda; never a silent fallback.")] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="auto: the fastest that is proven; or a name: onnxruntime-int8, ...")
+    ] = None,
+    allow_unproven: Annotated[
+        bool | None, typer.Option("--allow-unproven", help="Serve an engine without a passing parity report.")
+    ] = None,
     workers: Annotated[int | None, typer.Option(help="Embedding threads; 0: one a core.")] = None,
     insecure_no_auth: Annotated[
         bool | None, typer.Option("--insecure-no-auth", help="Listen beyond loopback without a key.")
@@ -36,6 +42,8 @@ def serve(
         "http_port": http_port,
         "grpc_port": grpc_port,
         "device": device,
+        "engine": engine,
+        "allow_unproven": allow_unproven,
         "workers": workers,
         "insecure_no_auth": insecure_no_auth,
         **loader.parse_assignments(assign or []),
@@ -49,7 +57,9 @@ async def _serve(settings: ServerSettings) -> None:
     server = Server(settings)
 
     async def tell(running: Server) -> None:
-        typer.echo(f"model    {running.service.info()['model']['name']}")
+        info = running.service.info()
+        typer.echo(f"model    {info['model']['name']}")
+        typer.echo(f"engine   {info['engine']['name']}, {info['engine']['reason']}")
         typer.echo(f"gRPC     {running.grpc_address}")
         typer.echo(running.http_address)
 

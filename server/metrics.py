@@ -2,6 +2,8 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from vireid.engines.choice import Choice
+
 FINE = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 COSINES = tuple(x / 20 for x in range(-4, 21))
@@ -33,12 +35,25 @@ class Metrics:
         self.device = Gauge(
             "vireid_device_info", "What really runs", ["device", "provider", "precision"], registry=kept
         )
+        self.engine = Gauge(
+            "vireid_engine_taken", "1 for the engine that serves", ["engine", "reason"], registry=kept
+        )
         self.top1_score = Histogram(
             "vireid_top1_score", "Cosine of the best hit", buckets=COSINES, registry=kept
         )
         self.mismatches = Counter(
             "vireid_modality_mismatch", "Queries whose picture contradicts their label", registry=kept
         )
+
+    def tell_engine(self, choice: Choice) -> None:
+        """Say which engine serves, which do not, and why."""
+        info = choice.engine.info
+        self.device.clear()
+        self.device.labels(info.device, info.provider, info.precision).set(1)
+        self.engine.clear()
+        self.engine.labels(choice.name, choice.reason).set(1)
+        for other in choice.not_taken:
+            self.engine.labels(other.name, other.reason).set(0)
 
     def text(self) -> bytes:
         """Write all metrics in Prometheus' text format."""

@@ -15,7 +15,7 @@ from index.gallery import Gallery, Receipt
 from index.limits import check_item_id, check_meta, check_top_k
 from index.records import Enrolment
 from index.store import GalleryStore
-from server import asking, ranking
+from server import asking, finding, ranking
 from server.admission import Admission, Lane
 from server.answers import (
     STAGES,
@@ -35,7 +35,7 @@ from server.metrics import Metrics
 from server.threads import Threads
 from vireid.arrays import Float32Array
 from vireid.bundle import Manifest
-from vireid.engines.base import EngineInfo
+from vireid.engines.choice import Choice
 from vireid.errors import DeadlineExceeded
 from vireid.images.decode import decode
 from vireid.images.modality import detect
@@ -56,8 +56,7 @@ class RetrievalService:
 
     Args:
         manifest: of the bundle in use; None for the fake engine.
-        engine_info: what really runs.
-        space_id: of the bundle in use.
+        choice: the engine that embeds, and why it.
         preprocess: how its images are prepared.
         batcher: embeds.
         admission: says who may come in.
@@ -71,8 +70,7 @@ class RetrievalService:
         self,
         *,
         manifest: Manifest | None,
-        engine_info: EngineInfo,
-        space_id: str,
+        choice: Choice,
         preprocess: Preprocess,
         batcher: Batcher,
         admission: Admission,
@@ -83,8 +81,8 @@ class RetrievalService:
     ) -> None:
         self._manifest = manifest
         self._calibration = manifest.calibration if manifest else None
-        self._engine_info = engine_info
-        self._space_id = space_id
+        self._choice = choice
+        self._engine_info, self._space_id = choice.engine.info, choice.engine.space_id
         self._preprocess = preprocess
         self._batcher = batcher
         self._admission = admission
@@ -95,7 +93,7 @@ class RetrievalService:
         self._threads = Threads()
         self._last_embedded = -FRESH_S
         self._probing = asyncio.Lock()
-        metrics.device.labels(engine_info.device, engine_info.provider, engine_info.precision).set(1)
+        metrics.tell_engine(choice)
 
     @property
     def space_id(self) -> str:
@@ -124,6 +122,7 @@ class RetrievalService:
                 "provider": self._engine_info.provider,
                 "device": self._engine_info.device,
                 "precision": self._engine_info.precision,
+                **self._choice.as_json(),
             },
         }
 
@@ -158,33 +157,25 @@ class RetrievalService:
         check_top_k(request.top_k)
         ranking.check(request, self._calibration)
         asking.check(request)
+        finding.check(gallery, request)
         request = await self._threads.reading(asking.without_own_camera, gallery, request)
-        vectors, modality, confidence, warnings, done = await self._resolve_all(gallery, request)
-        vectors = asking.fused(request, vectors)
-        request, vectors = await self._threads.reading(asking.steered, gallery, request, vectors)
-        searched = time.monotonic()
-        detailed = request.rerank is not None or self._calibration is not None
-        found = await self._threads.reading(asking.found, gallery, request, vectors, modality, detailed)
-        search_s, rerank_s = time.monotonic() - searched, 0.0
-        if found.hits:
-            self._metrics.top1_score.observe(found.hits[0].score)
-        if request.rerank is not None:
-            turned = time.monotonic()
-            found = await self._threads.reading(ranking.reordered, request, vectors[0], found)
-            rerank_s = time.monotonic() - turned
-        found, cut = ranking.one_per_person(request, found)
-        measured = None if request.is_moved else self._calibration  # it says nothing of what was moved
-        hits, doubts = ranking.likely(request, modality, found, measured)
+        vectors, modalities, confidence, warnings, done = await self._resolve_all(gallery, request)
+        told = await self._threads.reading(
+            finding.find, gallery, request, vectors, modalities, self._calibration
+        )
+        if told.found.hits:
+            self._metrics.top1_score.observe(told.found.hits[0].score)
         return SearchAnswer(
-            hits=hits,
-            modality=modality,
+            hits=told.hits,
+            modality=modalities[0],
             confidence=confidence,
-            warnings=(*warnings, *cut, *doubts),
-            items_total=found.items_total,
-            items_searched=found.items_searched,
+            warnings=(*warnings, *told.warnings),
+            items_total=told.found.items_total,
+            items_searched=told.found.items_searched,
             space_id=self._space_id,
-            gallery_version=found.version,
-            timing=self._timing(began, done, search_s, rerank_s),
+            gallery_version=told.found.version,
+            centring=told.found.centring,
+            timing=self._timing(began, done, told.search_s, told.rerank_s),
             exact=self._exact,
         )
 
@@ -341,14 +332,17 @@ class RetrievalService:
             return Prepared(image, found, confidence, (found, confidence), small)
         return Prepared(image, query.modality, 1.0, (found, confidence), small)
 
-    async def _resolve_all(self, gallery: Gallery, request: SearchRequest) -> Resolved:
-        """Embed every query, side by side; what is told beside is the first one's, and the time of the slowest."""
+    async def _resolve_all(
+        self, gallery: Gallery, request: SearchRequest
+    ) -> tuple[Float32Array, tuple[Modality, ...], float, tuple[Warned, ...], Completed | None]:
+        """Embed every query, side by side; the confidence told is the first one's, the time that of the slowest."""
         queries = (request.query, *(request.together.queries if request.together else ()))
         each = await asyncio.gather(*(self._resolve(gallery, one, request.timeout_s) for one in queries))
         warnings = tuple(dict.fromkeys(warned for one in each for warned in one[3]))
         ran = [one[4] for one in each if one[4] is not None]
         slowest = max(ran, key=lambda done: done.queue_s + done.decode_s + done.infer_s, default=None)
-        return np.stack([one[0] for one in each]), each[0][1], each[0][2], warnings, slowest
+        kinds = tuple(one[1] for one in each)
+        return np.stack([one[0] for one in each]), kinds, each[0][2], warnings, slowest
 
     async def _resolve(self, gallery: Gallery, query: Query, timeout_s: float | None) -> Resolved:
         if isinstance(query, ItemQuery):

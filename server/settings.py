@@ -22,6 +22,8 @@ class ServerSettings(BaseModel):
         http_port: 0 takes any free one.
         grpc_port: 0 takes any free one.
         device: ``auto``, ``cpu`` or ``cuda``; ``cuda`` never falls back silently.
+        engine: ``auto`` for the fastest of the bundle that is proven, or a name such as ``onnxruntime-int8``.
+        allow_unproven: let an engine serve that has no passing parity report.
         backend: how galleries are searched; ``ivf`` and ``hnsw`` may miss somebody, the others never.
         workers: embedding threads, 0 for one a core.
         max_batch: images one worker embeds at once, 0 for what suits the device.
@@ -45,6 +47,8 @@ class ServerSettings(BaseModel):
     http_port: int = Field(8080, ge=0, le=65535)
     grpc_port: int = Field(50051, ge=0, le=65535)
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    engine: str = Field("auto", pattern=r"^[a-z0-9-]{1,40}$")
+    allow_unproven: bool = False
     backend: Literal["scan", "faiss", "exact", "faiss-gpu", "ivf", "hnsw"] = "scan"
     workers: int = Field(0, ge=0, le=256)
     max_batch: int = Field(0, ge=0, le=1024)

@@ -53,6 +53,16 @@ class Warning(_Answer):  # noqa: A001 - the wire's word
     message: str
 
 
+class CentringAnswer(_Answer):
+    """The means taken off a gallery's vectors: since which version, how much, made of how many vectors."""
+
+    version: int
+    since: str | None
+    strength: float
+    visible: int
+    infrared: int
+
+
 class Gallery(_Answer):
     """A gallery."""
 
@@ -64,6 +74,7 @@ class Gallery(_Answer):
     stores_images: bool
     state: str
     detail: str
+    centring: CentringAnswer | None
 
 
 class Galleries(_Answer):
@@ -147,7 +158,7 @@ class Coverage(_Answer):
 
 
 class SearchReply(_Answer):
-    """Ranked hits."""
+    """Ranked hits; ``centring`` is the gallery's version whose centres scores are relative to, 0 for none."""
 
     hits: list[HitAnswer]
     query: Asked
@@ -155,6 +166,7 @@ class SearchReply(_Answer):
     coverage: Coverage
     space_id: str
     gallery_version: int
+    centring: int
     timing: TimingAnswer
 
 
@@ -234,13 +246,24 @@ class ModelInfo(_Answer):
     calibrated: list[dict[str, object]]
 
 
+class NotTakenAnswer(_Answer):
+    """An engine of the bundle that does not serve, and why."""
+
+    name: str
+    reason: str
+
+
 class EngineAnswer(_Answer):
-    """What runs it, as the runtime says."""
+    """What runs it, as the runtime says; which of the bundle's engines that is, and why it."""
 
     runtime: str
     provider: str
     device: str
     precision: str
+    name: str
+    reason: str
+    proven: bool
+    not_taken: list[NotTakenAnswer]
 
 
 class LimitsAnswer(_Answer):

@@ -160,7 +160,12 @@ async function chooseGallery() {
 
 async function start() {
   const [info, list] = await Promise.all([api.info(), api.galleries()]);
-  byId("status").textContent = `${info.model.name} · ${info.engine.device}`;
+  const { engine } = info;
+  byId("status").textContent = `${info.model.name} · ${engine.device}`;
+  byId("status").title = [
+    `${engine.name} (${engine.runtime}, ${engine.precision}${engine.proven ? "" : ", not proven"}): ${engine.reason}`,
+    ...engine.not_taken.map((other) => `${other.name} not taken: ${other.reason}`),
+  ].join("\n");
   const chosen = byId("gallery").value;
   byId("gallery").replaceChildren(...list.map((gallery) => {
     const option = new Option(`${gallery.name} (${gallery.items})`, gallery.name);

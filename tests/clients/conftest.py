@@ -29,6 +29,7 @@ from server.metrics import Metrics
 from server.rpc import RpcServer, serve_rpc
 from server.service import RetrievalService
 from server.settings import ServerSettings
+from vireid.engines.choice import alone
 from vireid.engines.fake import FakeEngine
 from vireid.images.preprocess import Preprocess
 
@@ -95,8 +96,7 @@ def running(
     keys = Authenticator([] if key is None else [digest(key)])
     service = RetrievalService(
         manifest=None,
-        engine_info=engine.info,
-        space_id=engine.space_id,
+        choice=alone("fake", "the test's own", engine),
         preprocess=Preprocess(*engine.input_size),
         batcher=Batcher([engine] * workers, 4),
         admission=Admission(queue_limit, workers, metrics),

@@ -19,6 +19,7 @@ from server.jobs import JobBoard
 from server.metrics import Metrics
 from server.service import RetrievalService
 from vireid.bundle import Manifest
+from vireid.engines.choice import alone
 from vireid.engines.fake import FakeEngine
 from vireid.images.preprocess import Preprocess
 
@@ -95,8 +96,7 @@ def make(tmp_path: Path) -> Iterator[Callable[..., Made]]:
         admission = Admission(queue_limit, workers, metrics)
         service = RetrievalService(
             manifest=manifest,
-            engine_info=engine.info,
-            space_id=engine.space_id,
+            choice=alone("fake", "the test's own", engine),
             preprocess=Preprocess(*engine.input_size),
             batcher=Batcher([engine] * workers, max_batch),
             admission=admission,

@@ -4,11 +4,11 @@ from vireid.bundle import Bundle, EnginePart
 from vireid.engines.base import Engine, EngineInfo
 from vireid.errors import ProviderUnavailable
 
-__all__ = ["Engine", "EngineInfo", "open_engine", "open_engines", "open_part"]
+__all__ = ["Engine", "EngineInfo", "open_engine", "open_part"]
 
 
 def open_engine(bundle: Bundle, device: str = "auto", threads: int = 1) -> Engine:
-    """Open a bundle's graph in ONNX Runtime; every time the same way, so that the same images give the same bytes.
+    """Open the model itself in ONNX Runtime; every time the same way, so that the same images give the same bytes.
 
     Args:
         bundle: what to load.
@@ -46,27 +46,8 @@ def open_part(bundle: Bundle, part: EnginePart, device: str = "auto", threads: i
         from vireid.engines.onnx import OnnxEngine
 
         return OnnxEngine(bundle, device, threads, part=part)
-    raise ProviderUnavailable(f"nothing here runs the engine {part.name}; take another engine")
+    if device == "cpu":
+        raise ProviderUnavailable("the cpu was asked for, and TensorRT runs on a GPU; take another engine")
+    from vireid.engines import tensorrt
 
-
-def open_engines(bundle: Bundle, device: str = "auto", *, workers: int) -> list[Engine]:
-    """Open a bundle for workers that embed side by side, all alike, in the layout that is faster on this machine.
-
-    Args:
-        bundle: what to load.
-        device: as for ``open_engine``.
-        workers: threads that will call; on a CPU each gets an engine of one thread, on a GPU one fills the device.
-
-    Raises:
-        ProviderUnavailable, BundleCorrupt: as for ``open_engine``.
-    """
-    from vireid.engines.onnx import OnnxEngine
-    from vireid.engines.tuning import is_faster
-
-    first = OnnxEngine(bundle, device)
-    if first.info.device != "cpu":
-        return [first]
-    plain = OnnxEngine(bundle, "cpu", layout="plain")
-    if is_faster(plain, first):
-        return [plain, *(OnnxEngine(bundle, "cpu", layout="plain") for _ in range(workers - 1))]
-    return [first, *(OnnxEngine(bundle, "cpu") for _ in range(workers - 1))]
+    return tensorrt.open_engine(bundle, part.file, part.precision)

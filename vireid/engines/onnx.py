@@ -15,6 +15,7 @@ import onnxruntime as ort
 from vireid.arrays import Float32Array, Int64Array, UInt8Array
 from vireid.bundle import Bundle, EnginePart
 from vireid.engines.base import EngineInfo, check_batch
+from vireid.engines.onnx_binding import Bindings
 from vireid.errors import BundleCorrupt, BundleError, EngineError, ProviderUnavailable
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
@@ -30,6 +31,14 @@ LEVELS = {
     "plain": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
 }
 NOWHERE = str(Path(os.devnull) / "no-external-weights")
+GPU_MEMORY = 4 << 30  # bytes that the arena may hold; the rest is for galleries, and for others
+# the arena grows by what is asked for and not by powers of two, and batches of many sizes do not search convolutions anew
+CUDA_OPTIONS = {
+    "device_id": 0,
+    "gpu_mem_limit": GPU_MEMORY,
+    "arena_extend_strategy": "kSameAsRequested",
+    "cudnn_conv_algo_search": "HEURISTIC",
+}
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +73,7 @@ class OnnxEngine:
         file = bundle.manifest.model.file if part is None else part.file
         self._session = _session(bundle, file, device, threads, layout)
         provider = self._session.get_providers()[0]
+        self._bindings = Bindings(ort, self._session, "cuda", OUTPUT) if provider == CUDA else None
         self._info = EngineInfo(
             runtime=f"onnxruntime {ort.__version__}",
             provider=provider,
@@ -106,12 +116,16 @@ class OnnxEngine:
             EngineError: the shape or type is wrong, or the runtime failed.
         """
         check_batch(images, modality, self._input_size)
-        return _run(self._session, images, modality)
+        return _run(self._bindings or self._session, images, modality)
 
 
-def _run(session: ort.InferenceSession, images: UInt8Array, modality: Int64Array) -> Float32Array:
+def _run(runs: ort.InferenceSession | Bindings, images: UInt8Array, modality: Int64Array) -> Float32Array:
+    rows: Float32Array
     try:
-        rows: Float32Array = session.run([OUTPUT], {"images": images, "modality": modality})[0]
+        if isinstance(runs, Bindings):
+            rows = runs.run(images, modality)
+        else:
+            rows = runs.run([OUTPUT], {"images": images, "modality": modality})[0]
     except Exception as error:  # onnxruntime's errors have no public base
         raise EngineError(f"onnxruntime failed: {error}") from error
     norms = np.linalg.norm(rows, axis=1)
@@ -135,7 +149,7 @@ def _session(bundle: Bundle, file: str, device: str, threads: int, layout: Layou
     if device == "cpu" or CUDA not in available:
         return _open(bundle, file, [CPU], threads, layout)
     try:
-        session = _open(bundle, file, [CUDA, CPU], threads, layout)
+        session = _open(bundle, file, [(CUDA, CUDA_OPTIONS), CPU], threads, layout)
         runs = session.get_providers()
         trouble = "" if runs[0] == CUDA else f"onnxruntime runs {runs}"
     except BundleError as error:
@@ -152,7 +166,11 @@ def _session(bundle: Bundle, file: str, device: str, threads: int, layout: Layou
 
 
 def _open(
-    bundle: Bundle, file: str, providers: list[str], threads: int, layout: Layout
+    bundle: Bundle,
+    file: str,
+    providers: list[str | tuple[str, dict[str, object]]],
+    threads: int,
+    layout: Layout,
 ) -> ort.InferenceSession:
     """Open the graph, check what it declares, and run it once.
 
@@ -169,7 +187,7 @@ def _open(
     # weights outside the graph would be read unchecked from the working directory; there are none in here
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", NOWHERE)
     try:
-        session = ort.InferenceSession(bundle.file(file), options, providers=providers)
+        session = ort.InferenceSession(bundle.file(file), options, providers=providers, enable_fallback=0)
     except Exception as error:  # onnxruntime's errors have no public base
         raise BundleCorrupt(f"{bundle.path}: onnxruntime cannot load the graph: {error}") from error
     _check_graph(bundle, session)

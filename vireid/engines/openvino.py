@@ -5,6 +5,7 @@ What really runs is read back from the compiled model; a precision this CPU cann
 """
 
 import queue
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,16 @@ import numpy as np
 from vireid.arrays import Float32Array, Int64Array, UInt8Array
 from vireid.bundle import Bundle, EnginePart
 from vireid.engines.base import EngineInfo, check_batch
+from vireid.engines.onnx_outside import has_weights_outside
 from vireid.errors import BundleCorrupt, EngineError, MissingExtra, ProviderUnavailable
 
-INPUTS = {"images": "u8", "modality": "i64"}
 OUTPUT = "embeddings"
 UNIT_TOLERANCE = 1e-3
 # precision of a part -> what the runtime is asked to calculate in; an int8 graph says itself where it is int8
 HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
+# and what the runtime must say of most of its heavy layers once it is compiled
+RUNS = {"fp32": ("f32",), "bf16": ("bf16",), "int8": ("i8", "u8")}
+HEAVY = ("Convolution", "FullyConnected", "MatMul")
 
 
 class OpenVinoEngine:
@@ -153,8 +157,14 @@ def _compile(runtime: Any, bundle: Bundle, part: EnginePart, threads: int) -> An
         "PERFORMANCE_HINT": "LATENCY",
         "ENABLE_CPU_PINNING": False,
     }
+    graph = bundle.file(part.file)
+    if has_weights_outside(graph):
+        raise BundleCorrupt(
+            f"{bundle.path}: {part.file} keeps weights in another file; a bundle's graph holds all of them: "
+            "export it again"
+        )
     try:
-        model = core.read_model(bundle.file(part.file), b"")
+        model = core.read_model(graph, b"")
         _check_graph(bundle, model)
         return core.compile_model(model, "CPU", wishes)
     except RuntimeError as error:
@@ -162,15 +172,21 @@ def _compile(runtime: Any, bundle: Bundle, part: EnginePart, threads: int) -> An
 
 
 def _precision(compiled: Any, part: EnginePart) -> str:
-    """Read back what the arithmetic is really done in.
+    """Read back what most convolutions and products are really done in.
 
     Raises:
         ProviderUnavailable: it is not what the engine promises.
     """
-    found = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
-    if found != HINTS[part.precision]:
+    kinds: Counter[str] = Counter()
+    for layer in compiled.get_runtime_model().get_ops():
+        told = layer.get_rt_info()
+        if told["layerType"].value in HEAVY:
+            kinds[told["runtimePrecision"].value] += 1
+    found, count = kinds.most_common(1)[0] if kinds else (HINTS[part.precision], 0)
+    if found not in RUNS[part.precision]:
         raise ProviderUnavailable(
-            f"openvino calculates in {found} here; the engine {part.name} was made for {HINTS[part.precision]}"
+            f"openvino calculates {count} of {kinds.total()} heavy layers in {found} here; the engine {part.name} "
+            f"promises {part.precision}: take another engine"
         )
     return part.precision
 

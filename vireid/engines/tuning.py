@@ -1,43 +1,60 @@
-"""Which of two engines is faster here, by trying both. Knows no runtime."""
+"""How long engines take here, by trying them in turns. Knows no runtime."""
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from vireid.engines.base import Engine
 
+SIZES = (1, 8)  # a request on its own, and a batch
 ROUNDS = 7
-WORTH_IT = 0.97  # of the usual one's time: less is no more than chance
+LEAST_ROUNDS = 2
+ENOUGH_S = 12.0  # of trying; a server is to start
+WORTH_IT = 0.97  # of another's time: less is no more than chance
 
 log = logging.getLogger(__name__)
 
 
-def is_faster(
-    other: Engine, usual: Engine, *, clock: Callable[[], float] = time.perf_counter, rounds: int = ROUNDS
-) -> bool:
-    """Let two engines embed one grey picture in turns, and compare the best time of each.
+def seconds_an_image(
+    engines: Sequence[Engine],
+    *,
+    clock: Callable[[], float] = time.perf_counter,
+    rounds: int = ROUNDS,
+    enough_s: float = ENOUGH_S,
+) -> list[float]:
+    """Let engines embed one grey picture and a batch of them in turns; the best time of each counts.
+
+    Turns make a disturbance hit all alike, and the best of several is not disturbed.
 
     Args:
-        other: replaces the usual one if it is clearly faster.
-        usual: stays otherwise.
+        engines: of the same input size.
         clock: seconds that never run back.
         rounds: turns of each.
+        enough_s: no further turn begins after so long, but for the first two.
+
+    Returns:
+        Of each engine the geometric mean over the batch sizes of the seconds that one image takes.
     """
-    height, width = usual.input_size
-    picture = np.full((1, height, width, 3), 128, np.uint8)
-    modality = np.zeros(1, np.int64)
-
-    def seconds(engine: Engine) -> float:
-        began = clock()
-        engine.embed(picture, modality)
-        return clock() - began
-
-    for engine in (usual, other):
-        engine.embed(picture, modality)  # the first run of a session prepares it
-    best = tried = float("inf")
-    for _ in range(rounds):
-        best, tried = min(best, seconds(usual)), min(tried, seconds(other))
-    log.info("one picture takes %.1f ms the usual way, %.1f ms the other", best * 1e3, tried * 1e3)
-    return tried < WORTH_IT * best
+    if not engines:
+        return []
+    height, width = engines[0].input_size
+    batches = [(np.full((n, height, width, 3), 128, np.uint8), np.arange(n) % 2) for n in SIZES]
+    best = np.full((len(engines), len(SIZES)), np.inf)
+    for engine in engines:
+        for images, modality in batches:
+            engine.embed(images, modality)  # the first run of each size prepares it
+    began = clock()
+    for turn in range(rounds):
+        if turn >= LEAST_ROUNDS and clock() - began > enough_s:
+            break
+        for place, engine in enumerate(engines):
+            for column, (images, modality) in enumerate(batches):
+                start = clock()
+                engine.embed(images, modality)
+                best[place, column] = min(best[place, column], clock() - start)
+    each = best / np.array(SIZES)
+    found: list[float] = np.exp(np.log(np.maximum(each, 1e-9)).mean(axis=1)).tolist()
+    log.info("an image takes %s ms", ", ".join(f"{1e3 * one:.1f}" for one in found))
+    return found

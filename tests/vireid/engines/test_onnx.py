@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import onnx
@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from vireid import bundle
 from vireid.engines import open_engine
-from vireid.engines.onnx import CPU, CUDA, OnnxEngine
+from vireid.engines.onnx import CPU, CUDA, CUDA_OPTIONS, OnnxEngine
 from vireid.errors import BundleCorrupt, EngineError, ProviderUnavailable
 
 Graph = Callable[..., onnx.ModelProto]
@@ -95,10 +95,10 @@ def test_a_session_that_fails_on_cuda(
 ) -> None:
     real = onnxruntime.InferenceSession
 
-    def fails(model: bytes, options: Any, providers: list[str]) -> Any:
-        if CUDA in providers:
+    def fails(model: bytes, options: Any, providers: list[Any], **more: Any) -> Any:
+        if (CUDA, CUDA_OPTIONS) in providers:
             raise RuntimeError("no CUDA-capable device is detected")
-        return real(model, options, providers=providers)
+        return real(model, options, providers=providers, **more)
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", fails)
     if device == "auto":
@@ -113,6 +113,79 @@ def test_a_session_that_fails_on_cuda(
 def test_a_broken_bundle_is_not_blamed_on_cuda(bundle_of: Bundles) -> None:
     with pytest.raises(BundleCorrupt, match="cannot load the graph"):
         open_engine(bundle_of(b"no graph"), device="cuda")
+
+
+class OnCuda:
+    """A session that says it runs on CUDA, and runs on the CPU in truth."""
+
+    asked: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self, model: bytes, options: Any, providers: list[Any], **more: Any) -> None:
+        OnCuda.asked = {"providers": providers, **more}
+        self._session = REAL(model, options, providers=[CPU])
+
+    def get_providers(self) -> list[str]:
+        return [CUDA, CPU]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+
+REAL = onnxruntime.InferenceSession
+
+
+@pytest.fixture
+def on_cuda(pretended_cuda: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with a GPU: sessions run on it, and what is reserved there lies on the CPU instead."""
+    monkeypatch.setattr(onnxruntime, "InferenceSession", OnCuda)
+    room = onnxruntime.OrtValue.ortvalue_from_shape_and_type
+
+    def on_cpu(shape: list[int], kind: type, device: str, number: int) -> Any:
+        assert (device, number) == ("cuda", 0)
+        return room(shape, kind, "cpu", 0)
+
+    monkeypatch.setattr(onnxruntime.OrtValue, "ortvalue_from_shape_and_type", staticmethod(on_cpu))
+
+
+@pytest.mark.usefixtures("on_cuda")
+def test_cuda_is_bounded_and_never_falls_back(tiny: bundle.Bundle) -> None:
+    engine = open_engine(tiny, device="cuda")
+    assert (engine.info.provider, engine.info.device) == (CUDA, "cuda:0")
+    (name, options), fallback = OnCuda.asked["providers"]
+    assert (name, fallback) == (CUDA, CPU)
+    assert options["arena_extend_strategy"] == "kSameAsRequested"
+    assert options["cudnn_conv_algo_search"] == "HEURISTIC"
+    assert 0 < options["gpu_mem_limit"] < 16 << 30
+    assert OnCuda.asked["enable_fallback"] == 0
+
+
+@pytest.mark.usefixtures("on_cuda")
+def test_bound_buffers_give_the_rows_of_a_plain_run(tiny: bundle.Bundle, graph_of: Graph) -> None:
+    engine = open_engine(tiny, device="cuda")
+    random = np.random.default_rng(2)
+    for rows in (1, 5, 1, 5):  # buffers are used again
+        images = random.integers(0, 256, (rows, *engine.input_size, 3), dtype=np.uint8)
+        modality = random.integers(0, 2, rows)
+        expected = by_hand(graph_of(), images, modality)
+        np.testing.assert_allclose(engine.embed(images, modality), expected, atol=1e-5)
+
+
+@pytest.mark.usefixtures("on_cuda")
+def test_a_run_that_fails_on_cuda_is_an_error_and_its_buffers_are_not_used_again(
+    tiny: bundle.Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = open_engine(tiny, device="cuda")
+    given = np.zeros((3, *engine.input_size, 3), np.uint8), np.array([0, 1, 0])
+    engine.embed(*given)
+
+    def lost(*_: Any) -> None:
+        raise RuntimeError("CUDA failure 700: an illegal memory access was encountered")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(OnCuda, "run_with_iobinding", lost, raising=False)
+        with pytest.raises(EngineError, match="CUDA failure 700"):
+            engine.embed(*given)
+    assert engine.embed(*given).shape == (3, 8)
 
 
 @pytest.mark.gpu

@@ -1,25 +1,12 @@
-"""Choosing the faster of two engines, and that the choice changes nothing that is answered."""
+"""Timing engines in turns, by a clock that the engines move themselves; and that layouts change nothing that is answered."""
 
 import numpy as np
 import pytest
 
 from vireid import bundle as bundles
-from vireid import engines
-from vireid.engines import open_engine, open_engines, tuning
+from vireid.engines import open_engine, tuning
 from vireid.engines.fake import FakeEngine
-from vireid.engines.onnx import LEVELS, OnnxEngine
-
-
-class Timed(FakeEngine):
-    """Moves a clock by what each call is said to take."""
-
-    def __init__(self, clock: "Clock", takes: list[float]) -> None:
-        super().__init__()
-        self._clock, self._takes = clock, iter(takes)
-
-    def embed(self, images: np.ndarray, modality: np.ndarray) -> np.ndarray:
-        self._clock.now += next(self._takes)
-        return super().embed(images, modality)
+from vireid.engines.onnx import OnnxEngine
 
 
 class Clock:
@@ -29,32 +16,43 @@ class Clock:
         return self.now
 
 
-@pytest.mark.parametrize(
-    ("other", "usual", "expected"),
-    [
-        ([9.0, 0.9, 0.9, 0.9], [9.0, 1.0, 1.0, 1.0], True),
-        ([9.0, 1.1, 1.1, 1.1], [9.0, 1.0, 1.0, 1.0], False),
-        # hardly faster is not faster
-        ([9.0, 0.98, 0.98, 0.98], [9.0, 1.0, 1.0, 1.0], False),
-        # the first run of each does not count, nor does a disturbed one
-        ([0.1, 2.0, 2.0, 2.0], [9.0, 1.0, 1.0, 1.0], False),
-        ([1.0, 5.0, 0.9, 5.0], [1.0, 1.0, 7.0, 1.0], True),
-    ],
-)
-def test_the_best_time_of_each_decides(other: list[float], usual: list[float], expected: bool) -> None:
+class Timed(FakeEngine):
+    """Moves a clock by what each call takes: the first two are warming up, then one and eight images in turns."""
+
+    def __init__(self, clock: Clock, takes: list[float]) -> None:
+        super().__init__()
+        self._clock, self._takes = clock, iter(takes)
+        self.sizes: list[int] = []
+
+    def embed(self, images: np.ndarray, modality: np.ndarray) -> np.ndarray:
+        self._clock.now += next(self._takes)
+        self.sizes.append(len(images))
+        return super().embed(images, modality)
+
+
+def test_the_best_time_of_each_batch_size_counts_and_warming_up_does_not() -> None:
     clock = Clock()
-    found = tuning.is_faster(Timed(clock, other), Timed(clock, usual), clock=clock, rounds=3)
-    assert found is expected
+    # warming up; then (one, eight) three times
+    first = Timed(clock, [0.1, 0.1, 5.0, 32.0, 4.0, 16.0, 9.0, 99.0])
+    second = Timed(clock, [90.0, 90.0, 1.0, 8.0, 1.5, 8.0, 1.5, 4.0])
+    found = tuning.seconds_an_image([first, second], clock=clock, rounds=3, enough_s=1e9)
+    assert found == pytest.approx([np.sqrt(4.0 * 2.0), np.sqrt(1.0 * 0.5)])
+    assert first.sizes == [1, 8] * 4
 
 
-@pytest.mark.parametrize("faster", [True, False])
-def test_all_workers_get_the_same_kind(monkeypatch: pytest.MonkeyPatch, faster: bool) -> None:
-    monkeypatch.setattr(tuning, "is_faster", lambda *_: faster)
-    bundle = bundles.read(bundles.default_path())
-    opened = open_engines(bundle, "cpu", workers=3)
-    levels = {engine._session.get_session_options().graph_optimization_level for engine in opened}
-    assert len(opened) == 3
-    assert levels == {LEVELS["plain" if faster else "blocked"]}
+def test_slow_engines_are_not_tried_for_longer_than_enough() -> None:
+    clock = Clock()
+    slow = Timed(clock, [10.0] * 100)
+    tuning.seconds_an_image([slow], clock=clock, rounds=50, enough_s=12.0)
+    assert slow.sizes == [1, 8] * (1 + tuning.LEAST_ROUNDS)
+
+
+def test_nothing_to_time() -> None:
+    assert tuning.seconds_an_image([]) == []
+
+
+def test_a_clock_that_stands_still_gives_no_nought() -> None:
+    assert tuning.seconds_an_image([FakeEngine()], clock=lambda: 1.0) == [pytest.approx(1e-9)]
 
 
 def test_both_layouts_give_the_same_answers() -> None:
@@ -65,4 +63,4 @@ def test_both_layouts_give_the_same_answers() -> None:
     modality = np.array([0, 1, 0, 1, 1])
     rows = blocked.embed(images, modality), plain.embed(images, modality)
     assert np.abs(rows[0] - rows[1]).max() < 1e-5
-    assert engines.open_engine(bundle, "cpu").embed(images, modality).tobytes() == rows[0].tobytes()
+    assert open_engine(bundle, "cpu").embed(images, modality).tobytes() == rows[0].tobytes()
