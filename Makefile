@@ -8,7 +8,7 @@ PORT   ?=
 TESTERS ?= 2
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: help demo test check bench protos test-slow test-gpu test-soak test-browser clean
+.PHONY: help demo test check bench protos test-slow test-gpu test-soak test-browser tensorrt-names clean
 help:
 	@echo 'make demo    install, then serve a drawn gallery (PORT=8080 to choose)'
 	@echo 'make test    install, check, and run the tests'
@@ -52,6 +52,12 @@ bench: $(VENV)/.dev
 
 protos: $(VENV)/.dev
 	$(VENV)/bin/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. --grpc_python_out=. vireid/proto/retrieval.proto
+
+# What our calls to TensorRT 11 are held against; the bindings install without NVIDIA's libraries.
+TENSORRT = tensorrt-cu13-bindings==11.4.0.106
+tensorrt-names: $(VENV)/.dev
+	$(VENV)/bin/python -m pip install --quiet --no-deps --upgrade --target build/tensorrt $(TENSORRT)
+	PYTHONPATH=build/tensorrt $(VENV)/bin/python tools/list_tensorrt_names.py tests/vireid/engines/tensorrt_11_names.json
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

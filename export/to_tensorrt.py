@@ -121,11 +121,11 @@ def _profile(profile: OptimizationProfile, order: Order, bucket: Bucket) -> Opti
 
 
 def _set(library: Library, config: BuilderConfig, order: Order) -> None:
-    flags = library.handle.BuilderFlag
+    trt = library.handle
     if not order.tf32:
-        config.clear_flag(flags.TF32)
-    if hasattr(flags, "REQUIRE_USER_ALLOCATION"):
-        config.set_flag(flags.REQUIRE_USER_ALLOCATION)  # else nothing can be recorded as a CUDA graph
+        config.clear_flag(trt.BuilderFlag.TF32)
+    if library.builds_ahead:
+        config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)  # else nothing can be recorded as a CUDA graph
     if order.level is not None:
         config.builder_optimization_level = order.level
     if order.sms:

@@ -13,9 +13,6 @@ from typing import Any, Protocol
 class HostMemory(Protocol):
     """Bytes that the library owns."""
 
-    @property
-    def nbytes(self) -> int: ...
-
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
 

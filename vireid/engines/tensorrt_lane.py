@@ -152,10 +152,11 @@ class Lane:
 
     def _made(self, profile: int) -> ExecutionContext:
         """Make a context for a profile, with all addresses set for good."""
-        trt, engine = self._plan.library.handle, self._plan.engine
+        library, engine = self._plan.library, self._plan.engine
+        trt = library.handle
         config = engine.create_runtime_config()
         config.set_execution_context_allocation_strategy(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
-        if hasattr(trt, "DynamicShapesKernelSpecializationStrategy"):
+        if library.builds_ahead:
             # else kernels are exchanged behind our back: after a graph was recorded, and with other last bits
             config.dynamic_shapes_kernel_specialization_strategy = (
                 trt.DynamicShapesKernelSpecializationStrategy.EAGER
