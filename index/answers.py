@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from index.centres import Centres
 from vireid.arrays import Float32Array, Int64Array
 from vireid.types import Hit
 
@@ -17,6 +18,7 @@ class Found:
         version: the gallery's version that was searched.
         vectors: the hits' embeddings, (K, D); None unless asked for.
         searched_by: the items searched by modality, (2,); None unless asked for.
+        centring: the number of the centres by which all this is centred, 0 for none.
     """
 
     hits: tuple[Hit, ...]
@@ -25,6 +27,7 @@ class Found:
     version: int
     vectors: Float32Array | None = None
     searched_by: Int64Array | None = None
+    centring: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,7 @@ class Labelled:
         modalities: (N,).
         vectors: unit rows, (N, D).
         version: of the gallery they were read from.
+        centres: what the gallery's vectors are centred by when they are searched; None leaves them as they are here.
     """
 
     item_ids: tuple[str, ...]
@@ -67,3 +71,4 @@ class Labelled:
     modalities: Int64Array
     vectors: Float32Array
     version: int
+    centres: Centres | None = None

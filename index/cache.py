@@ -46,16 +46,18 @@ class State:
         next_key: all its items have an id below this.
         items: how many there were.
         total: the sum over them.
+        centres: the checksum of the centres that its vectors are centred by; empty for none.
     """
 
     next_key: int
     items: int
     total: int
+    centres: bytes
 
     @staticmethod
     def of(head: Head) -> "State":
         """Return the state that a head tells of."""
-        return State(head.next_key, head.items, head.total)
+        return State(head.next_key, head.items, head.total, head.centres)
 
 
 class Cache:
@@ -115,8 +117,9 @@ class Cache:
         document = _footer(self.path)
         if (document["name"], document["space_id"], document["dim"]) != (head.name, head.space_id, head.dim):
             raise StaleCacheError(f"{self.path} is of another gallery")
-        state = State(document["next_key"], document["items"], int(document["total"], 16))
-        if state.next_key > head.next_key or state.items > head.items:
+        centres = bytes.fromhex(document.get("centres", ""))  # a cache of before there were centres has none
+        state = State(document["next_key"], document["items"], int(document["total"], 16), centres)
+        if centres != head.centres or state.next_key > head.next_key or state.items > head.items:
             raise StaleCacheError(f"{self.path} is of another state")
         return state, _parts(self.path, document)
 
@@ -142,6 +145,7 @@ def _write(file: IO[bytes], head: Head, table: Table, vectors: Callable[[Int64Ar
             "next_key": head.next_key,
             "items": head.items,
             "total": f"{head.total:032x}",
+            "centres": head.centres.hex(),
             "sections": told,
             "vectors": blocks,
         }

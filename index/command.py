@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from index import recall_command, reembed_command, sources, upkeep_command
+from index import centre_command, recall_command, reembed_command, sources, upkeep_command
 from index.answers import Found
 from index.build import Embedder, build, read_file
+from index.centres import applied
 from index.model import DEFAULT, BundleName, Device, open_model
 from index.store import GalleryStore, survey
 from index.upkeep_command import Name, Root
@@ -35,6 +36,7 @@ for command in (
     upkeep_command.compact,
     upkeep_command.retention,
     reembed_command.reembed,
+    centre_command.centre,
     recall_command.recall,
 ):
     app.command()(command)
@@ -50,6 +52,8 @@ def info(root: Root) -> None:
             f"{gallery.name}: {gallery.state}, {gallery.items} items of {gallery.dim} numbers, {images}, "
             f"version {gallery.version}, space {gallery.space_id[:12] or '?'}"
         )
+        if gallery.centring:
+            typer.echo(f"  {gallery.centring}")
         if gallery.detail:
             typer.echo(f"  {gallery.detail}")
     if not found:
@@ -126,13 +130,18 @@ def search(
     source = Entry(image, "query", told, ItemMeta())
     query = embedder.picture(source, read_file(source))
     with _galleries(root, engine) as store:
-        found = store.get(name).search(embedder.embed([query]), top_k, where, min_score)[0]
+        gallery = store.get(name)
+        centres = gallery.centres
+        vectors = applied(centres, embedder.embed([query]), [query.modality])
+        number = centres.number if centres else 0
+        found = gallery.search(vectors, top_k, where, min_score, centring=number)[0]
     typer.echo(table(query.modality, found))
 
 
 def table(modality: Modality, found: Found) -> str:
     """Write an answer for people: a line about the search, then one line per hit, best first."""
-    summary = f"{modality.word} query, {found.items_searched} of {found.items_total} items compared"
+    centred = f", centred by version {found.centring}" if found.centring else ""
+    summary = f"{modality.word} query, {found.items_searched} of {found.items_total} items compared{centred}"
     if not found.hits:
         return f"{summary}\nno hit"
     rows = [("rank", "score", "person", "camera", "modality", "item")]

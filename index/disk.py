@@ -73,7 +73,11 @@ def sqlite_errors(path: Path) -> Iterator[None]:
     """Turn SQLite's errors into ours."""
     try:
         yield
-    except (sqlite3.Error, OverflowError) as error:
+    except (
+        sqlite3.Error,
+        OverflowError,
+        UnicodeDecodeError,
+    ) as error:  # the last: damaged words in SQLite's message
         word = getattr(error, "sqlite_errorname", "") or ""
         if word == "SQLITE_FULL":
             raise StorageError(

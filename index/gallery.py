@@ -16,20 +16,23 @@ from index import limits, opening, snapshots
 from index.answers import Found, Labelled, Receipt
 from index.backends import BACKENDS, DEFAULT
 from index.cache import Cache
+from index.centres import Centres
 from index.gate import Gate
 from index.holdings import Holdings
+from index.kept_centres import KeptCentres
+from index.readable import Readable
 from index.records import Records
 from index.rows import Enrolment
 from index.second_space import SecondSpace
 from index.table import Table
 from vireid.arrays import Float32Array, Int64Array
-from vireid.errors import GalleryNotFound, StorageError, VireidError
-from vireid.types import Filter, GalleryInfo, Item, ItemMeta, Modality
+from vireid.errors import StorageError
+from vireid.types import Filter, Item
 
 __all__ = ["BACKENDS", "Enrolment", "Found", "Gallery", "Labelled", "Receipt"]
 
 
-class Gallery:
+class Gallery(Readable):
     """One gallery; may be asked by many threads.
 
     Args:
@@ -51,7 +54,9 @@ class Gallery:
         self._writer = threading.Lock()
         self._failure: StorageError | None = None
         self._gate = Gate(self._refusal)
-        self._make = lambda: Holdings(head.name, self._dim, BACKENDS[backend](self._dim))
+        self._make: Callable[[Centres | None], Holdings] = lambda centres: Holdings(
+            head.name, self._dim, BACKENDS[backend](self._dim), centres
+        )
         try:
             self._holdings = opening.opened(self._records, self._cache if cached else None, self._make)
         except MemoryError as error:
@@ -60,17 +65,7 @@ class Gallery:
         except BaseException:
             self._records.close()
             raise
-        self._info = self._records.head.described()
-
-    @property
-    def records(self) -> Records:
-        """Its file, for work that goes on beside the gallery's own."""
-        return self._records
-
-    @property
-    def space_id(self) -> str:
-        """The embedding space it is bound to."""
-        return self._records.head.space_id
+        self._info = self._described()
 
     def close(self, for_good: bool = False) -> Receipt:
         """Wait for who is inside, then close the file; nothing can be asked afterwards.
@@ -93,12 +88,6 @@ class Gallery:
             head = self._records.head
             kept = len(list(snapshots.listed(self._snapshots)))
             return Receipt(head.items, images, head.items, head.version, kept)
-
-    def info(self) -> GalleryInfo:
-        """Describe the gallery as the last change left it, a failed one too; waits for nobody."""
-        if self._failure is None:
-            self._gate.check()
-        return self._info
 
     def enroll(self, batch: Sequence[Enrolment]) -> list[str]:
         """Store items as ``enrolled`` does; return ``created``, ``replaced`` or ``unchanged`` for each."""
@@ -125,114 +114,6 @@ class Gallery:
             outcomes, items, stored = self._enrol(settled)
             items |= self._holdings.items(stored)
             return [(outcome, items[item_id]) for outcome, item_id in outcomes]
-
-    def holds(self, item_id: str, sha256: str, modality: Modality | None, meta: ItemMeta) -> Item | None:
-        """Return the item if the very same image and metadata are there already.
-
-        Args:
-            item_id: the operator's id.
-            sha256: hex digest of the encoded image.
-            modality: None accepts whatever was decided then.
-            meta: what is known of it.
-        """
-        with self._gate.reading():
-            return self._holdings.same(item_id, sha256, modality, meta)
-
-    def search(
-        self,
-        queries: Float32Array,
-        k: int,
-        filter: Filter = Filter(),  # noqa: A002, B008 - the domain's word; a frozen value
-        min_score: float | None = None,
-        detailed: bool = False,
-    ) -> list[Found]:
-        """Find the most similar items, exactly, among those that pass the filter.
-
-        Args:
-            queries: unit rows, (Q, D).
-            k: hits at most, 1 to 1000.
-            filter: which items may be hit.
-            min_score: hits below this cosine are left out.
-            detailed: return the hits' embeddings too, and how many items of each modality were searched.
-
-        Returns:
-            For each query its hits, best first; equal scores in the order of enrolment.
-
-        Raises:
-            InvalidRequest: ``k``, the filter, ``min_score`` or a query is out of range.
-            EmbeddingNotFinite: NaN or infinity in a query.
-        """
-        with self._gate.reading():
-            return self._holdings.search(queries, k, filter, min_score, detailed)
-
-    def item(self, item_id: str) -> Item:
-        """Describe an item.
-
-        Raises:
-            ItemNotFound: no such item.
-        """
-        with self._gate.reading():
-            return self._holdings.held(item_id)[1]
-
-    def vector(self, item_id: str) -> Float32Array:
-        """Return an item's embedding, (D,).
-
-        Raises:
-            ItemNotFound: no such item.
-        """
-        with self._gate.reading():
-            key, _ = self._holdings.held(item_id)
-            vector: Float32Array = self._holdings.vectors(np.array([key], np.int64))[0]
-            return vector
-
-    def image(self, item_id: str) -> bytes:
-        """Return an item's encoded image.
-
-        Raises:
-            ItemNotFound: no such item.
-            ImageNotStored: it was not kept.
-            DataLoss: it is damaged.
-        """
-        return self._picture(item_id, self._records.pictures.image)
-
-    def thumbnail(self, item_id: str) -> bytes:
-        """Return an item's thumbnail, a JPEG.
-
-        Raises:
-            ItemNotFound: no such item.
-            ImageNotStored: there is none.
-            DataLoss: it is damaged.
-        """
-        return self._picture(item_id, self._records.pictures.thumbnail)
-
-    def items(
-        self,
-        filter: Filter = Filter(),  # noqa: A002, B008 - the domain's word; a frozen value
-        limit: int = 100,
-        cursor: str = "",
-    ) -> tuple[list[Item], str]:
-        """List items in the order they were enrolled.
-
-        Args:
-            filter: which items.
-            limit: at most this many, 1 to 1000.
-            cursor: where the last page ended, empty for the first.
-
-        Returns:
-            The items, and the cursor of the next page, empty after the last.
-
-        Raises:
-            InvalidRequest: the filter, the limit or the cursor is malformed.
-        """
-        limits.check_filter(filter)
-        after = limits.check_page(limit, cursor)
-        with self._gate.reading():
-            return self._holdings.page(filter, limit, after)
-
-    def facets(self) -> dict[str, dict[str, int]]:
-        """Count the items by camera, modality and hour of the day."""
-        with self._gate.reading():
-            return self._holdings.facets()
 
     def remove(
         self,
@@ -279,7 +160,7 @@ class Gallery:
             with self._gate.writing():
                 self._holdings.retain(seconds)
                 self._holdings.version = self._records.head.version
-                self._info = self._records.head.described()
+                self._info = self._described()
 
     def expire(self) -> Receipt:
         """Remove the items and snapshots whose time has come, durable on return."""
@@ -297,9 +178,38 @@ class Gallery:
             StorageError, DataLoss: it could not be done; nothing changed.
         """
         with self._writer, self._gate.writing():
+            KeptCentres(self._records).check()
             self._cache.discard()
             self._dim = SecondSpace(self._records).exchange().dim
             self._follow(lambda: opening.opened(self._records, None, self._make))
+
+    def centre(self, centres: Centres) -> None:
+        """Search with other centres from now on, durable on return; searches go on meanwhile with those before.
+
+        The stored embeddings stay as they came. Takes the room of a second index while it is made.
+
+        Args:
+            centres: learnt from vectors of this gallery's space.
+
+        Raises:
+            StorageError: the disk refuses, or memory ran out; nothing changed.
+            DataLoss: a record is damaged; nothing changed.
+        """
+        with self._writer:
+            kept = KeptCentres(self._records)
+            numbered = kept.numbered(centres)
+            self._recentre(numbered, lambda: kept.put(numbered))
+
+    def uncentre(self) -> None:
+        """Search as before the last ``centre``, durable on return; again goes back further.
+
+        Raises:
+            FailedPrecondition: the gallery is not centred.
+            StorageError, DataLoss: as for ``centre``.
+        """
+        with self._writer:
+            kept = KeptCentres(self._records)
+            self._recentre(kept.beneath(), kept.back)
 
     def snapshot(self, keep: timedelta | None = None) -> Path:
         """Copy the gallery into a folder beside its file, durable on return; changes wait meanwhile.
@@ -319,11 +229,6 @@ class Gallery:
         with self._writer:
             self._gate.check()
             self._records.compact()
-
-    def labelled(self) -> Labelled:
-        """Return every item that has a person, with its embedding."""
-        with self._gate.reading():
-            return self._holdings.labelled()
 
     def _enrol(
         self, settled: Sequence[Enrolment]
@@ -353,22 +258,17 @@ class Gallery:
         went, stay = (len(held), 0) if with_snapshots else (0, len(held))
         return Receipt(len(keys), images, len(keys), self._holdings.version, went, stay)
 
-    def _refusal(self) -> VireidError:
-        if (failed := self._failure) is not None:
-            return StorageError(failed.message, reason=failed.stable_reason, metadata=failed.metadata)
-        name = self._records.head.name
-        return GalleryNotFound(f"gallery {name!r} was closed or deleted", metadata={"gallery": name})
-
-    def _picture(self, item_id: str, read: Callable[[int, Item], bytes | None]) -> bytes:
-        with self._gate.reading():
-            picture = read(*self._holdings.held(item_id))
-        if picture is None:
-            # the item was just replaced or removed, in the file and not here yet: wait for the writer
-            with self._writer, self._gate.reading():
-                picture = read(*self._holdings.held(item_id))
-        if picture is None:
-            raise self._records.damaged(f"the pictures of item {item_id!r} have vanished")
-        return picture
+    def _recentre(self, centres: Centres | None, write: Callable[[], None]) -> None:
+        """Make the index of some centres beside the one in use, write, and go over to it in one step."""
+        self._gate.check()
+        try:
+            holdings = opening.filled(self._records, self._make(centres))
+        except MemoryError as error:
+            raise opening.failed(self._records.head.name, error) from error
+        self._cache.discard()
+        write()
+        with self._gate.writing():
+            self._follow(lambda: holdings)
 
     def _change(
         self, dropped: Sequence[int], table: Table | None = None, vectors: Float32Array | None = None
@@ -387,10 +287,10 @@ class Gallery:
         try:
             self._holdings = change()
             self._holdings.version = self._records.head.version
-            self._info = self._records.head.described()
+            self._info = self._described()
         except BaseException as error:
             self._failure = opening.failed(self._records.head.name, error)
-            self._info = self._records.head.described(self._failure.message)
+            self._info = self._described(self._failure.message)
             self._gate.shut()
             if isinstance(error, Exception):
                 raise self._failure from error

@@ -21,6 +21,7 @@ class Head:
         items: how many items there must be.
         total: the checksums of all items, exclusive-or: a row that is lost, old or there twice shows.
         retention_s: how long after its enrolment an item expires, unless earlier by itself; 0 sets no time.
+        centres: the checksum of the centres in use; empty where vectors are searched as they came.
     """
 
     name: str
@@ -32,10 +33,13 @@ class Head:
     items: int = 0
     total: int = 0
     retention_s: int = 0
+    centres: bytes = b""
 
     def cells(self) -> tuple[Cell, ...]:
         """Return the row, its checksum last."""
-        name, space_id, dim, stores_images, version, next_key, items, total, retention_s = astuple(self)
+        name, space_id, dim, stores_images, version, next_key, items, total, retention_s, centres = astuple(
+            self
+        )
         body: tuple[Cell, ...] = (
             name.encode(),
             space_id.encode(),
@@ -46,6 +50,7 @@ class Head:
             items,
             total.to_bytes(SUM_BYTES, "big"),
             retention_s,
+            centres,
         )
         return (*body, _sum(body))
 
@@ -68,7 +73,7 @@ class Head:
         *body, found = cells
         if found != _sum(body):
             return None
-        name, space_id, dim, stores_images, version, next_key, items, total, retention_s = body
+        name, space_id, dim, stores_images, version, next_key, items, total, retention_s, centres = body
         assert isinstance(name, bytes)
         assert isinstance(space_id, bytes)
         assert isinstance(dim, int)
@@ -77,6 +82,7 @@ class Head:
         assert isinstance(items, int)
         assert isinstance(total, bytes)
         assert isinstance(retention_s, int)
+        assert isinstance(centres, bytes)
         return Head(
             name.decode(),
             space_id.decode(),
@@ -87,9 +93,12 @@ class Head:
             items,
             int.from_bytes(total, "big"),
             retention_s,
+            centres,
         )
 
 
 def _sum(body: Sequence[Cell]) -> bytes:
-    # as it was before there was a retention, where there is none
-    return checksum(body if body[-1] != 0 else body[:-1])
+    # as it was before there were centres or a retention, where there are none
+    if body[-1] == b"":
+        body = body[:-1] if body[-2] != 0 else body[:-2]
+    return checksum(body)

@@ -1,6 +1,7 @@
 """What a gallery holds in memory, ready to be asked: columns that filters read, and vectors in a backend.
 
-One whole state; who changes it while others ask is the gallery's affair. Knows no file, no lock and no pictures.
+Vectors are held as they are searched: centred, where the gallery has centres. One whole state; who changes it while
+others ask is the gallery's affair. Knows no file, no lock and no pictures.
 """
 
 from collections.abc import Sequence
@@ -10,12 +11,15 @@ import numpy as np
 from index import limits
 from index.answers import Found, Labelled
 from index.backend import Backend, Roomy
+from index.centres import Centres
 from index.columns import Columns
 from index.rows import Enrolment
 from index.table import Table
 from vireid.arrays import Float32Array, Int64Array
-from vireid.errors import ItemNotFound
+from vireid.errors import FailedPrecondition, ItemNotFound
 from vireid.types import Filter, Hit, Item, ItemMeta, Modality
+
+CENTRING_CHANGED = "CENTRING_CHANGED"
 
 
 class Holdings:
@@ -25,10 +29,11 @@ class Holdings:
         name: of the gallery, for messages.
         dim: embedding dimension D.
         backend: empty; from now on ours.
+        centres: that what is taken in is centred by; None leaves it as it comes.
     """
 
-    def __init__(self, name: str, dim: int, backend: Backend) -> None:
-        self._name, self._dim = name, dim
+    def __init__(self, name: str, dim: int, backend: Backend, centres: Centres | None = None) -> None:
+        self._name, self._dim, self.centres = name, dim, centres
         self._backend = backend
         self._columns = Columns()
         self.version = 0
@@ -43,7 +48,13 @@ class Holdings:
             self._backend.expect(count)
 
     def take_in(self, table: Table, vectors: Float32Array) -> None:
-        """Add items whose keys are above all before."""
+        """Add items whose keys are above all before, with their vectors as they were embedded."""
+        if self.centres is not None:
+            vectors = self.centres.applied(vectors, table.modality)
+        self.take_back(table, vectors)
+
+    def take_back(self, table: Table, vectors: Float32Array) -> None:
+        """Add items whose keys are above all before, with their vectors as they are searched."""
         self._backend.add(table.keys, vectors)
         self._columns.extend(table)
 
@@ -136,7 +147,7 @@ class Holdings:
         return item
 
     def vectors(self, keys: Int64Array) -> Float32Array:
-        """Return the embeddings of items by our ids, (N, D)."""
+        """Return the vectors of items by our ids, (N, D), as they are searched."""
         return self._backend.vectors(keys)
 
     def table(self) -> Table:
@@ -144,9 +155,16 @@ class Holdings:
         return self._columns.table()
 
     def search(
-        self, queries: Float32Array, k: int, where: Filter, min_score: float | None, detailed: bool
+        self,
+        queries: Float32Array,
+        k: int,
+        where: Filter,
+        min_score: float | None,
+        detailed: bool,
+        centring: int,
     ) -> list[Found]:
         """Find the most similar items; see ``index.gallery.Gallery.search``."""
+        self._check_centring(centring)
         limits.check_top_k(k)
         limits.check_filter(where)
         limits.check_min_score(min_score)
@@ -160,8 +178,18 @@ class Holdings:
         for row, found in zip(scores, keys, strict=True):
             hits = self._hits(row, found, min_score)
             vectors = self._backend.vectors(found[: len(hits)]) if detailed else None
-            answers.append(Found(hits, total, searched, self.version, vectors, by))
+            answers.append(Found(hits, total, searched, self.version, vectors, by, centring))
         return answers
+
+    def _check_centring(self, centring: int) -> None:
+        held = self.centres.number if self.centres is not None else 0
+        if centring != held:
+            raise FailedPrecondition(
+                f"gallery {self._name!r} searches {_space(held)}, the queries are {_space(centring)}: bring them to "
+                "its centres and ask again",
+                reason=CENTRING_CHANGED,
+                metadata={"gallery": self._name, "found": str(centring), "expected": str(held)},
+            )
 
     def page(self, where: Filter, limit: int, after: int) -> tuple[list[Item], str]:
         """List items whose keys come after one; the cursor of the next page is empty after the last."""
@@ -180,7 +208,7 @@ class Holdings:
         }
 
     def labelled(self) -> Labelled:
-        """Return every item that has a person, with its embedding."""
+        """Return every item that has a person, with its vector as it is searched."""
         keys = self._columns.labelled()
         items = self._columns.items(keys)
         return Labelled(
@@ -190,6 +218,7 @@ class Holdings:
             np.array([int(item.modality) for item in items], np.int64),
             self._backend.vectors(keys),
             self.version,
+            self.centres,
         )
 
     def _hits(self, scores: Float32Array, keys: Int64Array, min_score: float | None) -> tuple[Hit, ...]:
@@ -199,3 +228,7 @@ class Holdings:
             Hit(rank, float(score), item)
             for rank, (score, item) in enumerate(zip(scores[:shown], items, strict=True), start=1)
         )
+
+
+def _space(number: int) -> str:
+    return f"centred by version {number}" if number else "as they were embedded"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from index import snapshots
 from index.disk import FILE
+from index.kept_centres import KeptCentres
 from index.records import Records
 from vireid.errors import ImageNotStored, VireidError
 
@@ -48,6 +49,7 @@ def inspect(folder: Path) -> Findings:
                     f"{folder} holds the gallery {records.head.name!r}; give the folder its name back"
                 )
             damage += records.structure()
+            damage += _centres(records)
             items, found = _records(records)
             damage += found
             pictures, found = _pictures(records)
@@ -63,6 +65,14 @@ def inspect(folder: Path) -> Findings:
         except VireidError as error:
             damage.append(error.message)
     return Findings(folder.name, items, pictures, whole, tuple(damage[:MAX_NAMED]))
+
+
+def _centres(records: Records) -> list[str]:
+    try:
+        KeptCentres(records).check()
+    except VireidError as error:
+        return [error.message]
+    return []
 
 
 def _records(records: Records) -> tuple[int, list[str]]:

@@ -7,7 +7,9 @@ import logging
 from collections.abc import Callable
 
 from index.cache import Cache, StaleCacheError, State
+from index.centres import Centres
 from index.holdings import Holdings
+from index.kept_centres import KeptCentres
 from index.records import Records
 from vireid.errors import DataLoss, StorageError
 
@@ -17,7 +19,7 @@ log = logging.getLogger(__name__)
 CACHED_FROM = 50_000
 
 
-def opened(records: Records, cache: Cache | None, make: Callable[[], Holdings]) -> Holdings:
+def opened(records: Records, cache: Cache | None, make: Callable[[Centres | None], Holdings]) -> Holdings:
     """Read a gallery.
 
     What comes from the cache counts only if, with the records that came after, it adds up to what the file says
@@ -26,17 +28,29 @@ def opened(records: Records, cache: Cache | None, make: Callable[[], Holdings]) 
     Args:
         records: of the gallery.
         cache: None verifies every record.
-        make: makes empty holdings.
+        make: makes empty holdings of some centres.
+
+    Raises:
+        DataLoss: a record, or the centres, are not as they were written.
+    """
+    centres = KeptCentres(records).current()
+    holdings = None if cache is None else _from_cache(records, cache, lambda: make(centres))
+    if holdings is None:
+        return filled(records, make(centres))
+    holdings.retain(records.head.retention_s)
+    holdings.version = records.head.version
+    return holdings
+
+
+def filled(records: Records, holdings: Holdings) -> Holdings:
+    """Read every record into empty holdings.
 
     Raises:
         DataLoss: a record is not as it was written.
     """
-    holdings = None if cache is None else _from_cache(records, cache, make)
-    if holdings is None:
-        holdings = make()
-        holdings.expect(records.head.items)
-        for table, vectors in records.chunks():
-            holdings.take_in(table, vectors)
+    holdings.expect(records.head.items)
+    for table, vectors in records.chunks():
+        holdings.take_in(table, vectors)
     holdings.retain(records.head.retention_s)
     holdings.version = records.head.version
     return holdings
@@ -73,7 +87,7 @@ def _from_cache(records: Records, cache: Cache, make: Callable[[], Holdings]) ->
         holdings = make()
         holdings.expect(head.items)
         for table, vectors in parts:
-            holdings.take_in(table, vectors)
+            holdings.take_back(table, vectors)
         for table, vectors in records.chunks(state.next_key - 1, (state.items, state.total)):
             holdings.take_in(table, vectors)
     except (StaleCacheError, DataLoss, OSError) as error:

@@ -1,6 +1,6 @@
 """The pictures in a gallery's file: read on a connection of their own, checked whenever they are read.
 
-Knows no vector and writes nothing but the cells of a new row.
+An item's row can be read on it, too. Knows no vector and writes nothing but the cells of a new row.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from index import schema
 from index.disk import sqlite_errors
-from index.rows import Enrolment, checksum
+from index.rows import Cell, Enrolment, checksum
 from vireid.errors import DataLoss, ImageNotStored
 from vireid.types import Item
 
@@ -67,6 +67,13 @@ class Pictures:
         if thumbnail is None or expected != checksum((key, thumbnail)):
             raise self._damaged(f"the thumbnail of item {item.item_id!r} does not match its checksum")
         return thumbnail
+
+    def row(self, key: int) -> tuple[Cell, ...] | None:
+        """Read an item's row as it is stored, its checksum last; None if the item is gone."""
+        with self._lock, sqlite_errors(self._path):
+            query = f"SELECT {schema.ITEM} FROM items WHERE key = ?"  # noqa: S608 - constants
+            found = self._db.execute(query, (key,)).fetchall()
+        return tuple(found[0]) if found else None
 
     @contextmanager
     def still(self) -> Iterator[None]:

@@ -11,6 +11,7 @@ import typer
 from index import recall as recalls
 from index.backends import APPROXIMATE, BACKENDS, DEFAULT
 from index.disk import FILE
+from index.kept_centres import KeptCentres
 from index.records import Records
 from index.upkeep_command import Name, Root, gallery_folder, held
 from vireid.errors import InvalidRequest
@@ -40,10 +41,12 @@ def recall(
     with held(root) as galleries:
         records = Records(gallery_folder(galleries, name) / FILE)
         try:
-            dim = records.head.dim
-            vectors = np.concatenate(
-                [np.empty((0, dim), np.float32), *(rows for _, rows in records.chunks())]
+            dim, centres = records.head.dim, KeptCentres(records).current()
+            searched = (
+                rows if centres is None else centres.applied(rows, table.modality)
+                for table, rows in records.chunks()
             )
+            vectors = np.concatenate([np.empty((0, dim), np.float32), *searched])
         finally:
             records.close()
     typer.echo(f"{name}: {len(vectors)} items of {dim} numbers, {min(queries, len(vectors))} of them ask")

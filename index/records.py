@@ -28,6 +28,7 @@ from index.seal import SUFFIX, Seal
 from index.table import Table
 from vireid.arrays import Float32Array
 from vireid.errors import DataLoss, StorageError, VireidError
+from vireid.types import Item
 
 __all__ = ["Enrolment", "Records"]
 
@@ -63,7 +64,7 @@ class Records:
                 self._head = self._read_head()
                 self.pictures = Pictures(path, self.damaged)
                 self._seal = Seal(path)
-            except (sqlite3.Error, OSError, VireidError):
+            except BaseException:
                 self._writer.close()
                 raise
         try:
@@ -139,6 +140,18 @@ class Records:
                         yield decoded[0], ""
         if (count, total) != (self._head.items, self._head.total):
             yield None, self._short(count).message
+
+    def vector(self, key: int, item: Item) -> Float32Array | None:
+        """Read an item's embedding as it came, (D,), beside whoever writes; None if the item is gone.
+
+        Raises:
+            DataLoss: it is not as it was written.
+        """
+        cells = self.pictures.row(key)
+        decoded = None if cells is None else decode(cells, self._head.dim)
+        if cells is not None and decoded is None:
+            raise self.damaged(f"item {item.item_id!r} does not match its checksum")
+        return None if decoded is None else decoded[1]
 
     def structure(self) -> list[str]:
         """Say what is wrong with the tables and indexes themselves, as SQLite finds it."""

@@ -7,7 +7,7 @@ from index.disk import sqlite_errors
 from index.head import Head
 
 APPLICATION = 0x56524549  # "VREI"
-FORMAT = 4
+FORMAT = 5
 PAGE_BYTES = 8192
 
 SCHEMA = """
@@ -41,6 +41,16 @@ CREATE TABLE IF NOT EXISTS second_space (
 );
 CREATE TABLE IF NOT EXISTS second_vectors (key INTEGER PRIMARY KEY, vector BLOB NOT NULL, checksum BLOB NOT NULL);
 """
+# centres of either space, each with the checksum of those before it; head and second_space name the last of theirs
+CENTRES = """
+CREATE TABLE IF NOT EXISTS centres (
+    number INTEGER PRIMARY KEY, space_id TEXT NOT NULL, made_at INTEGER NOT NULL, strength TEXT NOT NULL,
+    visible INTEGER NOT NULL, infrared INTEGER NOT NULL, rows BLOB NOT NULL, before BLOB NOT NULL,
+    checksum BLOB NOT NULL UNIQUE
+);
+ALTER TABLE head ADD COLUMN centres BLOB NOT NULL DEFAULT x'';
+ALTER TABLE second_space ADD COLUMN centres BLOB NOT NULL DEFAULT x'';
+"""
 # what takes a file from a format to the next
 STEPS = {
     1: ("ALTER TABLE pictures ADD COLUMN image_sha256 TEXT",),
@@ -49,8 +59,9 @@ STEPS = {
         "ALTER TABLE head ADD COLUMN retention_s INTEGER NOT NULL DEFAULT 0",
     ),
     3: tuple(SECOND.split(";")[:-1]),
+    4: tuple(CENTRES.split(";")[:-1]),
 }
-HEAD = "name, space_id, dim, stores_images, version, next_key, items, total, retention_s, checksum"
+HEAD = "name, space_id, dim, stores_images, version, next_key, items, total, retention_s, centres, checksum"
 HEAD_TEXTS = (0, 1)
 ITEM = (
     "key, item_id, modality, person, camera, captured_at, attributes, sha256, has_image, enrolled_at, vector, "
@@ -73,7 +84,7 @@ def create(path: Path, head: Head) -> None:
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=FULL")
             db.execute("BEGIN")
-            for statement in (SCHEMA + SECOND).split(";")[:-1]:
+            for statement in (SCHEMA + SECOND + CENTRES).split(";")[:-1]:
                 db.execute(statement)
             db.execute(f"PRAGMA application_id={APPLICATION}")
             db.execute(f"PRAGMA user_version={FORMAT}")
@@ -87,9 +98,13 @@ def connect(path: Path) -> sqlite3.Connection:
     """Open a file so that a commit is durable and what is deleted is overwritten."""
     db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
     db.text_factory = bytes  # what is checked is what was stored
-    db.execute("PRAGMA journal_mode=WAL")
-    db.execute("PRAGMA synchronous=FULL")
-    db.execute("PRAGMA secure_delete=ON")
+    try:
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=FULL")
+        db.execute("PRAGMA secure_delete=ON")
+    except BaseException:
+        db.close()
+        raise
     return db
 
 

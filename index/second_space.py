@@ -1,7 +1,8 @@
 """Vectors of a second embedding space beside those in use, for the same items, in the same file.
 
 They are filled while the gallery goes on, survive a stop, go when their item goes, and take the place of the others in
-one transaction; those stay as the second then, and can come back. Knows no model and no search.
+one transaction; those stay as the second then, and can come back. The centres of a space go and come with its
+vectors. Knows no model and no search.
 """
 
 import sqlite3
@@ -48,7 +49,8 @@ class SecondSpace:
             if _space(db) == (space_id, dim):
                 return
             db.execute("DELETE FROM second_vectors")
-            db.execute("INSERT OR REPLACE INTO second_space VALUES (1, ?, ?)", (space_id, dim))
+            db.execute("DELETE FROM centres WHERE space_id <> ?", (head.space_id,))
+            _tell(db, space_id, dim, b"")
         self._records.sweep()
 
     def lacking(self, after: int, limit: int) -> list[Row]:
@@ -118,10 +120,11 @@ class SecondSpace:
                 head,
                 space_id=space[0],
                 dim=space[1],
+                centres=db.execute("SELECT centres FROM second_space").fetchone()[0],
                 version=head.version + 1,
                 total=self._exchange(db, head, space),
             )
-            db.execute("INSERT OR REPLACE INTO second_space VALUES (1, ?, ?)", (head.space_id, head.dim))
+            _tell(db, head.space_id, head.dim, head.centres)
             schema.write_head(db, after)
         self._records.follow(after)
         self._records.sweep()
@@ -159,6 +162,13 @@ class SecondSpace:
 def _space(db: sqlite3.Connection) -> tuple[str, int] | None:
     found = db.execute("SELECT space_id, dim FROM second_space").fetchone()
     return None if found is None else (found[0].decode(), int(found[1]))
+
+
+def _tell(db: sqlite3.Connection, space_id: str, dim: int, centres: bytes) -> None:
+    db.execute(
+        "INSERT OR REPLACE INTO second_space (only, space_id, dim, centres) VALUES (1, ?, ?, ?)",
+        (space_id, dim, centres),
+    )
 
 
 def _missing(db: sqlite3.Connection) -> int:

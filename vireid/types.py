@@ -142,6 +142,36 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
+class Centring:
+    """How a gallery's vectors are centred: the mean of each modality is taken off what is searched and what asks.
+
+    Attributes:
+        strength: how much of the mean, above 0 to 1.
+        visible: vectors that made the visible mean; 0 leaves that modality as it came.
+        infrared: the same of the infrared mean.
+        version: the gallery's version that brought it; scores of two versions are not to be compared.
+        since: when, UTC; None while it is in no gallery.
+    """
+
+    strength: float
+    visible: int
+    infrared: int
+    version: int = 0
+    since: datetime | None = None
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """How many vectors made each mean, by modality."""
+        return self.visible, self.infrared
+
+    def __str__(self) -> str:
+        """Tell it in words."""
+        since = f" since version {self.version}, {self.since:%Y-%m-%d %H:%M} UTC" if self.since else ""
+        made = f"{self.visible} visible and {self.infrared} infrared vectors"
+        return f"centred{since}, by the means of {made}, strength {self.strength:g}"
+
+
+@dataclass(frozen=True, slots=True)
 class GalleryInfo:
     """A gallery, described.
 
@@ -154,6 +184,7 @@ class GalleryInfo:
         stores_images: whether encoded images are kept.
         state: ``ready`` or ``failed``.
         detail: why it failed, empty when ready.
+        centring: how its vectors are centred; None where they are searched as they came.
     """
 
     name: str
@@ -164,3 +195,4 @@ class GalleryInfo:
     stores_images: bool
     state: str = "ready"
     detail: str = ""
+    centring: Centring | None = None

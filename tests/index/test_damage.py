@@ -186,7 +186,7 @@ def test_how_the_file_is_written(path: Path) -> None:
     records.close()
 
 
-@pytest.mark.parametrize("before", [1, 2, 3])
+@pytest.mark.parametrize("before", [1, 2, 3, 4])
 def test_a_file_of_an_older_format_is_brought_on(path: Path, enrolment: Make, before: int) -> None:
     gallery = Gallery(path)
     gallery.enroll([enrolment("old")])
@@ -197,8 +197,13 @@ def test_a_file_of_an_older_format_is_brought_on(path: Path, enrolment: Make, be
     if before < 3:
         file.execute("ALTER TABLE items DROP COLUMN expires_at")
         file.execute("ALTER TABLE head DROP COLUMN retention_s")
-    file.execute("DROP TABLE second_space")
-    file.execute("DROP TABLE second_vectors")
+    if before < 4:
+        file.execute("DROP TABLE second_space")
+        file.execute("DROP TABLE second_vectors")
+    else:
+        file.execute("ALTER TABLE second_space DROP COLUMN centres")
+    file.execute("DROP TABLE centres")
+    file.execute("ALTER TABLE head DROP COLUMN centres")
     file.execute(f"PRAGMA user_version = {before}")
     file.close()
     for _ in range(2):
