@@ -21,7 +21,7 @@ from clients.replies import (
     Timing,
     Warned,
 )
-from vireid.types import Filter, GalleryInfo, Hit, Item, ItemMeta, Modality
+from vireid.types import Centring, Filter, GalleryInfo, Hit, Item, ItemMeta, Modality
 
 Document = Mapping[str, Any]
 
@@ -70,6 +70,20 @@ def gallery_of(document: Document) -> GalleryInfo:
         stores_images=document["stores_images"],
         state=document["state"],
         detail=document["detail"],
+        centring=_centring_of(document.get("centring")),
+    )
+
+
+def _centring_of(document: Document | None) -> Centring | None:
+    if document is None:
+        return None
+    since = document["since"]
+    return Centring(
+        document["strength"],
+        document["visible"],
+        document["infrared"],
+        document["version"],
+        time_of(since) if since else None,
     )
 
 
@@ -101,6 +115,7 @@ def search_reply_of(document: Document) -> SearchReply:
         gallery_version=document["gallery_version"],
         timing=timing_of(document["timing"]),
         exact=coverage["exact"],
+        centring=document.get("centring", 0),
     )
 
 

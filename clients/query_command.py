@@ -77,6 +77,7 @@ def as_document(reply: SearchReply) -> str:
         "exact": reply.exact,
         "space_id": reply.space_id,
         "gallery_version": reply.gallery_version,
+        "centring": reply.centring,
         "timing": asdict(reply.timing),
     }
     return json.dumps(document, indent=2)

@@ -75,6 +75,7 @@ class SearchReply:
         gallery_version: the last change that was visible to the search.
         timing: seconds by stage, at the server.
         exact: none of those that passed was missed.
+        centring: the gallery's version whose centres scores are relative to, 0 for none.
     """
 
     hits: tuple[Hit, ...]
@@ -87,6 +88,7 @@ class SearchReply:
     gallery_version: int
     timing: Timing
     exact: bool = True
+    centring: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -297,6 +297,7 @@ def _search_reply(message: pb.SearchResponse) -> SearchReply:
         gallery_version=message.gallery_version,
         timing=_timing(message.timing),
         exact=message.coverage.exact,
+        centring=message.centring,
     )
 
 

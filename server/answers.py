@@ -150,7 +150,11 @@ class Embedded:
 
 @dataclass(frozen=True, slots=True)
 class SearchAnswer:
-    """Ranked hits and how they were found; where ``exact`` is false somebody may have been missed."""
+    """Ranked hits and how they were found.
+
+    Where ``exact`` is false somebody may have been missed. ``centring`` is the gallery's version that brought the centres
+    which scores are relative to, 0 without centres.
+    """
 
     hits: tuple[Hit, ...]
     modality: Modality
@@ -162,6 +166,7 @@ class SearchAnswer:
     gallery_version: int
     timing: Timing
     exact: bool = True
+    centring: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,11 @@ from itertools import islice
 import numpy as np
 
 from index.answers import Found
+from index.centres import Centres, applied
 from index.gallery import Gallery
 from server import ranking
 from server.answers import ItemQuery, SearchRequest, Together, VectorQuery
-from vireid.arrays import Float32Array
+from vireid.arrays import Float32Array, Float64Array
 from vireid.errors import GalleryMismatch, InvalidRequest
 from vireid.types import Hit, Modality
 
@@ -122,7 +123,12 @@ def fused(request: SearchRequest, vectors: Float32Array) -> Float32Array:
 
 
 def found(
-    gallery: Gallery, request: SearchRequest, vectors: Float32Array, modality: Modality, detailed: bool
+    gallery: Gallery,
+    request: SearchRequest,
+    vectors: Float32Array,
+    modality: Modality,
+    detailed: bool,
+    centring: int = 0,
 ) -> Found:
     """Ask the gallery.
 
@@ -132,18 +138,19 @@ def found(
         vectors: to search with, (Q, D).
         modality: of the query.
         detailed: whether the hits' embeddings and the items of each modality are wanted, too.
+        centring: the number of the centres that the vectors were brought to, 0 for none.
     """
     wanted = ranking.candidates(request)
     where = request.filter
     if not request.other_modality_first:
-        return best_of(gallery.search(vectors, wanted, where, request.min_score, detailed), wanted)
+        return best_of(gallery.search(vectors, wanted, where, request.min_score, detailed, centring), wanted)
     others = [one for one in Modality if one is not modality]
     parts = []
     for kinds in (others, [modality]):
         among = tuple(one for one in kinds if not where.modalities or one in where.modalities)
         if among:
             narrow = replace(where, modalities=among)
-            some = gallery.search(vectors, wanted, narrow, request.min_score, detailed)
+            some = gallery.search(vectors, wanted, narrow, request.min_score, detailed, centring)
             parts.append(best_of(some, wanted))
     return _one_after_another(parts, wanted)
 
@@ -205,7 +212,7 @@ def without_own_camera(gallery: Gallery, request: SearchRequest) -> SearchReques
 
 
 def steered(
-    gallery: Gallery, request: SearchRequest, vectors: Float32Array
+    gallery: Gallery, request: SearchRequest, vectors: Float32Array, centres: Centres | None = None
 ) -> tuple[SearchRequest, Float32Array]:
     """Move a query towards items that were liked and away from those that were not, which are left out.
 
@@ -213,6 +220,7 @@ def steered(
         gallery: holds the items.
         request: names them.
         vectors: the query, a unit row, (1, D), unless nothing is to be done.
+        centres: that the query was brought to, and the items are; None for none.
 
     Raises:
         ItemNotFound: there is no such item.
@@ -222,7 +230,14 @@ def steered(
     moved = vectors[0].astype(np.float64)
     for items, weight in ((request.more_like, LIKED), (request.less_like, -DISLIKED)):
         if items:
-            moved += weight * np.mean([gallery.vector(item) for item in items], axis=0, dtype=np.float64)
+            moved += weight * _mean(gallery, items, centres)
     moved /= np.linalg.norm(moved)  # at least 1 - 0.75 - 0.15, however they lie
     where = replace(request.filter, exclude_items=(*request.filter.exclude_items, *request.less_like))
     return replace(request, filter=where), moved.astype(np.float32)[None]
+
+
+def _mean(gallery: Gallery, items: Sequence[str], centres: Centres | None) -> Float64Array:
+    rows = np.stack([gallery.vector(item) for item in items])
+    kinds = [gallery.item(item).modality for item in items] if centres else []
+    mean: Float64Array = applied(centres, rows, kinds).mean(axis=0, dtype=np.float64)
+    return mean

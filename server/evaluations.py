@@ -152,17 +152,20 @@ def _run(
 ) -> Mapping[str, Any]:
     found = finds.labelled()
     asked = found if asks is finds else asks.labelled()
-    query = labelled.side(asked, request.query_modality)
-    gallery = labelled.side(found, request.gallery_modality)
+    # both as they are when the one is searched with the other
+    query = labelled.side(asked, request.query_modality, found.centres)
+    gallery = labelled.side(found, request.gallery_modality, found.centres)
     _check(query, gallery, request)
     job.total = len(query.item_ids) * (2 if request.html else 1)
     case = labelled.test_set(query, gallery, finds.space_id)
     protocol = _protocol(request)
     measured = measure(protocol, lambda _: case, advance=advance)
-    versions = {
+    versions: dict[str, dict[str, str | int]] = {
         "query": {"name": request.asking, "version": asked.version},
         "gallery": {"name": request.gallery, "version": found.version},
     }
+    if found.centres is not None:
+        versions["gallery"]["centring"] = found.centres.number
     told = {**report.document(measured), "galleries": versions}
     if request.html:
         album = GalleryAlbum(

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from index.answers import Labelled
+from index.centres import Centres, applied
 from vireid.arrays import Float32Array
 from vireid.datasets.split import Dataset, Split
 from vireid.evaluation.features import Features
@@ -40,15 +41,15 @@ class Side:
     vectors: Float32Array
 
 
-def side(labelled: Labelled, modality: Modality) -> Side:
-    """Return the items of one modality."""
+def side(labelled: Labelled, modality: Modality, centres: Centres | None = None) -> Side:
+    """Return the items of one modality, with their vectors brought to some centres."""
     rows = np.flatnonzero(labelled.modalities == int(modality)).tolist()
     rows.sort(key=labelled.item_ids.__getitem__)
 
     def of(names: Sequence[str]) -> tuple[str, ...]:
         return tuple(names[row] for row in rows)
 
-    vectors = labelled.vectors[np.array(rows, np.int64)]
+    vectors = applied(centres, labelled.vectors[np.array(rows, np.int64)], [modality] * len(rows))
     return Side(modality, of(labelled.item_ids), of(labelled.persons), of(labelled.cameras), vectors)
 
 

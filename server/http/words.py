@@ -11,7 +11,7 @@ from fastapi import Response
 from index.gallery import Receipt
 from server.answers import STAGES, Embedded, PutAnswer, SearchAnswer, Timing
 from server.jobs import FINAL, Job
-from vireid.types import GalleryInfo, Item
+from vireid.types import Centring, GalleryInfo, Item
 
 JSON = "application/json"
 
@@ -37,6 +37,7 @@ def gallery(info: GalleryInfo) -> dict[str, Any]:
         "stores_images": info.stores_images,
         "state": info.state,
         "detail": info.detail,
+        "centring": None if info.centring is None else _centring(info.centring),
     }
 
 
@@ -79,6 +80,7 @@ def search(found: SearchAnswer, gallery_name: str) -> dict[str, Any]:
         },
         "space_id": found.space_id,
         "gallery_version": found.gallery_version,
+        "centring": found.centring,
         "timing": timing(found.timing),
     }
 
@@ -150,6 +152,16 @@ def timing(found: Timing) -> dict[str, Any]:
         **{f"{stage}_ms": round(getattr(found, f"{stage}_s") * 1e3, 3) for stage in STAGES},
         "batch_size": found.batch_size,
         "device": found.device,
+    }
+
+
+def _centring(centring: Centring) -> dict[str, Any]:
+    return {
+        "version": centring.version,
+        "since": _moment(centring.since),
+        "strength": centring.strength,
+        "visible": centring.visible,
+        "infrared": centring.infrared,
     }
 
 

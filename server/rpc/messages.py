@@ -135,6 +135,7 @@ def search_response_to(answer: SearchAnswer) -> pb.SearchResponse:
         timing=timing_to(answer.timing),
         space_id=answer.space_id,
         gallery_version=answer.gallery_version,
+        centring=answer.centring,
     )
 
 

@@ -13,7 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from vireid.errors import InvalidRequest
 from vireid.proto import retrieval_pb2 as pb
-from vireid.types import Filter, GalleryInfo, Hit, Item, ItemMeta, Modality
+from vireid.types import Centring, Filter, GalleryInfo, Hit, Item, ItemMeta, Modality
 
 _MODALITY_OF_MESSAGE: dict[int, Modality | None] = {
     pb.MODALITY_UNSPECIFIED: None,
@@ -221,6 +221,7 @@ def gallery_of(message: pb.Gallery) -> GalleryInfo:
         stores_images=message.stores_images,
         state=_STATE_OF_MESSAGE.get(message.state, "failed"),
         detail=message.state_detail,
+        centring=_centring_of(message.centring) if message.HasField("centring") else None,
     )
 
 
@@ -235,6 +236,22 @@ def gallery_to(info: GalleryInfo) -> pb.Gallery:
         stores_images=info.stores_images,
         state=_STATE_TO_MESSAGE[info.state],
         state_detail=info.detail,
+        centring=None if info.centring is None else _centring_to(info.centring),
+    )
+
+
+def _centring_of(message: pb.Centring) -> Centring:
+    since = time_of(message.since, "centring.since")
+    return Centring(message.strength, message.visible, message.infrared, message.version, since)
+
+
+def _centring_to(centring: Centring) -> pb.Centring:
+    return pb.Centring(
+        version=centring.version,
+        since=None if centring.since is None else time_to(centring.since),
+        strength=centring.strength,
+        visible=centring.visible,
+        infrared=centring.infrared,
     )
 
 

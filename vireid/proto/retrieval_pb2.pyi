@@ -168,7 +168,7 @@ class Hit(_message.Message):
     def __init__(self, rank: _Optional[int] = ..., item: _Optional[_Union[Item, _Mapping]] = ..., score: _Optional[float] = ..., probability: _Optional[float] = ...) -> None: ...
 
 class SearchResponse(_message.Message):
-    __slots__ = ("hits", "query_modality", "modality_confidence", "warnings", "coverage", "timing", "space_id", "gallery_version")
+    __slots__ = ("hits", "query_modality", "modality_confidence", "warnings", "coverage", "timing", "space_id", "gallery_version", "centring")
     HITS_FIELD_NUMBER: _ClassVar[int]
     QUERY_MODALITY_FIELD_NUMBER: _ClassVar[int]
     MODALITY_CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
@@ -177,6 +177,7 @@ class SearchResponse(_message.Message):
     TIMING_FIELD_NUMBER: _ClassVar[int]
     SPACE_ID_FIELD_NUMBER: _ClassVar[int]
     GALLERY_VERSION_FIELD_NUMBER: _ClassVar[int]
+    CENTRING_FIELD_NUMBER: _ClassVar[int]
     hits: _containers.RepeatedCompositeFieldContainer[Hit]
     query_modality: Modality
     modality_confidence: float
@@ -185,7 +186,8 @@ class SearchResponse(_message.Message):
     timing: ServerTiming
     space_id: str
     gallery_version: int
-    def __init__(self, hits: _Optional[_Iterable[_Union[Hit, _Mapping]]] = ..., query_modality: _Optional[_Union[Modality, str]] = ..., modality_confidence: _Optional[float] = ..., warnings: _Optional[_Iterable[_Union[ServiceWarning, _Mapping]]] = ..., coverage: _Optional[_Union[Coverage, _Mapping]] = ..., timing: _Optional[_Union[ServerTiming, _Mapping]] = ..., space_id: _Optional[str] = ..., gallery_version: _Optional[int] = ...) -> None: ...
+    centring: int
+    def __init__(self, hits: _Optional[_Iterable[_Union[Hit, _Mapping]]] = ..., query_modality: _Optional[_Union[Modality, str]] = ..., modality_confidence: _Optional[float] = ..., warnings: _Optional[_Iterable[_Union[ServiceWarning, _Mapping]]] = ..., coverage: _Optional[_Union[Coverage, _Mapping]] = ..., timing: _Optional[_Union[ServerTiming, _Mapping]] = ..., space_id: _Optional[str] = ..., gallery_version: _Optional[int] = ..., centring: _Optional[int] = ...) -> None: ...
 
 class Coverage(_message.Message):
     __slots__ = ("items_total", "items_searched", "exact")
@@ -236,7 +238,7 @@ class ItemError(_message.Message):
     def __init__(self, code: _Optional[int] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
 
 class Gallery(_message.Message):
-    __slots__ = ("name", "space_id", "dim", "items", "version", "stores_images", "state", "state_detail")
+    __slots__ = ("name", "space_id", "dim", "items", "version", "stores_images", "state", "state_detail", "centring")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATE_UNSPECIFIED: _ClassVar[Gallery.State]
@@ -253,6 +255,7 @@ class Gallery(_message.Message):
     STORES_IMAGES_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     STATE_DETAIL_FIELD_NUMBER: _ClassVar[int]
+    CENTRING_FIELD_NUMBER: _ClassVar[int]
     name: str
     space_id: str
     dim: int
@@ -261,7 +264,22 @@ class Gallery(_message.Message):
     stores_images: bool
     state: Gallery.State
     state_detail: str
-    def __init__(self, name: _Optional[str] = ..., space_id: _Optional[str] = ..., dim: _Optional[int] = ..., items: _Optional[int] = ..., version: _Optional[int] = ..., stores_images: _Optional[bool] = ..., state: _Optional[_Union[Gallery.State, str]] = ..., state_detail: _Optional[str] = ...) -> None: ...
+    centring: Centring
+    def __init__(self, name: _Optional[str] = ..., space_id: _Optional[str] = ..., dim: _Optional[int] = ..., items: _Optional[int] = ..., version: _Optional[int] = ..., stores_images: _Optional[bool] = ..., state: _Optional[_Union[Gallery.State, str]] = ..., state_detail: _Optional[str] = ..., centring: _Optional[_Union[Centring, _Mapping]] = ...) -> None: ...
+
+class Centring(_message.Message):
+    __slots__ = ("version", "since", "strength", "visible", "infrared")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    STRENGTH_FIELD_NUMBER: _ClassVar[int]
+    VISIBLE_FIELD_NUMBER: _ClassVar[int]
+    INFRARED_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    since: _timestamp_pb2.Timestamp
+    strength: float
+    visible: int
+    infrared: int
+    def __init__(self, version: _Optional[int] = ..., since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., strength: _Optional[float] = ..., visible: _Optional[int] = ..., infrared: _Optional[int] = ...) -> None: ...
 
 class CreateGalleryRequest(_message.Message):
     __slots__ = ("name", "store_images")
