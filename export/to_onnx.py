@@ -18,14 +18,15 @@ import onnx
 import torch
 from torch import nn
 
-from export import parity
+from export import diagnosis, folding, masks, parity
 from export.parity import Probes, Report
 from export.torch_engine import TorchEngine, shape_of
 from vireid import bundle
 from vireid.engines import Engine, open_engine
 from vireid.errors import BundleError, EngineError, ExportError
 
-OPSET = 18
+OPSET = 22  # the first in which a convolution may be bfloat16
+OPSETS = range(18, 24)
 MAX_BATCH = 1024
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -70,7 +71,7 @@ def export(
         description: what the bundle says of it.
         out: a folder, or a file ending in .zip.
         probes: images to prove parity on; drawn figures if not given.
-        opset: ONNX operator set, 18 to 20.
+        opset: ONNX operator set, 18 to 23.
 
     Returns:
         Where the bundle is.
@@ -94,8 +95,8 @@ def to_graph(model: nn.Module, opset: int = OPSET) -> bytes:
     Raises:
         ExportError: the model holds what ONNX cannot say, or the graph does not have our inputs and outputs.
     """
-    if opset not in range(18, 21):
-        raise ExportError(f"opset {opset} was asked for; 18, 19 and 20 are supported")
+    if opset not in OPSETS:
+        raise ExportError(f"opset {opset} was asked for; {OPSETS[0]} to {OPSETS[-1]} are supported")
     height, width, dim = shape_of(model)
     example = (torch.zeros(2, height, width, 3, dtype=torch.uint8), torch.tensor([0, 1]))
     batch = torch.export.Dim("batch", min=1, max=MAX_BATCH)
@@ -124,6 +125,9 @@ def to_graph(model: nn.Module, opset: int = OPSET) -> bytes:
     if program is None:
         raise ExportError("the model cannot be written as ONNX: the exporter gave nothing")
     proto = _without_traces(program.model_proto)
+    folding.cast_first(proto.graph)
+    masks.drop_idle(proto.graph)
+    folding.drop_unread(proto.graph)
     _check(proto, opset, (height, width, dim))
     graph: bytes = proto.SerializeToString()
     return graph
@@ -139,6 +143,8 @@ def prove(model: nn.Module, graph: bytes, description: Description, probes: Prob
         return parity.prove(TorchEngine(model), open_graph(model, graph, description), probes)
     except (EngineError, BundleError) as error:
         raise ExportError(f"the exported model does not run: {error.message}") from error
+    except ExportError as error:
+        raise ExportError(f"{error.message}; {diagnosis.advise(model, probes)}") from error
 
 
 def open_graph(model: nn.Module, graph: bytes, description: Description, threads: int = 1) -> Engine:
