@@ -14,9 +14,11 @@ from typer.main import get_command as typer_command
 
 from vireid import bundle
 
-# name -> (module that holds `app`, one line for --help): what needs torch
+# name -> (module that holds `app`, one line for --help): what needs torch, or much else
 ON_DEMAND = {
     "onnx": ("export.onnx_command", "Write a training run as one proven ONNX graph."),
+    "int8": ("export.int8_command", "Add an engine in eight bits, proven, to a bundle."),
+    "fp8": ("export.fp8_command", "Add an FP8 graph for TensorRT to a bundle."),
     "default-bundle": (
         "export.default_bundle_command",
         "Make and measure the bundle that comes with vireid.",
