@@ -6,7 +6,7 @@ broken do not pass by agreeing. Knows engines only: not torch, not ONNX, not bun
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -248,18 +248,14 @@ def _report(
 
 def _failures(report: Report) -> Iterator[str]:
     """Say each number that misses its bar, beside it."""
-    bar = report.bar
-    for part in report.by_size:
-        at = "alone" if part.size == 1 else f"in batches of {part.size}"
-        if not part.cosine_min >= bar.cosine_min:
-            yield f"cosine min {part.cosine_min:.6f} {at}, at least {bar.cosine_min:g} is required"
-        if not part.cosine_mean >= bar.cosine_mean:
-            yield f"cosine mean {part.cosine_mean:.6f} {at}, at least {bar.cosine_mean:g} is required"
-        if not part.company_min >= bar.company:
-            yield (
-                f"a row {at} differs from itself alone: cosine {part.company_min:.6f}, "
-                f"at least {bar.company:g} is required"
-            )
+    bar, sizes = report.bar, report.by_size
+    yield from _missed("cosine min", {p.size: p.cosine_min for p in sizes}, bar.cosine_min)
+    yield from _missed("cosine mean", {p.size: p.cosine_mean for p in sizes}, bar.cosine_mean)
+    yield from _missed(
+        "a row in company differs from itself alone: cosine",
+        {p.size: p.company_min for p in sizes},
+        bar.company,
+    )
     for who, mean in zip(("the source", "the candidate"), report.strangers, strict=True):
         if not mean <= bar.strangers:
             yield (
@@ -272,6 +268,14 @@ def _failures(report: Report) -> Iterator[str]:
             yield f"mAP falls by {-change:.3f} points, at most {bar.map_loss:g} is allowed"
         if bar.map_gain is not None and change > bar.map_gain:
             yield f"mAP rises by {change:.3f} points, at most {bar.map_gain:g} is allowed at this precision"
+
+
+def _missed(what: str, found: Mapping[int, float], least: float) -> Iterator[str]:
+    """Say the worst of what is too small, and at which batch sizes."""
+    low = {size: value for size, value in found.items() if not value >= least}
+    if low:
+        sizes = ", ".join(map(str, low))
+        yield f"{what} {_least(list(low.values())):.6f} at batch {sizes}; at least {least:g} is required"
 
 
 def _notes(found: Ranking | None) -> tuple[str, ...]:

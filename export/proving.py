@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from export import parity
+from export import parity, parity_page
 from export.bars import BARS
 from export.exam import Exam
 from export.parity import Report
@@ -50,14 +50,16 @@ def prove_and_add(  # noqa: PLR0913 - what is proven, where, and how it is told
     trial = with_files(bundle, part, files)
     source = open_engine(bundle, device="cpu", threads=threads)
     candidate = open_part(trial, part, device=device, threads=threads)
-    report = parity.examine(source, candidate, exam, BARS[part.precision], advance=advance)
+    report, compared = parity.examined(source, candidate, exam, BARS[part.precision], advance=advance)
     if not report.passed and not keep_failed:
         raise ExportError(
             f"the engine {part.name} is not near enough to its model, so nothing is written: "
             + "; ".join(report.failures)
         )
-    proven = part.model_copy(update={"parity": report.as_json()})
-    bundles.with_engine(bundle, proven, files, out)
+    page = f"{part.name}.parity.html"
+    shown = parity_page.html(part.name, report, compared, exam).encode()
+    proven = part.model_copy(update={"parity": report.as_json(), "report": page})
+    bundles.with_engine(bundle, proven, {**files, page: shown}, out)
     return report
 
 
