@@ -4,19 +4,16 @@ Looking into a bundle needs no torch: what needs it is imported when it is calle
 """
 
 import importlib
-import json
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from typer.core import TyperGroup
 from typer.main import get_command as typer_command
 
-from vireid import bundle
-
 # name -> (module that holds `app`, one line for --help): what needs torch, or much else
 ON_DEMAND = {
-    "onnx": ("export.onnx_command", "Write a training run as one proven ONNX graph."),
+    "onnx": ("export.onnx_command", "Write a training run as a proven bundle; add fp16 and bf16 to one."),
+    "inspect": ("export.inspect_command", "Say what a bundle and its engines are, and what was proven."),
     "int8": ("export.int8_command", "Add an engine in eight bits, proven, to a bundle."),
     "fp8": ("export.fp8_command", "Add an FP8 graph for TensorRT to a bundle."),
     "default-bundle": (
@@ -60,33 +57,3 @@ app = typer.Typer(
 @app.callback()
 def root() -> None:
     """Turn a checkpoint into a proven bundle."""
-
-
-@app.command()
-def inspect(
-    path: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle: a folder or a .zip.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print bundle.json as it is.")] = False,
-) -> None:
-    """Say what a bundle is, whence it comes and what was proven of it; its checksums are verified."""
-    found = bundle.read(path)
-    manifest = found.manifest.model_dump(mode="json")
-    if as_json:
-        typer.echo(json.dumps({**manifest, "space_id": found.space_id}, indent=2, sort_keys=True))
-        return
-    model, prepared = found.manifest.model, found.manifest.preprocess
-    size_mb = sum(len(data) for data in found.contents.values()) / 1e6
-    typer.echo(f"{found.manifest.name}  ({found.manifest.method}, {found.manifest.licence})")
-    typer.echo(f"  model       {model.precision}, opset {model.opset}, {size_mb:.1f} MB, checksums match")
-    typer.echo(
-        f"  takes       {prepared.height} x {prepared.width} {prepared.channels}, {prepared.interpolation}"
-    )
-    typer.echo(f"  gives       {model.dim} dimensions, {' and '.join(found.manifest.modalities)}")
-    typer.echo(f"  space       {found.space_id}")
-    for title, part in (
-        ("parity", found.manifest.parity),
-        ("provenance", found.manifest.provenance),
-        ("metrics", found.manifest.metrics),
-    ):
-        typer.echo(f"  {title:<11} {json.dumps(dict(part), sort_keys=True)}")
-    if found.manifest.notice:
-        typer.echo(f"  notice      {found.manifest.notice}")

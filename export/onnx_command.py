@@ -1,33 +1,133 @@
-"""``vireid export onnx``: a training run to a proven bundle."""
+"""``vireid export onnx``: a training run to a proven bundle, and a bundle's model in half precision.
 
+Torch is imported only where there is a run: a bundle's graph becomes half without it.
+"""
+
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
-from export.to_onnx import Description, export
-from training import checkpoint
-from vireid import bundle
-from vireid.errors import AlreadyExists
+from export import engine_table, exam_source, half_parts
+from export.exam import Exam
+from export.half import Half
+from export.half_parts import Added
+from vireid import bundle as bundles
+from vireid import progress
+from vireid.bundle import Bundle
+from vireid.bundle_files import MANIFEST
+from vireid.errors import AlreadyExists, ExportError
+
+HALVES: dict[str, Half] = {"fp16": "fp16", "bf16": "bf16"}
+PRECISIONS = ("fp32", *HALVES)
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command()
 def onnx(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a training run.")],
-    out: Annotated[Path, typer.Option(help="The bundle: a .zip, or a new folder.")],
-    name: Annotated[str, typer.Option(help="Shown to users; the run's folder name if left out.")] = "",
+    source: Annotated[
+        Path, typer.Argument(metavar="RUN|BUNDLE", help="A training run, or a bundle to add to.")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="The bundle: a .zip or a new folder; left out, the .zip that was read."
+        ),
+    ] = None,
+    precision: Annotated[
+        list[str] | None,
+        typer.Option(help="fp32 (always there), fp16 or bf16; repeatable."),
+    ] = None,
+    name: Annotated[str, typer.Option(help="Of a run's bundle; the run's folder name if left out.")] = "",
+    opset: Annotated[int, typer.Option(help="Of a run's graph, 18 to 23.")] = 22,
+    dataset: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="People to prove fp16 on; drawn ones if left out.")
+    ] = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="Take the place of a bundle that is there.")
     ] = False,
+    keep_failed: Annotated[
+        bool,
+        typer.Option(
+            "--keep-failed", help="Keep fp16 though it fails; it serves with --allow-unproven only."
+        ),
+    ] = False,
 ) -> None:
-    """Write a run's network as one ONNX graph, proven against torch; nothing is left if it differs."""
+    """Write a run's network as one ONNX graph, proven against torch, or add half precisions to a bundle.
+
+    fp16 serves in ONNX Runtime and TensorRT, bf16 in TensorRT. What only a GPU can run is added unproven:
+    'vireid export tensorrt' proves it there. If a proof fails, nothing is written.
+    """
+    halves = _halves(precision or [])
+    is_bundle = source.suffix == ".zip" or (source / MANIFEST).is_file()
+    target = _target(source, out, is_bundle=is_bundle, replace=replace)
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder) / "work.zip"
+        if is_bundle:
+            if not halves:
+                raise ExportError(
+                    f"{source} is a bundle already; say what to add with --precision fp16 or bf16"
+                )
+            read = bundles.read(source)
+            bundles.write(work, read.manifest, read.contents)
+        else:
+            _export(source, work, name, opset)
+        exams: list[Exam] = []
+
+        def exam(bundle: Bundle) -> Exam:
+            if not exams:
+                exams.append(exam_source.of(bundle, dataset))
+            return exams[0]
+
+        added = {
+            each: half_parts.add(work, each, exam, progress.bar, keep_failed=keep_failed) for each in halves
+        }
+        done = bundles.read(work)
+        bundles.write(target, done.manifest, done.contents)
+    _tell(bundles.read(target), added)
+
+
+def _halves(asked: list[str]) -> list[Half]:
+    unknown = [each for each in asked if each not in PRECISIONS]
+    if unknown:
+        raise ExportError(f"found the precision {unknown[0]!r}; expected one of {', '.join(PRECISIONS)}")
+    return [HALVES[each] for each in dict.fromkeys(asked) if each in HALVES]
+
+
+def _target(source: Path, out: Path | None, *, is_bundle: bool, replace: bool) -> Path:
+    """Say where the bundle goes.
+
+    Raises:
+        AlreadyExists: something is there, and it was not asked to be replaced.
+        ExportError: nobody said where.
+    """
+    if out is None:
+        if not is_bundle:
+            raise ExportError("say where the bundle goes with --out, for example --out model.bundle.zip")
+        if source.is_dir():
+            raise ExportError(
+                f"{source} is a folder, which is not replaced; name a .zip or a new folder with --out"
+            )
+        return source
     if out.exists() and not replace:
         raise AlreadyExists(f"{out} exists already; name another --out, or replace it with --replace")
+    if out.is_dir():
+        raise AlreadyExists(
+            f"{out} is a folder, which is not replaced; name a .zip or a new folder with --out"
+        )
+    return out
+
+
+def _export(run: Path, out: Path, name: str, opset: int) -> None:
+    from export import to_onnx
+    from training import checkpoint
+
     settings = checkpoint.load_settings(run)
     prepared = checkpoint.preprocessing(run)
-    description = Description(
+    description = to_onnx.Description(
         name=name or run.resolve().name,
         method=settings.method.name,
         mean=prepared["mean"],
@@ -35,9 +135,25 @@ def onnx(
         provenance=checkpoint.provenance(run),
         metrics=checkpoint.metrics(run),
     )
-    written = bundle.read(export(checkpoint.load_model(run), description, out))
-    parity = written.manifest.parity
-    typer.echo(f"bundle    {out}")
-    typer.echo(f"space     {written.space_id}")
-    typer.echo(f"parity    cosine min {parity['cosine_min']:.7f} over batches {parity['batches']}")
-    typer.echo(f"next      vireid serve --bundle {out}")
+    model = checkpoint.load_model(run)
+    with progress.bar("exporting", to_onnx.STEPS) as advance:
+        to_onnx.export(model, description, out, opset=opset, advance=advance)
+
+
+def _tell(bundle: Bundle, added: dict[Half, Added]) -> None:
+    typer.echo(f"bundle    {bundle.path}")
+    typer.echo(f"space     {bundle.space_id}")
+    Console(soft_wrap=True, markup=False, highlight=False).print(engine_table.table(bundle))
+    for precision, made in added.items():
+        halved = made.halved
+        typer.echo(f"{precision:<9} {halved.half} of {halved.half + halved.full} convolutions and products")
+        for kept, value in halved.kept.items():
+            typer.echo(f"          {kept} stays fp32: it reaches {value:.3g}, fp16 ends at 65504")
+        if made.report is not None and not made.report.passed:
+            typer.echo(f"          failed: {'; '.join(made.report.failures)}")
+    unproven = [part.name for part in bundle.manifest.engines if not part.proven]
+    if unproven:
+        typer.echo(
+            f"unproven  {', '.join(unproven)}: they do not serve until 'vireid export tensorrt' proves them on a GPU"
+        )
+    typer.echo(f"next      vireid serve --bundle {bundle.path}")

@@ -8,7 +8,7 @@ the torch model; otherwise nothing is written. Knows no training and no checkpoi
 import logging
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -27,6 +27,7 @@ from vireid.errors import BundleError, EngineError, ExportError
 
 OPSET = 22  # the first in which a convolution may be bfloat16
 OPSETS = range(18, 24)
+STEPS = 2  # of an export: the graph, its proof
 MAX_BATCH = 1024
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -61,7 +62,13 @@ class Description:
 
 
 def export(
-    model: nn.Module, description: Description, out: Path, *, probes: Probes | None = None, opset: int = OPSET
+    model: nn.Module,
+    description: Description,
+    out: Path,
+    *,
+    probes: Probes | None = None,
+    opset: int = OPSET,
+    advance: Callable[[int], None] = lambda _steps: None,
 ) -> Path:
     """Write a model as a bundle, proven against the model itself.
 
@@ -71,7 +78,8 @@ def export(
         description: what the bundle says of it.
         out: a folder, or a file ending in .zip.
         probes: images to prove parity on; drawn figures if not given.
-        opset: ONNX operator set, 18 to 23.
+        opset: ONNX operator set, 18 to 23; of 23, TensorRT refuses the attention.
+        advance: told of each of the ``STEPS`` that is done.
 
     Returns:
         Where the bundle is.
@@ -84,8 +92,10 @@ def export(
     model = model.eval()
     height, width, _ = shape_of(model)
     graph = to_graph(model, opset)
+    advance(1)
     probes = probes or parity.draw_probes(height, width)
     report = prove(model, graph, description, probes)
+    advance(1)
     return bundle.write(out, _manifest(model, graph, description, report), {MODEL_FILE: graph})
 
 

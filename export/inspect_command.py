@@ -1,0 +1,65 @@
+"""``vireid export inspect``: what a bundle is, its engines and its graphs. Needs no torch and no runtime."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from export import engine_table
+from vireid import bundle as bundles
+from vireid.bundle import Bundle
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command()
+def inspect(
+    path: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle: a folder or a .zip.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print bundle.json as it is.")] = False,
+) -> None:
+    """Say what a bundle is, whence it comes, which engines it holds and what was proven of them; checksums are verified."""
+    found = bundles.read(path)
+    manifest = found.manifest.model_dump(mode="json")
+    if as_json:
+        typer.echo(json.dumps({**manifest, "space_id": found.space_id}, indent=2, sort_keys=True))
+        return
+    _tell(found)
+    typer.echo()
+    Console(soft_wrap=True, markup=False, highlight=False).print(engine_table.table(found))
+    _tell_graphs(found)
+
+
+def _tell(found: Bundle) -> None:
+    model, prepared = found.manifest.model, found.manifest.preprocess
+    size_mb = sum(len(data) for data in found.contents.values()) / 1e6
+    typer.echo(f"{found.manifest.name}  ({found.manifest.method}, {found.manifest.licence})")
+    typer.echo(f"  model       {model.precision}, opset {model.opset}, {size_mb:.1f} MB, checksums match")
+    typer.echo(
+        f"  takes       {prepared.height} x {prepared.width} {prepared.channels}, {prepared.interpolation}"
+    )
+    typer.echo(f"  gives       {model.dim} dimensions, {' and '.join(found.manifest.modalities)}")
+    typer.echo(f"  space       {found.space_id}")
+    for title, part in (
+        ("parity", found.manifest.parity),
+        ("provenance", found.manifest.provenance),
+        ("metrics", found.manifest.metrics),
+    ):
+        typer.echo(f"  {title:<11} {json.dumps(dict(part), sort_keys=True)}")
+    if found.manifest.notice:
+        typer.echo(f"  notice      {found.manifest.notice}")
+
+
+def _tell_graphs(found: Bundle) -> None:
+    try:
+        from export import graph_summary
+    except ModuleNotFoundError as error:
+        typer.echo(f"\ngraphs are not looked at: that needs {error.name}; run: pip install 'vireid[export]'")
+        return
+    files = dict.fromkeys([found.manifest.model.file, *(part.file for part in found.manifest.engines)])
+    for file in files:
+        summary = graph_summary.summarise(found.file(file), f"{found.path}: {file}")
+        typer.echo(f"\n{file}")
+        for title, words in summary.lines():
+            typer.echo(f"  {title:<11} {words}")
