@@ -16,6 +16,7 @@ ON_DEMAND = {
     "inspect": ("export.inspect_command", "Say what a bundle and its engines are, and what was proven."),
     "int8": ("export.int8_command", "Add an engine in eight bits, proven, to a bundle."),
     "fp8": ("export.fp8_command", "Add an FP8 graph for TensorRT to a bundle."),
+    "tensorrt": ("export.tensorrt_command", "Build a TensorRT plan, prove it on the GPU that is here."),
     "default-bundle": (
         "export.default_bundle_command",
         "Make and measure the bundle that comes with vireid.",

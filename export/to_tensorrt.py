@@ -125,7 +125,8 @@ def _set(library: Library, config: BuilderConfig, order: Order) -> None:
     if not order.tf32:
         config.clear_flag(trt.BuilderFlag.TF32)
     if library.builds_ahead:
-        config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)  # else nothing can be recorded as a CUDA graph
+        # else nothing can be recorded as a CUDA graph
+        config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
     if order.level is not None:
         config.builder_optimization_level = order.level
     if order.sms:

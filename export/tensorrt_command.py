@@ -1,0 +1,181 @@
+"""``vireid export tensorrt``: a plan for this machine's GPU, or ahead of time for others, proven where it can run."""
+
+import json
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from export import exam as exams
+from export import proving, tensorrt_graph, tensorrt_part, trtexec
+from export.bars import BARS
+from export.exam import Exam
+from export.tensorrt_part import Made, Workshop
+from vireid import bundle as bundles
+from vireid import progress
+from vireid.bundle import Bundle, EnginePart
+from vireid.datasets import open_dataset
+from vireid.datasets.verify import detect
+from vireid.engines import plans, tensorrt_buckets, tensorrt_library
+from vireid.engines.tensorrt import Choices
+from vireid.engines.tensorrt_driver import Driver, open_driver
+from vireid.errors import ExportError, ProviderUnavailable
+
+STEPS = 100  # of the bar: per cent
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command()
+def tensorrt(
+    path: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle: a folder or a .zip.")],
+    precision: Annotated[str, typer.Option(help="fp32, fp16, bf16, int8 or fp8.")] = "fp16",
+    flavour: Annotated[
+        str, typer.Option(help="tensorrt, tensorrt_rtx, or auto: the first that is installed.")
+    ] = tensorrt_library.AUTO,
+    cache: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where plans are kept; ~/.cache/vireid/engines if left out."),
+    ] = None,
+    buckets: Annotated[
+        str, typer.Option(help="Batch sizes that kernels are chosen for.")
+    ] = tensorrt_buckets.spelled(tensorrt_buckets.BUCKETS),
+    sm: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Build ahead of time for this compute capability, as 8.9; repeatable; tensorrt_rtx only."
+        ),
+    ] = None,
+    tf32: Annotated[
+        bool, typer.Option("--tf32", help="Let fp32 products round their inputs to 10 bits.")
+    ] = False,
+    level: Annotated[
+        int | None, typer.Option(min=0, max=5, help="How long fast kernels are looked for.")
+    ] = None,
+    dataset: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="People to prove the plan on; drawn ones if left out."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The bundle with this engine; the .zip that was read if left out."),
+    ] = None,
+    plan_only: Annotated[bool, typer.Option("--plan-only", help="Leave the bundle as it is.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Build though a plan is there.")] = False,
+    keep_failed: Annotated[
+        bool,
+        typer.Option("--keep-failed", help="Keep a plan that fails; it serves with --allow-unproven only."),
+    ] = False,
+    graph_out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write the graph as TensorRT is given it.")
+    ] = None,
+    progress_lines: Annotated[
+        bool,
+        typer.Option("--progress-lines", help="Tell progress as JSON lines on standard output.", hidden=True),
+    ] = False,
+) -> None:
+    """Build a TensorRT plan of a bundle, prove it on the GPU that is here, and keep it beside its report."""
+    if precision not in BARS:
+        raise ExportError(f"found the precision {precision!r}; expected one of {', '.join(BARS)}")
+    choices = Choices(
+        folder=cache or plans.default_folder(),
+        flavour=flavour,
+        buckets=tensorrt_buckets.parse(buckets),
+        tf32=tf32,
+        level=level,
+        allow_unproven=True,
+    )
+    bundle = bundles.read(path)
+    driver = _driver()
+    workshop = Workshop(tensorrt_library.load(flavour), driver, choices, tuple(sm or ()))
+    part, files = tensorrt_part.graph_of(bundle, precision)
+    whole = proving.with_files(bundle, part, files)
+    target = None if plan_only or not (files or out) else _target(path, out)
+    if graph_out is not None:
+        graph_out.write_bytes(tensorrt_graph.adapt(whole.file(part.file)))
+    with progress.bar(f"building {part.name}", STEPS) as advance:
+        made = tensorrt_part.make(
+            whole,
+            part,
+            workshop,
+            lambda: _exam(bundle, dataset, progress_lines),
+            tell=_Teller(advance, progress_lines),
+            again=again,
+            keep_failed=keep_failed,
+        )
+    if target is not None:
+        bundles.with_engine(bundle, part.model_copy(update={"parity": made.sidecar.parity}), files, target)
+    _summary(bundle, part, workshop, made)
+    line = trtexec.line(workshop, bundle.manifest.preprocess, graph_out, made.sidecar.file)
+    typer.echo(f"the same by hand: {shlex.join(line)}")
+
+
+class _Teller:
+    """Moves the bar, and tells the same in lines that a program reads."""
+
+    def __init__(self, advance: progress.Advance, lines: bool) -> None:
+        self._advance, self._lines, self._done = advance, lines, 0
+
+    def __call__(self, done: float) -> None:
+        reached = int(done * STEPS)
+        if reached > self._done:
+            self._advance(reached - self._done)
+            self._done = reached
+            if self._lines:
+                _tell("building", done)
+
+
+def _tell(stage: str, done: float) -> None:
+    typer.echo(json.dumps({"stage": stage, "done": round(done, 3)}))
+
+
+def _driver() -> Driver | None:
+    try:
+        return open_driver()
+    except ProviderUnavailable as error:
+        typer.echo(f"{error.message}; what is built here stays unproven", err=True)
+        return None
+
+
+def _target(path: Path, out: Path | None) -> Path:
+    target = out or path
+    if target.is_dir():
+        raise ExportError(
+            f"{target} is a folder, which is not replaced; name a .zip or a new folder with --out"
+        )
+    return target
+
+
+def _exam(bundle: Bundle, dataset: Path | None, lines: bool) -> Exam:
+    if lines:
+        _tell("proving", 0.0)
+    if dataset is None:
+        with progress.bar("drawing people to prove it on") as advance:
+            return exams.drawn(bundle.preprocess, advance=advance)
+    with progress.bar("reading images to prove it on") as advance:
+        return exams.of_dataset(open_dataset(detect(dataset), dataset), bundle.preprocess, advance=advance)
+
+
+def _summary(bundle: Bundle, part: EnginePart, workshop: Workshop, made: Made) -> None:
+    purpose, parity = made.sidecar.purpose, made.sidecar.parity
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_row("engine", f"{part.name} of {bundle.manifest.name}")
+    table.add_row("library", f"{purpose.module} {purpose.version}")
+    table.add_row(
+        "for",
+        f"{purpose.gpu} (sm {purpose.sm})" if purpose.gpu else f"GPUs of sm {purpose.sm}, ahead of time",
+    )
+    table.add_row("batches", tensorrt_buckets.spelled(purpose.profiles))
+    size = (workshop.choices.folder / made.sidecar.file).stat().st_size
+    how = f"built in {made.sidecar.built_s:.1f} s" if made.built else "there already"
+    table.add_row("plan", f"{workshop.choices.folder / made.sidecar.file}, {size / 1e6:.1f} MB, {how}")
+    table.add_row("parity", f"not proven: {made.unproven}" if made.unproven else _words(parity))
+    Console(soft_wrap=True, markup=False, highlight=False).print(table)
+
+
+def _words(parity: object) -> str:
+    assert isinstance(parity, dict)
+    return f"cosine min {parity['cosine_min']}, mean {parity['cosine_mean']} over batches {parity['batches']}"

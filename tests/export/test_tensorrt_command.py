@@ -1,0 +1,307 @@
+"""``vireid export tensorrt``: built ahead of time without a GPU, proven with one (a stand-in here), kept only if it passes."""
+
+import json
+import shlex
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from typer.testing import CliRunner, Result
+
+from export import tensorrt_command, tensorrt_part
+from export.exam import Exam
+from export.tensorrt_part import Workshop
+from tests.export.test_to_tensorrt import DIM, HEIGHT, WIDTH, network
+from vireid import bundle as bundles
+from vireid.bundle import Bundle, EnginePart
+from vireid.engines import open_engine, tensorrt_library
+from vireid.engines.plans import Found, PlanStore, Sidecar
+from vireid.engines.tensorrt import Choices
+from vireid.engines.tensorrt_buckets import Bucket
+from vireid.engines.tensorrt_driver import Gpu
+from vireid.errors import EngineError, ExportError, ProviderUnavailable
+
+pytest.importorskip("tensorrt_rtx", reason="needs vireid[tensorrt-rtx]")
+
+GPU = Gpu("NVIDIA Test", "8.9", "13.3")
+
+
+class FakeDriver:
+    gpu = GPU
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    words: dict[str, Any] = {
+        "name": "small",
+        "method": "none",
+        "model": {"opset": 18, "dim": DIM},
+        "preprocess": {"height": HEIGHT, "width": WIDTH, "mean": [0, 0, 0], "std": [1, 1, 1]},
+        "files": {},
+    }
+    manifest = bundles.Manifest.model_validate(words)
+    return bundles.read(bundles.write(tmp_path / "small.zip", manifest, {"model.onnx": network()}))
+
+
+@pytest.fixture
+def run(bundle: Bundle, tmp_path: Path) -> Callable[..., Result]:
+    def call(*words: str, path: Path | None = None) -> Result:
+        given = [str(path or bundle.path), "--cache", str(tmp_path / "plans"), "--flavour", "tensorrt_rtx"]
+        return CliRunner().invoke(tensorrt_command.app, [*given, "--buckets", "1,2-4", *words])
+
+    return call
+
+
+@pytest.fixture
+def exam() -> Exam:
+    random = np.random.default_rng(1)
+    person = np.repeat(np.arange(6), 4)
+    looks = random.integers(0, 256, (6, 4, 2, 3))
+    images = looks[person].repeat(HEIGHT // 4, axis=1).repeat(WIDTH // 2, axis=2)
+    images = np.clip(images + random.normal(0, 6, images.shape), 0, 255).astype(np.uint8)
+    return Exam(images, person, np.arange(24) % 3, np.arange(24) % 2)
+
+
+@pytest.fixture
+def workshop(tmp_path: Path) -> Workshop:
+    choices = Choices(folder=tmp_path / "plans", buckets=(Bucket(1, 1, 1), Bucket(2, 4, 4)))
+    return Workshop(tensorrt_library.load("tensorrt_rtx"), None, choices)
+
+
+def only_sidecar(folder: Path) -> Sidecar:
+    (path,) = folder.glob("*.json")
+    return Sidecar.model_validate_json(path.read_text())
+
+
+# ---- without a GPU ------------------------------------------------------------------
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
+def test_built_ahead_of_time_it_stays_unproven(
+    run: Callable[..., Result], bundle: Bundle, tmp_path: Path, precision: str
+) -> None:
+    result = run("--precision", precision, "--out", str(tmp_path / "more.zip"))
+    assert result.exit_code == 0, result.output
+    assert "not proven: there is no GPU here" in result.output
+    sidecar = only_sidecar(tmp_path / "plans")
+    assert sidecar.purpose.precision == precision
+    assert (sidecar.purpose.gpu, sidecar.purpose.sm) == ("", "any")
+    assert sidecar.purpose.module == "tensorrt_rtx"
+    assert not sidecar.proven
+    assert PlanStore(tmp_path / "plans").find(sidecar.purpose).plan[:4] == b"vtrt"
+    more = bundles.read(tmp_path / "more.zip")
+    (part,) = more.manifest.engines
+    assert part.name == f"tensorrt-{precision}"
+    assert not part.proven
+    assert more.space_id == bundle.space_id
+    assert (part.file == "model.onnx") == (precision == "fp32")
+
+
+def test_a_plan_that_is_there_is_not_built_again(run: Callable[..., Result], tmp_path: Path) -> None:
+    assert "built in" in run("--precision", "fp32").output
+    before = only_sidecar(tmp_path / "plans")
+    again = run("--precision", "fp32")
+    assert again.exit_code == 0
+    assert "there already" in again.output
+    assert only_sidecar(tmp_path / "plans") == before
+    assert "built in" in run("--precision", "fp32", "--again").output
+    assert "built in" in run("--precision", "fp32", "--sm", "8.9").output
+    assert len(list((tmp_path / "plans").glob("*.json"))) == 2
+
+
+def test_the_graph_of_another_engine_of_that_precision_is_taken(
+    run: Callable[..., Result], bundle: Bundle, tmp_path: Path
+) -> None:
+    part = EnginePart(runtime="onnxruntime", precision="fp16", file="half.onnx")
+    path = bundles.with_engine(bundle, part, {"half.onnx": network("fp16")}, tmp_path / "with.zip")
+    result = run("--precision", "fp16", "--out", str(tmp_path / "out.zip"), path=path)
+    assert result.exit_code == 0, result.output
+    parts = {one.name: one.file for one in bundles.read(tmp_path / "out.zip").manifest.engines}
+    assert parts == {"onnxruntime-fp16": "half.onnx", "tensorrt-fp16": "half.onnx"}
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp8"])
+def test_eight_bits_need_a_calibrated_graph(
+    run: Callable[..., Result], bundle: Bundle, tmp_path: Path, precision: str
+) -> None:
+    result = run("--precision", precision)
+    assert isinstance(result.exception, ExportError)
+    assert f"vireid export {precision}" in str(result.exception)
+    part = EnginePart(runtime="tensorrt", precision=precision, file="q.onnx")  # type: ignore[arg-type]
+    path = bundles.with_engine(bundle, part, {"q.onnx": network(precision)}, tmp_path / "with.zip")
+    result = run("--precision", precision, path=path)
+    assert result.exit_code == 0, result.output
+    assert only_sidecar(tmp_path / "plans").purpose.precision == precision
+
+
+def test_only_the_plan_is_made_if_asked_for(run: Callable[..., Result], bundle: Bundle) -> None:
+    before = bundle.path.read_bytes()
+    assert run("--precision", "fp16", "--plan-only").exit_code == 0
+    assert bundle.path.read_bytes() == before
+    assert run("--precision", "fp16").exit_code == 0
+    assert [part.name for part in bundles.read(bundle.path).manifest.engines] == ["tensorrt-fp16"]
+
+
+def test_a_bundle_folder_is_not_replaced(run: Callable[..., Result], bundle: Bundle, tmp_path: Path) -> None:
+    folder = bundles.write(tmp_path / "folder", bundle.manifest, bundle.contents)
+    result = run("--precision", "fp16", path=folder)
+    assert isinstance(result.exception, ExportError)
+    assert "--out" in str(result.exception)
+    assert not (tmp_path / "plans").exists()
+
+
+def test_progress_is_told_in_lines_that_a_program_reads(run: Callable[..., Result]) -> None:
+    result = run("--precision", "fp32", "--progress-lines")
+    told = [json.loads(line)["done"] for line in result.stdout.splitlines() if line.startswith("{")]
+    assert told == sorted(told)
+    assert told[-1] == 1.0
+    assert len(told) > 5
+
+
+def test_the_line_for_nvidias_own_program(run: Callable[..., Result], tmp_path: Path) -> None:
+    graph = tmp_path / "given.onnx"
+    result = run("--precision", "fp32", "--graph-out", str(graph), "--level", "2")
+    (line,) = (one for one in result.stdout.splitlines() if one.startswith("the same by hand: "))
+    words = shlex.split(line.removeprefix("the same by hand: "))
+    assert words[:2] == ["tensorrt_rtx", f"--onnx={graph}"]
+    assert words[3:11] == [
+        "--profile=0",
+        "--minShapes=images:1x32x16x3,modality:1",
+        "--optShapes=images:1x32x16x3,modality:1",
+        "--maxShapes=images:1x32x16x3,modality:1",
+        "--profile=1",
+        "--minShapes=images:2x32x16x3,modality:2",
+        "--optShapes=images:4x32x16x3,modality:4",
+        "--maxShapes=images:4x32x16x3,modality:4",
+    ]
+    assert words[11:] == ["--noTF32", "--builderOptimizationLevel=2"]
+    onnx.checker.check_model(onnx.load(graph))
+
+
+@pytest.mark.parametrize(
+    ("words", "match"),
+    [
+        (("--precision", "fp64"), "found the precision 'fp64'"),
+        (("--buckets", "2-4"), "found the bucket '2-4'"),
+        (("--sm", "9.0"), "cannot build for compute capability 9.0"),
+        (("--flavour", "openvino"), "found the TensorRT flavour"),
+    ],
+)
+def test_bad_words_are_refused(
+    run: Callable[..., Result], tmp_path: Path, words: tuple[str, ...], match: str
+) -> None:
+    result = run(*words)
+    assert result.exception is not None
+    assert match in str(result.exception)
+    assert not (tmp_path / "plans").exists()
+
+
+def test_a_library_that_builds_on_a_gpu_only(bundle: Bundle, workshop: Workshop, exam: Exam) -> None:
+    full = replace(workshop, library=replace(workshop.library, name="tensorrt"))
+    part, _ = tensorrt_part.graph_of(bundle, "fp32")
+    with pytest.raises(ProviderUnavailable, match=r"tensorrt_rtx .* builds ahead of time"):
+        tensorrt_part.make(bundle, part, full, lambda: exam)
+
+
+# ---- with a stand-in for the GPU --------------------------------------------------------
+class Candidate:
+    """A plan as it runs: the model itself, spoilt if wanted."""
+
+    spoil: Callable[[np.ndarray], np.ndarray] = staticmethod(lambda rows: rows)
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._engine = open_engine(bundle, "cpu")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    def embed(self, images: np.ndarray, modality: np.ndarray) -> np.ndarray:
+        rows = type(self).spoil(self._engine.embed(images, modality))
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+@pytest.fixture
+def candidate() -> type[Candidate]:
+    class Fresh(Candidate):
+        pass
+
+    return Fresh
+
+
+@pytest.fixture
+def on_gpu(
+    workshop: Workshop, bundle: Bundle, candidate: type[Candidate], monkeypatch: pytest.MonkeyPatch
+) -> Workshop:
+    def read(_library: Any, found: Found, _shape: Any) -> bytes:
+        assert found.plan[:4] == b"vtrt"
+        return found.plan
+
+    monkeypatch.setattr(tensorrt_part.tensorrt, "read", read)
+    monkeypatch.setattr(tensorrt_part, "TensorRtEngine", lambda *_: candidate(bundle))
+    return replace(workshop, driver=FakeDriver())  # type: ignore[arg-type]
+
+
+def test_a_plan_that_passes_is_kept_with_its_report(on_gpu: Workshop, bundle: Bundle, exam: Exam) -> None:
+    part, _ = tensorrt_part.graph_of(bundle, "fp32")
+    made = tensorrt_part.make(bundle, part, on_gpu, lambda: exam)
+    assert made.built
+    assert made.unproven == ""
+    kept = only_sidecar(on_gpu.choices.folder)
+    assert kept.proven
+    assert kept.parity["batches"] == [1, 2, 7, 8, 16, 32]
+    assert (kept.purpose.gpu, kept.purpose.sm, kept.cuda) == ("NVIDIA Test", "8.9", "13.3")
+    again = tensorrt_part.make(bundle, part, on_gpu, lambda: pytest.fail("was proven already"))
+    assert not again.built
+    assert again.sidecar == kept
+
+
+def test_a_plan_built_ahead_of_time_is_proven_where_it_runs(
+    on_gpu: Workshop, workshop: Workshop, bundle: Bundle, exam: Exam
+) -> None:
+    part, _ = tensorrt_part.graph_of(bundle, "fp32")
+    ahead = tensorrt_part.make(bundle, part, workshop, lambda: exam)
+    assert ahead.unproven
+    made = tensorrt_part.make(bundle, part, on_gpu, lambda: exam)
+    assert not made.built
+    kept = only_sidecar(on_gpu.choices.folder)
+    assert kept.proven
+    assert kept.plan == ahead.sidecar.plan
+
+
+def test_a_plan_that_fails_is_not_kept(
+    on_gpu: Workshop, bundle: Bundle, exam: Exam, candidate: type[Candidate]
+) -> None:
+    noise = np.random.default_rng(5).normal(0, 0.2, (1, DIM)).astype(np.float32)
+    candidate.spoil = staticmethod(lambda rows: rows + noise)
+    part, _ = tensorrt_part.graph_of(bundle, "fp32")
+    with pytest.raises(ExportError, match=r"not near enough .* at least 0\.9999 is required"):
+        tensorrt_part.make(bundle, part, on_gpu, lambda: exam)
+    assert not on_gpu.choices.folder.exists()
+    made = tensorrt_part.make(bundle, part, on_gpu, lambda: exam, keep_failed=True)
+    assert "0.9999 is required" in made.unproven
+    assert not only_sidecar(on_gpu.choices.folder).proven
+
+
+def test_a_plan_that_does_not_run_is_not_kept(
+    on_gpu: Workshop, bundle: Bundle, exam: Exam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> Any:
+        raise EngineError("the library refuses the plan", reason="PLAN_MISMATCH")
+
+    monkeypatch.setattr(tensorrt_part.tensorrt, "read", refuse)
+    part, _ = tensorrt_part.graph_of(bundle, "fp32")
+    with pytest.raises(EngineError, match="refuses the plan"):
+        tensorrt_part.make(bundle, part, on_gpu, lambda: exam)
+    assert not on_gpu.choices.folder.exists()
+
+
+# ---- what only a GPU shows ---------------------------------------------------------------
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
+def test_a_plan_of_the_default_bundle_passes_on_this_gpu(tmp_path: Path, precision: str) -> None:
+    words = [str(bundles.default_path()), "--cache", str(tmp_path), "--precision", precision, "--plan-only"]
+    result = CliRunner().invoke(tensorrt_command.app, words)
+    assert result.exit_code == 0, (result.output, result.exception)
+    assert only_sidecar(tmp_path).proven
