@@ -106,10 +106,10 @@ def halve(graph: bytes, precision: Half) -> Halved:
     proto = _plain(graph, precision)
     kept = _too_large(proto) if precision == "fp16" else {}
     for name, value in kept.items():
-        log.warning("%s stays fp32: it reaches %.3g, fp16 ends at %.0f", name, value, magnitude.FP16_MAX)
+        log.warning("%s stays fp32: it reaches %.3g; %s", name, value, magnitude.FP16_HOLDS)
     plan = _Plan(proto, kept)
     if not any(_is_anchor(node, plan.ranks) for node in plan.half):
-        why = f"; {', '.join(kept)} would overflow, take bf16" if kept else ""
+        why = f"; {', '.join(kept)} are beyond it, take bf16" if kept else ""
         raise ExportError(f"no convolution or product of the graph can be {precision}{why}")
     _rewrite(proto.graph, plan, precision)
     folding.drop_unread(proto.graph)
@@ -145,7 +145,7 @@ def _plain(graph: bytes, precision: Half) -> Any:
 
 
 def _too_large(proto: Any) -> dict[str, float]:
-    """Find the tensors that fp16 cannot hold, of all that would be half."""
+    """Find the tensors fp16 cannot hold, of all that would be half."""
     plan = _Plan(proto, ())
     tensors = {name for node in plan.half for name in [*node.input, *node.output] if name in plan.floats}
     return magnitude.beyond(proto, tensors)

@@ -12,20 +12,22 @@ from vireid.arrays import Int64Array, UInt8Array
 from vireid.errors import ExportError
 
 FP16_MAX = 65504.0
+FP16_LEAST = 2.0**-14  # of the numbers that have all their bits
+FP16_HOLDS = f"fp16 holds {FP16_LEAST:.2g} to {FP16_MAX:.0f}"
 HEADROOM = 4.0  # other pictures than those tried may go further
 FIGURES = 6
 
 
 def beyond(model: Any, tensors: Collection[str], limit: float = FP16_MAX / HEADROOM) -> dict[str, float]:
-    """Find the tensors of which some value lies beyond a limit: weights as they are, maps on pictures of every kind.
+    """Find the tensors fp16 cannot hold: some value is too great, or all are so small that they lose their bits.
 
     Args:
         model: with our inputs, fp32.
         tensors: float ones to look at.
-        limit: for maps; weights, which do not change, are held against ``FP16_MAX``.
+        limit: for maps, tried on pictures of every kind; weights, which do not change, are held against ``FP16_MAX``.
 
     Returns:
-        Greatest absolute value by name, of those beyond.
+        Greatest absolute value by name.
 
     Raises:
         ExportError: the graph does not run.
@@ -33,12 +35,18 @@ def beyond(model: Any, tensors: Collection[str], limit: float = FP16_MAX / HEADR
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     found = {}
     for name in set(tensors) & set(weights):
-        greatest = float(np.abs(numpy_helper.to_array(weights[name])).max(initial=0.0))
-        if greatest > FP16_MAX:
+        values = numpy_helper.to_array(weights[name])
+        greatest = float(np.abs(values).max(initial=0.0))
+        # small biases are added to what is greater
+        least = FP16_LEAST if values.ndim > 1 else 0.0
+        if greatest > FP16_MAX or 0 < greatest < least:
             found[name] = greatest
-    maps = sorted(set(tensors) - set(weights))
-    measured = _greatest(model, maps).items()
-    return found | {name: greatest for name, greatest in measured if not greatest <= limit}
+    measured = _greatest(model, sorted(set(tensors) - set(weights))).items()
+    return found | {
+        name: greatest
+        for name, greatest in measured
+        if not (greatest == 0 or FP16_LEAST <= greatest <= limit)
+    }
 
 
 def _greatest(model: Any, maps: list[str]) -> dict[str, float]:

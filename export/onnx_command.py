@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from export import engine_table, exam_source, half_parts
+from export import engine_table, exam_source, half_parts, magnitude
 from export.exam import Exam
 from export.half import Half
 from export.half_parts import Added
@@ -148,7 +148,7 @@ def _tell(bundle: Bundle, added: dict[Half, Added]) -> None:
         halved = made.halved
         typer.echo(f"{precision:<9} {halved.half} of {halved.half + halved.full} convolutions and products")
         for kept, value in halved.kept.items():
-            typer.echo(f"          {kept} stays fp32: it reaches {value:.3g}, fp16 ends at 65504")
+            typer.echo(f"          {kept} stays fp32: it reaches {value:.3g}; {magnitude.FP16_HOLDS}")
         if made.report is not None and not made.report.passed:
             typer.echo(f"          failed: {'; '.join(made.report.failures)}")
     unproven = [part.name for part in bundle.manifest.engines if not part.proven]
