@@ -17,6 +17,8 @@ ON_DEMAND = {
     "int8": ("export.int8_command", "Add an engine in eight bits, proven, to a bundle."),
     "fp8": ("export.fp8_command", "Add an FP8 graph for TensorRT to a bundle."),
     "tensorrt": ("export.tensorrt_command", "Build a TensorRT plan, prove it on the GPU that is here."),
+    "openvino": ("export.openvino_command", "Add an OpenVINO engine, proven, to a bundle."),
+    "parity": ("export.parity_command", "Hold a bundle's engines against its model again."),
     "default-bundle": (
         "export.default_bundle_command",
         "Make and measure the bundle that comes with vireid.",

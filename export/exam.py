@@ -18,7 +18,7 @@ from vireid.types import Modality, Sample
 # so many that one image found a place later moves the mean average precision by less than the bars
 IMAGES = 800
 PEOPLE = 128
-PRESET = "sysu-like"
+PRESET, CAMERAS = "sysu-like", 6
 SEED = 7
 
 Advance = Callable[[int], None]

@@ -1,5 +1,6 @@
 """Where the images of an exam come from, as a command is told: a dataset, or drawn people; with a progress bar."""
 
+import os
 from pathlib import Path
 
 from export import exam as exams
@@ -23,7 +24,11 @@ def of(bundle: Bundle, dataset: Path | None) -> Exam:
         MissingExtra: drawing people needs the extra ``synthetic``.
     """
     if dataset is None:
-        with progress.bar("drawing people to prove it on") as advance:
-            return exams.drawn(bundle.preprocess, advance=advance)
+        with progress.bar("drawing people to prove it on", exams.PEOPLE * exams.CAMERAS) as advance:
+            return exams.drawn(bundle.preprocess, exams.PEOPLE, workers=_processors(), advance=advance)
     with progress.bar("reading images to prove it on") as advance:
         return exams.of_dataset(open_dataset(detect(dataset), dataset), bundle.preprocess, advance=advance)
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,72 @@
+"""``vireid export openvino``: a bundle's model in OpenVINO, in bf16, fp32 or eight bits, proven before it is added."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from export import comparison, exam_source, parity_table, proving
+from export.parity_command import target_of
+from export.parity_table import Outcome
+from vireid import bundle as bundles
+from vireid import progress
+from vireid.bundle import Bundle, EnginePart
+from vireid.errors import ExportError
+
+PRECISIONS = ("bf16", "fp32", "int8")
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command()
+def openvino(
+    path: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle: a folder or a .zip.")],
+    precision: Annotated[
+        str, typer.Option(help="bf16, fp32, or int8, which takes the graph of onnxruntime-int8.")
+    ] = "bf16",
+    dataset: Annotated[
+        Path | None,
+        typer.Option(
+            "--dataset", "--data", metavar="DIR", help="People to prove it on; drawn ones if left out."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The bundle with this engine; the .zip that was read if left out."),
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of one call.")] = 1,
+    keep_failed: Annotated[
+        bool,
+        typer.Option("--keep-failed", help="Keep it though it fails; it serves with --allow-unproven only."),
+    ] = False,
+) -> None:
+    """Add an OpenVINO engine: the bundle's own graph, calculated in another way; nothing is written if it fails."""
+    bundle = bundles.read(path)
+    target = target_of(path, out)
+    part = EnginePart.model_validate(
+        {"runtime": "openvino", "precision": precision, "file": _file(bundle, precision)}
+    )
+    images = exam_source.of(bundle, dataset)
+    with progress.bar(f"comparing {part.name}", comparison.steps(len(images))) as advance:
+        report = proving.prove_and_add(
+            bundle, part, {}, images, target, keep_failed=keep_failed, threads=threads, advance=advance
+        )
+    parity_table.show([Outcome(part.name, report)], target)
+
+
+def _file(bundle: Bundle, precision: str) -> str:
+    """Name the graph that is compiled: the model's own, or one that is quantised already.
+
+    Raises:
+        ExportError: a precision that OpenVINO has no way to, or no quantised graph.
+    """
+    if precision not in PRECISIONS:
+        raise ExportError(f"found the precision {precision!r}; expected one of {', '.join(PRECISIONS)}")
+    if precision != "int8":
+        return bundle.manifest.model.file
+    for part in bundle.manifest.engines:
+        if part.name == "onnxruntime-int8":
+            return part.file
+    raise ExportError(
+        f"{bundle.path} holds no quantised graph; make one first: vireid export int8 {bundle.path} --calibrate DIR"
+    )
