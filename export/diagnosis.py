@@ -39,7 +39,7 @@ def advise(model: nn.Module, probes: Probes) -> str:
             "it has learnt too little yet, or its pixels are normalised twice; train it longer, then export again"
         )
     steady = least_cosine(model, probes)
-    if steady < EXPORTED.cosine_min:
+    if not steady >= EXPORTED.cosine_min:
         return (
             f"the network itself is that unsteady: with its numbers moved by a last bit, cosine falls to {steady:.6f}; "
             "its features hardly differ from their running mean: train it longer, or with a lower rate"

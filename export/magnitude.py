@@ -37,8 +37,9 @@ def beyond(model: Any, tensors: Collection[str], limit: float = FP16_MAX / HEADR
     for name in set(tensors) & set(weights):
         values = numpy_helper.to_array(weights[name])
         greatest = float(np.abs(values).max(initial=0.0))
-        # small biases are added to what is greater
-        least = FP16_LEAST if values.ndim > 1 else 0.0
+        # a bias, whatever its shape, is added to what is greater
+        is_bias = values.size == max(values.shape, default=1)
+        least = 0.0 if is_bias else FP16_LEAST
         if greatest > FP16_MAX or 0 < greatest < least:
             found[name] = greatest
     measured = _greatest(model, sorted(set(tensors) - set(weights))).items()
