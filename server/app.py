@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -17,6 +17,7 @@ import uvicorn
 from index.backends import APPROXIMATE, BACKENDS
 from index.expiry import Expiry
 from index.store import GalleryStore
+from server import rebuild
 from server.admission import Admission
 from server.auth import Authenticator, authenticator, is_loopback
 from server.batcher import Batcher
@@ -24,13 +25,18 @@ from server.http import create_app
 from server.http.envelope import LOOPBACK_HOSTS
 from server.jobs import JobBoard
 from server.metrics import Metrics
+from server.rebuild import Rebuild
 from server.rpc.serve import RpcServer, serve_rpc
 from server.service import RetrievalService
 from server.settings import ServerSettings
 from vireid import bundle as bundles
+from vireid.engines import tensorrt
 from vireid.engines.base import Engine
-from vireid.engines.choice import Choice, alone, choose
+from vireid.engines.choice import AUTO, Choice, alone
 from vireid.engines.fake import FakeEngine
+from vireid.engines.plans import default_folder
+from vireid.engines.stand_in import StandIn
+from vireid.engines.tensorrt import Choices
 from vireid.errors import SettingsError
 from vireid.images.preprocess import Preprocess
 
@@ -61,7 +67,7 @@ class Server:
         self.settings = settings
         self._keys: Authenticator = authenticator(settings)
         self._metrics = Metrics()
-        engines, choice, manifest, preprocess = _engines(settings)
+        engines, choice, manifest, preprocess, self._rebuild = _engines(settings)
         first = engines[0]
         BACKENDS[settings.backend](first.dim)  # what is not there is said now, and its loops are compiled
         store = GalleryStore(settings.data, first.space_id, first.dim, settings.backend)
@@ -72,16 +78,19 @@ class Server:
             raise
         self._expiry = Expiry(store)
         self.board = JobBoard(settings.max_jobs)
+        self._engines, self._choice = engines, choice
+        self._batcher = Batcher(engines, settings.max_batch or _largest_batch(first.info.device))
         self.service = RetrievalService(
             manifest=manifest,
             choice=choice,
             preprocess=preprocess,
-            batcher=Batcher(engines, settings.max_batch or _largest_batch(first.info.device)),
+            batcher=self._batcher,
             admission=Admission(settings.queue_limit, len(engines), self._metrics),
             store=store,
             metrics=self._metrics,
             timeout_s=settings.timeout_s,
             exact=settings.backend not in APPROXIMATE,
+            building=self._building,
         )
 
     @property
@@ -108,6 +117,8 @@ class Server:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         self._expiry.start()
+        if self._rebuild is not None:
+            self._rebuild.start(self._take)
         try:
             self._rpc: RpcServer = serve_rpc(
                 self.service, self.board, self.settings, self._keys, self._metrics
@@ -126,9 +137,27 @@ class Server:
             log.info("draining: no new work, at most %.0f s for what runs", self.settings.drain_s)
             await self._drain(http, serving)
         finally:
+            if self._rebuild is not None:
+                await asyncio.to_thread(self._rebuild.stop)
             self._expiry.stop()
             self.service.close()
             self._socket.close()
+
+    def _building(self) -> Mapping[str, Any] | None:
+        return None if self._rebuild is None else self._rebuild.told.as_json()
+
+    def _take(self, engine: Engine) -> str:
+        """Let an engine whose plan was built serve from now on; say why not if it does not."""
+        now = self._choice
+        if self.settings.engine == AUTO and (slower := rebuild.slower(engine, now)):
+            return slower
+        for stand_in in self._engines:
+            if isinstance(stand_in, StandIn):
+                stand_in.become(engine)
+        self._batcher.allow(self.settings.max_batch or _largest_batch(engine.info.device))
+        assert self._rebuild is not None
+        self.service.use(rebuild.successor(now, self._rebuild.told.engine, engine))
+        return ""
 
     async def _drain(self, http: "_Http", serving: "asyncio.Task[None]") -> None:
         self.service.drain()
@@ -190,15 +219,21 @@ class _Http(uvicorn.Server):
 
 def _engines(
     settings: ServerSettings,
-) -> tuple[list[Engine], Choice, bundles.Manifest | None, Preprocess]:
+) -> tuple[Sequence[Engine], Choice, bundles.Manifest | None, Preprocess, Rebuild | None]:
     workers = settings.workers or len(os.sched_getaffinity(0))
     if settings.bundle == "fake":
         fake = FakeEngine()
         stand_in = alone("fake", "a stand-in without a model was asked for", fake)
-        return stand_in.for_workers(workers), stand_in, None, Preprocess(*fake.input_size)
+        return stand_in.for_workers(workers), stand_in, None, Preprocess(*fake.input_size), None
     path = bundles.default_path() if settings.bundle == "default" else Path(settings.bundle)
     bundle = bundles.read(path)
-    choice = choose(bundle, settings.engine, settings.device, allow_unproven=settings.allow_unproven)
+    kept = Choices(
+        folder=settings.engine_cache or default_folder(),
+        flavour=settings.tensorrt,
+        allow_unproven=settings.allow_unproven,
+    )
+    lacking = rebuild.missing(bundle, settings.engine, settings.device, kept)
+    choice = rebuild.choose(bundle, settings.engine, settings.device, kept, lacking)
     log.info("engine %s: %s", choice.name, choice.reason)
     for other in choice.not_taken:
         log.info("engine %s not taken: %s", other.name, other.reason)
@@ -206,7 +241,16 @@ def _engines(
         log.warning(
             "engine %s was not proven: what it finds may differ from what the model finds", choice.name
         )
-    return choice.for_workers(workers), choice, bundle.manifest, bundle.preprocess
+    engines = choice.for_workers(workers)
+    if lacking is None:
+        return engines, choice, bundle.manifest, bundle.preprocess, None
+    part = lacking.part
+    build = Rebuild(
+        lacking,
+        rebuild.command(bundle, part, kept),
+        lambda: tensorrt.open_engine(bundle, part.file, part.precision, kept),
+    )
+    return [StandIn(engine) for engine in engines], choice, bundle.manifest, bundle.preprocess, build
 
 
 def _largest_batch(device: str) -> int:

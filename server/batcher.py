@@ -121,6 +121,11 @@ class Batcher:
                 with self._changed, suppress(ValueError):
                     self._waiting[lane].remove(ticket)
 
+    def allow(self, max_batch: int) -> None:
+        """Let a worker take so many images at once from now on."""
+        with self._changed:
+            self._max_batch = max_batch
+
     def close(self) -> None:
         """End the workers after what they are at; what still waits is refused."""
         with self._changed:

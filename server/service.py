@@ -6,7 +6,7 @@ All behaviour is here, once; a transport adds conversion and an error table. Rai
 import asyncio
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -64,6 +64,7 @@ class RetrievalService:
         metrics: told what happens.
         timeout_s: the longest a caller waits.
         exact: whether the galleries' search misses nobody.
+        building: says how the build of another engine goes; None where none is built.
     """
 
     def __init__(  # noqa: PLR0913 - the composition root hands over each part by name
@@ -78,6 +79,7 @@ class RetrievalService:
         metrics: Metrics,
         timeout_s: float,
         exact: bool = True,
+        building: Callable[[], Mapping[str, Any] | None] = lambda: None,
     ) -> None:
         self._manifest = manifest
         self._calibration = manifest.calibration if manifest else None
@@ -93,12 +95,18 @@ class RetrievalService:
         self._threads = Threads()
         self._last_embedded = -FRESH_S
         self._probing = asyncio.Lock()
+        self.building = building
         metrics.tell_engine(choice)
 
     @property
     def space_id(self) -> str:
         """The embedding space of the bundle in use."""
         return self._space_id
+
+    def use(self, choice: Choice) -> None:
+        """Say from now on that another engine embeds, into the same space."""
+        self._choice, self._engine_info = choice, choice.engine.info
+        self._metrics.tell_engine(choice)
 
     def info(self) -> Mapping[str, Any]:
         """Describe the bundle and what runs it; no secrets."""
@@ -123,6 +131,7 @@ class RetrievalService:
                 "device": self._engine_info.device,
                 "precision": self._engine_info.precision,
                 **self._choice.as_json(),
+                "building": self.building(),
             },
         }
 

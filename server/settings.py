@@ -24,6 +24,8 @@ class ServerSettings(BaseModel):
         device: ``auto``, ``cpu`` or ``cuda``; ``cuda`` never falls back silently.
         engine: ``auto`` for the fastest of the bundle that is proven, or a name such as ``onnxruntime-int8``.
         allow_unproven: let an engine serve that has no passing parity report.
+        engine_cache: folder of the TensorRT plans, ``~/.cache/vireid/engines`` if not set; what lies there is executed.
+        tensorrt: ``tensorrt``, ``tensorrt_rtx``, or ``auto`` for the first that is installed.
         backend: how galleries are searched; ``ivf`` and ``hnsw`` may miss somebody, the others never.
         workers: embedding threads, 0 for one a core.
         max_batch: images one worker embeds at once, 0 for what suits the device.
@@ -49,6 +51,8 @@ class ServerSettings(BaseModel):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     engine: str = Field("auto", pattern=r"^[a-z0-9-]{1,40}$")
     allow_unproven: bool = False
+    engine_cache: Path | None = None
+    tensorrt: Literal["auto", "tensorrt", "tensorrt_rtx"] = "auto"
     backend: Literal["scan", "faiss", "exact", "faiss-gpu", "ivf", "hnsw"] = "scan"
     workers: int = Field(0, ge=0, le=256)
     max_batch: int = Field(0, ge=0, le=1024)

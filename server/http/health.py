@@ -45,13 +45,21 @@ def open_router(service: RetrievalService) -> APIRouter:
     async def ready() -> Response:
         # who holds no key learns how many, never their names
         galleries = dict(Counter(info.state for info in await service.list_galleries()))
+        state = (service.building() or {"state": "ok"})["state"]
+        engine = state if state in {"building_engine", "build_failed"} else "ok"
         try:
             await service.check_ready()
         except VireidError as error:
             return words.answer(
-                {"ready": False, "model": error.stable_reason, "galleries": galleries}, UNREADY
+                {
+                    "ready": False,
+                    "model": error.stable_reason,
+                    "engine": engine,
+                    "galleries": galleries,
+                },
+                UNREADY,
             )
-        return words.answer({"ready": True, "model": "ok", "galleries": galleries})
+        return words.answer({"ready": True, "model": "ok", "engine": engine, "galleries": galleries})
 
     return routes
 

@@ -226,10 +226,14 @@ class Live(_Answer):
 
 
 class Ready(_Answer):
-    """Whether the server can work: ``model`` is ok or a reason, ``galleries`` counts them by state."""
+    """Whether the server can work: ``model`` is ok or a reason, ``galleries`` counts them by state.
+
+    ``engine`` is ok, ``building_engine`` while another serves in its place, or ``build_failed``.
+    """
 
     ready: bool
     model: str
+    engine: str
     galleries: dict[str, int]
 
 
@@ -253,6 +257,17 @@ class NotTakenAnswer(_Answer):
     reason: str
 
 
+class BuildingAnswer(_Answer):
+    """How the build of another engine goes: ``building_engine``, then ``switched``, ``not_taken`` or ``build_failed``."""
+
+    engine: str
+    state: str
+    stage: str
+    done: float
+    seconds: float
+    reason: str
+
+
 class EngineAnswer(_Answer):
     """What runs it, as the runtime says; which of the bundle's engines that is, and why it."""
 
@@ -264,6 +279,7 @@ class EngineAnswer(_Answer):
     reason: str
     proven: bool
     not_taken: list[NotTakenAnswer]
+    building: BuildingAnswer | None
 
 
 class LimitsAnswer(_Answer):

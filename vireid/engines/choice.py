@@ -161,7 +161,7 @@ def part_of(bundle: Bundle, name: str) -> EnginePart | None:
 
 
 def unproven(bundle: Bundle, name: str) -> str:
-    """Say why an engine is not proven, and what proves it; empty if it is.
+    """Say why an engine is not proven, and what proves it; empty if it is, or if opening it says so.
 
     Raises:
         EngineError: the bundle has none of that name.
@@ -176,8 +176,8 @@ def unproven(bundle: Bundle, name: str) -> str:
                 "export it again with: vireid export onnx"
             )
         )
-    if part.proven:
-        return ""
+    if part.proven or part.runtime == "tensorrt":
+        return ""  # TensorRT's proof lies beside the plan, and opening one without it fails
     if not part.parity:
         return f"it has no parity report; prove it with: vireid export parity {bundle.path} --engine {name}"
     failures = part.parity.get("failures") or ["the report does not say that it passed"]
