@@ -93,9 +93,10 @@ def fit(
             )
     quantiser = quantiser.by(way)
     few = calibration.first(HARM_ON)
-    alone = Trial(graph, few.images, few.modality, order.threads)
+    fused = quantiser.scheme.fused
+    alone = Trial(graph, few.images, few.modality, order.threads, fused=fused)
     with shown("embedding people by the model", len(exam)) as advance:
-        trial = Trial(graph, exam.images, exam.modality, order.threads, advance)
+        trial = Trial(graph, exam.images, exam.modality, order.threads, advance, fused=fused)
     found = sensitivity.search(
         quantiser,
         lambda one: trial.score(one, exam),

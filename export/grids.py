@@ -15,7 +15,7 @@ Kind = Literal["uint8", "int8", "fp8"]
 
 FP8_MAX = 448.0  # of E4M3 without infinities
 # a bias is an int32 on the grid of its products; a scale may not be so small that it leaves it
-BIAS_MAX = float(2**30)
+BIAS_MAX = float(2**29)
 SMALLEST = 1e-12
 DTYPES: dict[Kind, Any] = {
     "uint8": np.dtype(np.uint8),

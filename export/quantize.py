@@ -107,7 +107,7 @@ def choose_way(
         The way, and what mean cosine each of them reached.
     """
     few = calibration.first(CHOOSE_ON)
-    trial = Trial(source, few.images, few.modality, threads)
+    trial = Trial(source, few.images, few.modality, threads, fused=quantiser.scheme.fused)
     found: dict[Way, float] = {}
     for way in ranges.WAYS:
         found[way] = trial.cosine(quantiser.by(way).graph())
