@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import openvino
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -85,3 +86,67 @@ def bundle_of(tmp_path: Path) -> Callable[..., bundle.Bundle]:
 @pytest.fixture
 def tiny(bundle_of: Callable[..., bundle.Bundle]) -> bundle.Bundle:
     return bundle_of(tiny_graph().SerializeToString())
+
+
+def quantised() -> onnx.ModelProto:
+    """The tiny graph with its product in eight bits: what goes in, the weights and what comes out."""
+    model = tiny_graph()
+    graph = model.graph
+    weights = {entry.name: numpy_helper.to_array(entry) for entry in graph.initializer}
+    scales = np.abs(weights["projection"]).max(axis=0) / 127
+    whole = np.clip(np.rint(weights["projection"] / scales), -127, 127).astype(np.int8)
+    more = {
+        "whole": whole,
+        "scales": scales.astype(np.float32),
+        "nought": np.zeros(DIM, np.int8),
+        "step": np.float32(1 / 255),
+        "zero": np.uint8(0),
+    }
+    graph.initializer.extend(numpy_helper.from_array(np.asarray(value), name) for name, value in more.items())
+    product = next(at for at, node in enumerate(graph.node) if node.op_type == "MatMul")
+    graph.node[product].input[:] = ["features_again", "projection_again"]
+    for node in (
+        helper.make_node("DequantizeLinear", ["whole", "scales", "nought"], ["projection_again"], axis=1),
+        helper.make_node("DequantizeLinear", ["features_whole", "step", "zero"], ["features_again"]),
+        helper.make_node("QuantizeLinear", ["features", "step", "zero"], ["features_whole"]),
+    ):
+        graph.node.insert(product, node)
+    kept = [entry for entry in graph.initializer if entry.name != "projection"]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def halved() -> onnx.ModelProto:
+    """The tiny graph with its product in half precision."""
+    model = tiny_graph()
+    graph = model.graph
+    product = next(at for at, node in enumerate(graph.node) if node.op_type == "MatMul")
+    graph.node[product].input[:] = ["features_half", "projection_half"]
+    graph.node[product].output[:] = ["projected_half"]
+    graph.node.insert(product + 1, helper.make_node("Cast", ["projected_half"], ["projected"], to=1))
+    for name in ("projection", "features"):
+        graph.node.insert(product, helper.make_node("Cast", [name], [f"{name}_half"], to=TensorProto.FLOAT16))
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+@pytest.fixture
+def part_of(tiny: bundle.Bundle, tmp_path: Path) -> Callable[[str], tuple[bundle.Bundle, bundle.EnginePart]]:
+    """Add an engine to the tiny bundle by its name; bf16 is skipped where the CPU has none."""
+
+    def add(name: str) -> tuple[bundle.Bundle, bundle.EnginePart]:
+        runtime, precision = name.split("-")
+        if precision == "bf16" and "BF16" not in openvino.Core().get_property(
+            "CPU", "OPTIMIZATION_CAPABILITIES"
+        ):
+            pytest.skip("this CPU has no bf16")
+        graphs = {"fp16": halved, "int8": quantised}
+        own = graphs.get(precision)
+        file = f"{precision}.onnx" if own else tiny.manifest.model.file
+        part = bundle.EnginePart.model_validate({"runtime": runtime, "precision": precision, "file": file})
+        files = {file: own().SerializeToString()} if own else {}
+        return bundle.read(bundle.with_engine(tiny, part, files, tmp_path / "parts.zip")), part
+
+    return add

@@ -1,0 +1,62 @@
+"""Weights in other files are seen from a graph's bytes, wherever tensors stand; the onnx library is the oracle."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from vireid import bundle
+from vireid.engines.onnx_outside import has_weights_outside
+from vireid.errors import BundleCorrupt
+
+
+def outside(name: str = "w", location: str = "weights.bin") -> TensorProto:
+    tensor = TensorProto(name=name, dims=[2], data_type=TensorProto.FLOAT)
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.append(onnx.StringStringEntryProto(key="location", value=location))
+    return tensor
+
+
+def inside(name: str = "w") -> TensorProto:
+    return numpy_helper.from_array(np.arange(2, dtype=np.float32), name)
+
+
+def graph(*tensors: TensorProto, nodes: list[onnx.NodeProto] | None = None) -> onnx.GraphProto:
+    return helper.make_graph(nodes or [], "g", [], [], list(tensors))
+
+
+def model(made: onnx.GraphProto, **more: object) -> bytes:
+    data: bytes = helper.make_model(made, **more).SerializeToString()
+    return data
+
+
+def test_weights_inside_are_fine() -> None:
+    constant = helper.make_node("Constant", [], ["c"], value=inside())
+    assert not has_weights_outside(model(graph(inside(), nodes=[constant])))
+    default = bundle.read(bundle.default_path())
+    assert not has_weights_outside(default.file(default.manifest.model.file))
+
+
+def test_a_weight_outside_is_seen_wherever_it_stands() -> None:
+    constant = helper.make_node("Constant", [], ["c"], value=outside())
+    branch = helper.make_node("If", ["x"], ["y"], then_branch=graph(outside()), else_branch=graph(inside()))
+    function = helper.make_function("d", "F", [], ["c"], [constant], [helper.make_opsetid("", 18)])
+    sparse = onnx.SparseTensorProto(values=outside(), indices=inside("i"), dims=[4])
+    whole = graph(inside())
+    whole.sparse_initializer.append(sparse)
+    several = helper.make_node("Anything", [], ["c"], tensors=[inside(), outside()])
+    for data in (
+        model(graph(inside("a"), outside("b"))),
+        model(graph(nodes=[constant])),
+        model(graph(nodes=[branch])),
+        model(graph(nodes=[several])),
+        model(graph(), functions=[function]),
+        model(whole),
+    ):
+        assert has_weights_outside(data)
+
+
+@pytest.mark.parametrize("data", [b"no graph", b"\x08", b"\x3a\xff\x01", b"\x3b", b"\xff" * 20])
+def test_what_is_no_message_is_refused(data: bytes) -> None:
+    with pytest.raises(BundleCorrupt, match="no ONNX file"):
+        has_weights_outside(data)
