@@ -17,7 +17,7 @@ from index.centres import Centres
 from index.head import Head
 from index.records import Records
 from index.rows import Cell, checksum, microseconds, moment
-from vireid.errors import DataLoss, FailedPrecondition
+from vireid.errors import DataLoss, FailedPrecondition, InvalidRequest
 from vireid.types import Centring
 
 COLUMNS = "number, space_id, made_at, strength, visible, infrared, rows, before, checksum"
@@ -70,8 +70,19 @@ class KeptCentres:
                     _, told = self._read(db, space, told)
 
     def numbered(self, centres: Centres) -> Centres:
-        """Give centres the number that they will have once they are put."""
-        told = replace(centres.told, version=self._records.head.version + 1, since=datetime.now(UTC))
+        """Give centres the number that they will have once they are put.
+
+        Raises:
+            InvalidRequest: they are not of this gallery's dimension, or not finite.
+        """
+        head = self._records.head
+        if centres.rows.shape != (len(centres.told.counts), head.dim) or not np.isfinite(centres.rows).all():
+            raise InvalidRequest(
+                f"found centres {centres.rows.shape}; expected two finite rows of {head.dim} numbers, learnt from the "
+                f"vectors of gallery {head.name!r}",
+                field="centres",
+            )
+        told = replace(centres.told, version=head.version + 1, since=datetime.now(UTC))
         return replace(centres, told=told)
 
     def put(self, centres: Centres) -> None:

@@ -15,15 +15,17 @@ from index.cache import SUFFIX, Cache
 from index.centres import Centres, applied
 from index.centring import learn
 from index.disk import FILE
+from index.faiss_gpu import GpuBackend
 from index.gallery import Gallery
 from index.head import Head
 from index.kept_centres import KeptCentres
 from index.records import Enrolment, Records
 from index.second_space import SecondSpace
 from tests.index.conftest import DIM, SPACE, unit
+from tests.index.fake_gpu import FakeFaiss
 from tests.index.test_concurrency import together
 from vireid.arrays import Float32Array, Float64Array
-from vireid.errors import FailedPrecondition, StorageError, VireidError
+from vireid.errors import FailedPrecondition, InvalidRequest, StorageError, VireidError
 from vireid.types import Filter, Modality
 
 Make = Callable[..., Enrolment]
@@ -139,10 +141,16 @@ def centres_of(gallery: Gallery, strength: float = 1.0) -> Centres:
     return learn(gallery.records).centres(strength)
 
 
-@pytest.mark.parametrize("backend", CPU)
+@pytest.mark.parametrize("backend", [*CPU, "gpu without filters", "gpu with filters"])
 def test_every_backend_answers_as_numpy_does_and_goes_back_exactly(
-    path: Path, some: Some, backend: str
+    path: Path, some: Some, backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setitem(
+        BACKENDS, "gpu without filters", lambda dim: GpuBackend(dim, late=3, library=FakeFaiss())
+    )
+    monkeypatch.setitem(
+        BACKENDS, "gpu with filters", lambda dim: GpuBackend(dim, late=3, library=FakeFaiss(native=True))
+    )
     gallery = Gallery(path, backend)
     gallery.enroll(some(range(MANY)))
     before = answers(gallery)
@@ -348,6 +356,17 @@ def test_another_bundle_has_centres_of_its_own(gallery: Gallery, path: Path) -> 
         assert db.execute("SELECT count(*) FROM centres").fetchone() == (1,)
     gallery.exchange()
     assert gallery.centres is None
+    gallery.close()
+
+
+@pytest.mark.parametrize(
+    "rows", [np.zeros((2, DIM + 1)), np.zeros((1, DIM)), np.full((2, DIM), np.nan), np.full((2, DIM), np.inf)]
+)
+def test_centres_that_cannot_be_this_gallerys_change_nothing(gallery: Gallery, rows: Float32Array) -> None:
+    before = answers(gallery)
+    with pytest.raises(InvalidRequest, match="learnt from the vectors"):
+        gallery.centre(replace(centres_of(gallery), rows=rows))
+    assert answers(gallery) == before
     gallery.close()
 
 
