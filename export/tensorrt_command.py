@@ -9,16 +9,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from export import exam as exams
-from export import proving, tensorrt_graph, tensorrt_part, trtexec
+from export import exam_source, proving, tensorrt_graph, tensorrt_part, trtexec
 from export.bars import BARS
 from export.exam import Exam
 from export.tensorrt_part import Made, Workshop
 from vireid import bundle as bundles
 from vireid import progress
 from vireid.bundle import Bundle, EnginePart
-from vireid.datasets import open_dataset
-from vireid.datasets.verify import detect
 from vireid.engines import plans, tensorrt_buckets, tensorrt_library
 from vireid.engines.tensorrt import Choices
 from vireid.engines.tensorrt_driver import Driver, open_driver
@@ -152,11 +149,7 @@ def _target(path: Path, out: Path | None) -> Path:
 def _exam(bundle: Bundle, dataset: Path | None, lines: bool) -> Exam:
     if lines:
         _tell("proving", 0.0)
-    if dataset is None:
-        with progress.bar("drawing people to prove it on") as advance:
-            return exams.drawn(bundle.preprocess, advance=advance)
-    with progress.bar("reading images to prove it on") as advance:
-        return exams.of_dataset(open_dataset(detect(dataset), dataset), bundle.preprocess, advance=advance)
+    return exam_source.of(bundle, dataset)
 
 
 def _summary(bundle: Bundle, part: EnginePart, workshop: Workshop, made: Made) -> None:

@@ -121,12 +121,17 @@ def load(flavour: str = AUTO) -> Library:
         except (ImportError, OSError, RuntimeError) as error:
             troubles.append(f"{name}: {error}")
             continue
-        return _library(name, handle)
+        return known(name, handle)
     wanted = " or ".join(f"vireid[{EXTRAS[name]}]" for name in ((flavour,) if flavour != AUTO else EXTRAS))
     raise MissingExtra(f"TensorRT cannot be imported ({'; '.join(troubles)}); install {wanted}")
 
 
-def _library(name: str, handle: Any) -> Library:
+def known(name: str, handle: Any) -> Library:
+    """Take a module that is imported.
+
+    Raises:
+        ProviderUnavailable: it is too old.
+    """
     version = str(handle.__version__)
     if int(version.split(".")[0]) < OLDEST[name]:
         raise ProviderUnavailable(

@@ -13,6 +13,12 @@ from typing import Any
 import numpy as np
 
 from tests.vireid.engines.fake_cuda import OK, FakeCuda
+from vireid.engines import tensorrt, tensorrt_library
+from vireid.engines.plans import Found, Sidecar
+from vireid.engines.tensorrt import Choices, TensorRtEngine
+from vireid.engines.tensorrt_buckets import Bucket
+from vireid.engines.tensorrt_driver import CudaDriver
+from vireid.engines.tensorrt_lane import Shape
 
 HEIGHT, WIDTH, DIM = 32, 16, 8
 VERSION = "11.4.0.106"
@@ -204,3 +210,15 @@ class FakeContext:
         rows = self.trt.spoils(rows_of(images.reshape(batch, HEIGHT, WIDTH, 3), modality))
         assert rows.nbytes <= len(memory[places["embeddings"]])
         ctypes.memmove(places["embeddings"], np.ascontiguousarray(rows).ctypes.data, rows.nbytes)
+
+
+def engine(space_id: str = "0" * 64) -> TensorRtEngine:
+    """The engine over the fakes, whose largest bucket is 16."""
+    cuda = FakeCuda()
+    library = tensorrt_library.known("tensorrt", FakeTensorRt(cuda))
+    driver = CudaDriver(cuda)  # type: ignore[arg-type]
+    choices = Choices(buckets=tuple(Bucket(*sizes) for sizes in PROFILES), graphs_up_to=3)
+    purpose = tensorrt.purpose(b"", "fp32", library, choices, driver.gpu)
+    sidecar = Sidecar(purpose=purpose, file="", plan="", parsed="", built_s=0, vireid="0")
+    plan = tensorrt.read(library, Found(sidecar, plan_bytes()), Shape(HEIGHT, WIDTH, DIM))
+    return TensorRtEngine(plan, driver, space_id, "fp32", choices)

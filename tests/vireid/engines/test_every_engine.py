@@ -8,10 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from export import tensorrt_part
+from export.exam import Exam
+from export.tensorrt_part import Workshop
+from tests.vireid.engines import fake_tensorrt
 from vireid import bundle
-from vireid.engines import open_engine, open_part
+from vireid.engines import open_engine, open_part, tensorrt, tensorrt_library
 from vireid.engines.base import Engine
 from vireid.engines.fake import FakeEngine
+from vireid.engines.tensorrt import Choices
+from vireid.engines.tensorrt_buckets import Bucket
+from vireid.engines.tensorrt_driver import open_driver
 from vireid.errors import BundleCorrupt, EngineError
 
 Build = Callable[[], Engine]
@@ -27,14 +34,21 @@ ENGINES = [
     "openvino-fp32",
     "openvino-bf16",
     "openvino-int8",
+    "tensorrt-over-fakes",
 ]
+ON_GPU = pytest.param("tensorrt", marks=pytest.mark.gpu)
 
 
-@pytest.fixture(params=ENGINES)
+@pytest.fixture(params=[*ENGINES, ON_GPU])
 def build(request: pytest.FixtureRequest) -> Build:
     if request.param == "fake":
         return lambda: FakeEngine(height=64, width=32, dim=24)
+    if request.param == "tensorrt-over-fakes":
+        return fake_tensorrt.engine
     tiny = request.getfixturevalue("tiny")
+    if request.param == "tensorrt":
+        plans = request.getfixturevalue("tmp_path") / "plans"
+        return lambda: built_here(tiny, plans)
     if request.param == "onnx":
         return lambda: open_engine(tiny, device="cpu")
     if request.param == "onnx-default":
@@ -42,6 +56,19 @@ def build(request: pytest.FixtureRequest) -> Build:
         return lambda: open_engine(default, device="cpu")
     whole, part = request.getfixturevalue("part_of")(request.param)
     return lambda: open_part(whole, part, device="cpu")
+
+
+def built_here(tiny: bundle.Bundle, folder: Path) -> Engine:
+    """Build a plan for the GPU of this machine, and open it."""
+    choices = Choices(folder=folder, buckets=(Bucket(1, 1, 1), Bucket(2, 8, 16)), allow_unproven=True)
+    workshop = Workshop(tensorrt_library.load(), open_driver(), choices)
+    part, _ = tensorrt_part.graph_of(tiny, "fp32")
+    height, width = tiny.manifest.preprocess.height, tiny.manifest.preprocess.width
+    people = np.arange(8) // 2
+    images = np.random.default_rng(1).integers(0, 256, (8, height, width, 3), dtype=np.uint8)
+    exam = Exam(images, people, people, np.arange(8) % 2)
+    tensorrt_part.make(tiny, part, workshop, lambda: exam, keep_failed=True)
+    return tensorrt.open_engine(tiny, part.file, part.precision, choices)
 
 
 @pytest.fixture
@@ -187,7 +214,7 @@ def test_wrong_input_is_refused(
 
 def test_it_says_what_runs(engine: Engine) -> None:
     info = engine.info
-    assert info.device == "cpu"
+    assert info.device == ("cuda:0" if "tensorrt" in info.runtime else "cpu")
     assert info.threads == 1
     assert info.precision in STEP
     assert len(engine.space_id) == 64
