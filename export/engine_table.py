@@ -3,15 +3,21 @@
 from collections.abc import Mapping
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 
 from vireid.bundle import SOURCE, Bundle
 
 COLUMNS = ("engine", "file", "size", "proven", "cosine min", "mean", "mAP change", "page")
+WIDE = 200  # a row is never broken: where a terminal is narrower, it does that itself
 
 
-def table(bundle: Bundle) -> Table:
-    """Make a row of each engine, the model itself first."""
+def show(bundle: Bundle) -> None:
+    """Print a row of each engine, the model itself first."""
+    Console(width=WIDE, markup=False, highlight=False).print(_table(bundle))
+
+
+def _table(bundle: Bundle) -> Table:
     made = Table(*COLUMNS, box=None, pad_edge=False, header_style="")
     model = bundle.manifest.model
     # what every bundle holds was proven when it was exported: a report without a verdict is of that time

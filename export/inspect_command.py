@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from export import engine_table
 from vireid import bundle as bundles
@@ -27,7 +26,7 @@ def inspect(
         return
     _tell(found)
     typer.echo()
-    Console(soft_wrap=True, markup=False, highlight=False).print(engine_table.table(found))
+    engine_table.show(found)
     _tell_graphs(found)
 
 

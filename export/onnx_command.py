@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from export import engine_table, exam_source, half_parts, magnitude
 from export.exam import Exam
@@ -143,7 +142,7 @@ def _export(run: Path, out: Path, name: str, opset: int) -> None:
 def _tell(bundle: Bundle, added: dict[Half, Added]) -> None:
     typer.echo(f"bundle    {bundle.path}")
     typer.echo(f"space     {bundle.space_id}")
-    Console(soft_wrap=True, markup=False, highlight=False).print(engine_table.table(bundle))
+    engine_table.show(bundle)
     for precision, made in added.items():
         halved = made.halved
         typer.echo(f"{precision:<9} {halved.half} of {halved.half + halved.full} convolutions and products")
