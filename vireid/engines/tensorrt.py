@@ -1,7 +1,7 @@
 """A TensorRT plan as an engine, for ``tensorrt`` 11 and ``tensorrt_rtx`` alike.
 
 The driver is asked first: without one TensorRT's runtime ends the process instead of failing. Then the sidecar, then the plan:
-nothing that was built for something else is opened. Every plan proves itself on two pictures before it is handed out.
+nothing that was built for something else is opened. Every plan proves itself on grey pictures before it is handed out.
 """
 
 import hashlib
@@ -218,10 +218,14 @@ class TensorRtEngine:
             threads=1,
         )
         self._lanes: queue.LifoQueue[Lane] = queue.LifoQueue()
-        grey = np.full((min(2, plan.most), *self.input_size, 3), 128, np.uint8)
+        # once in each size that is recorded, and in the largest: the first request is not to wait for it
+        sizes = sorted({*range(1, min(choices.graphs_up_to, plan.most) + 1), min(2, plan.most), plan.most})
+        grey = np.full((plan.most, *self.input_size, 3), 128, np.uint8)
+        modality: Int64Array = np.arange(plan.most) % 2
         for _ in range(choices.lanes):
             lane = Lane(plan, driver, choices.graphs_up_to)
-            self._checked(lane.run(grey, np.arange(len(grey), dtype=np.int64)))
+            for size in sizes:
+                self._checked(lane.run(grey[:size], modality[:size]))
             self._lanes.put(lane)
 
     @property

@@ -144,22 +144,26 @@ class Lane:
     def _context(self, key: tuple[str, int], batch: int) -> ExecutionContext:
         context = self._contexts.get(key)
         if context is None:
-            context = self._contexts[key] = self._made(bucketing.place(self._plan.buckets, batch))
+            profile = bucketing.place(self._plan.buckets, batch)
+            context = self._contexts[key] = self._made(profile, recorded=key[0] == "graph")
         if self._set.get(key) != batch:
             self._reshape(context, batch)
             self._set[key] = batch
         return context
 
-    def _made(self, profile: int) -> ExecutionContext:
+    def _made(self, profile: int, recorded: bool) -> ExecutionContext:
         """Make a context for a profile, with all addresses set for good."""
         library, engine = self._plan.library, self._plan.engine
         trt = library.handle
         config = engine.create_runtime_config()
         config.set_execution_context_allocation_strategy(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
         if library.builds_ahead:
-            # else kernels are exchanged behind our back: after a graph was recorded, and with other last bits
+            # it compiles kernels for each shape as it runs. What is recorded must be the final ones; of a larger batch each
+            # size would be waited for, so those are compiled beside the general kernels that run meanwhile
             config.dynamic_shapes_kernel_specialization_strategy = (
                 trt.DynamicShapesKernelSpecializationStrategy.EAGER
+                if recorded
+                else trt.DynamicShapesKernelSpecializationStrategy.LAZY
             )
         context = engine.create_execution_context(config)
         if context is None:

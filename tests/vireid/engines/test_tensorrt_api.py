@@ -38,6 +38,7 @@ RTX_ONLY = {
     "ComputeCapability.__members__",
     "DynamicShapesKernelSpecializationStrategy",
     "DynamicShapesKernelSpecializationStrategy.EAGER",
+    "DynamicShapesKernelSpecializationStrategy.LAZY",
     "IRuntimeConfig.dynamic_shapes_kernel_specialization_strategy",
 }
 SOURCES = [
