@@ -160,6 +160,20 @@ def part_of(bundle: Bundle, name: str) -> EnginePart | None:
     )
 
 
+def open_named(bundle: Bundle, name: str, device: str = "auto", threads: int = 1) -> Engine:
+    """Open an engine of a bundle by its name, proven or not; the model itself is ``onnxruntime-fp32``.
+
+    Raises:
+        EngineError: the bundle has none of that name, or it does not run here.
+        MissingExtra: its runtime is not installed.
+        BundleCorrupt: the graph is not what the manifest promises.
+    """
+    part = part_of(bundle, name)
+    if part is None:
+        return open_engine(bundle, device, threads)
+    return open_part(bundle, part, device, threads)
+
+
 def unproven(bundle: Bundle, name: str) -> str:
     """Say why an engine is not proven, and what proves it; empty if it is, or if opening it says so.
 

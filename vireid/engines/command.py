@@ -1,7 +1,5 @@
 """``vireid doctor``: what this machine can run, tried out and told in one table."""
 
-import importlib.metadata
-import importlib.util
 import os
 import platform
 import time
@@ -16,8 +14,9 @@ from rich.console import Console
 from rich.table import Table
 
 from vireid import bundle as bundles
-from vireid.engines import open_engine
-from vireid.errors import VireidError
+from vireid.bundle import SOURCE
+from vireid.engines import Engine, choice, runtimes
+from vireid.errors import BundleError, MissingExtra, ProviderUnavailable, VireidError
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -32,11 +31,20 @@ class Finding:
         what: what was looked at.
         found: what was found, or what is wrong and what to do.
         sound: False only where something that should work does not.
+        there: False where something could be and is not, which is no fault.
     """
 
     what: str
     found: str
     sound: bool = True
+    there: bool = True
+
+    @property
+    def mark(self) -> str:
+        """The word in front of the line."""
+        if not self.sound:
+            return "FAILS"
+        return "ok" if self.there else "-"
 
 
 @app.command()
@@ -51,7 +59,7 @@ def doctor(
     table = Table(show_header=False, box=None, pad_edge=False)
     failed = False
     for finding in examine(bundle, device, threads):
-        table.add_row("ok" if finding.sound else "FAILS", finding.what, finding.found)
+        table.add_row(finding.mark, finding.what, finding.found)
         failed |= not finding.sound
     Console(soft_wrap=True, markup=False, highlight=False).print(table)
     if failed:
@@ -62,8 +70,8 @@ def examine(path: Path | None, device: str, threads: int) -> Iterator[Finding]:
     """Look at the machine, then at a bundle: read it, open it, run it."""
     yield Finding("python", f"{platform.python_version()} on {platform.machine()} {platform.system()}")
     yield Finding("processors", f"{_processors()} this process may use")
-    yield _look("onnxruntime", _onnxruntime)
-    yield _look("search", _faiss)
+    for runtime in runtimes.survey():
+        yield Finding(runtime.name, runtime.found, sound=not runtime.broken, there=runtime.usable)
     try:
         bundle = bundles.read(path or bundles.default_path())
     except VireidError as error:
@@ -73,7 +81,31 @@ def examine(path: Path | None, device: str, threads: int) -> Iterator[Finding]:
     yield Finding(
         "bundle", f"{manifest.name} ({manifest.method}), checksums match, space {bundle.space_id[:12]}"
     )
-    yield _look("inference", lambda: _run(bundle, device, threads))
+    for name in choice.names(bundle):
+        yield _engine(bundle, name, device, threads)
+    yield _look("auto takes", lambda: _chosen(bundle, device))
+
+
+def _engine(bundle: bundles.Bundle, name: str, device: str, threads: int) -> Finding:
+    """Run one engine; only what is proven and cannot run though it is installed is a fault."""
+    trouble = choice.unproven(bundle, name)
+    try:
+        ran = _run(choice.open_named(bundle, name, device, threads))
+    except (MissingExtra, ProviderUnavailable) as error:
+        # the model itself must run where it is asked to
+        return Finding(name, f"{error.message} [{error.stable_reason}]", sound=name != SOURCE, there=False)
+    except VireidError as error:
+        fault = name == SOURCE or isinstance(error, BundleError)
+        return Finding(name, f"{error.message} [{error.stable_reason}]", sound=not fault, there=False)
+    except ImportError as error:
+        return Finding(name, f"cannot be imported ({error}); install vireid again", sound=False)
+    return Finding(name, f"{ran}; not proven: {trouble}" if trouble else f"{ran}; proven")
+
+
+def _chosen(bundle: bundles.Bundle, device: str) -> str:
+    found = choice.choose(bundle, device=device)
+    others = "".join(f"; {other.name} not: {other.reason}" for other in found.not_taken)
+    return f"{found.name}, {found.reason}{others}"
 
 
 def _look(what: str, look: Callable[[], str]) -> Finding:
@@ -81,8 +113,6 @@ def _look(what: str, look: Callable[[], str]) -> Finding:
         return Finding(what, look())
     except VireidError as error:
         return Finding(what, f"{error.message} [{error.stable_reason}]", sound=False)
-    except ImportError as error:
-        return Finding(what, f"cannot be imported ({error}); reinstall vireid", sound=False)
 
 
 def _processors() -> int:
@@ -90,25 +120,7 @@ def _processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _onnxruntime() -> str:
-    import onnxruntime
-
-    return f"{onnxruntime.__version__}, offers {', '.join(onnxruntime.get_available_providers())}"
-
-
-def _faiss() -> str:
-    if importlib.util.find_spec("faiss") is None:
-        raise ImportError("no module named faiss; run: pip install faiss-cpu")
-    for name in ("faiss-gpu", "faiss-cpu"):
-        try:
-            return f"{name} {importlib.metadata.version(name)}"
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return "faiss, of no known package"
-
-
-def _run(bundle: bundles.Bundle, device: str, threads: int) -> str:
-    engine = open_engine(bundle, device, threads)
+def _run(engine: Engine) -> str:
     height, width = engine.input_size
     images = np.random.default_rng(0).integers(0, 256, (1, height, width, 3), dtype=np.uint8)
     modality = np.zeros(1, dtype=np.int64)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from vireid.bundle import SOURCE
 from vireid.datasets import READERS, open_dataset
 from vireid.datasets.verify import detect
 from vireid.evaluation import calibrate_command, extract_command, features_command, npz_case, options, report
@@ -58,6 +59,9 @@ def run(
     candidates: options.Candidates = None,
     ranks: options.Ranks = "1,5,10,20",
     permutations: options.Permutations = None,
+    engine: Annotated[
+        str, typer.Option(metavar="NAME", help="One of the bundle's engines, proven or not.")
+    ] = SOURCE,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     batch: Annotated[int, typer.Option(min=1, help="Images embedded at once.")] = 32,
     threads: Annotated[int, typer.Option(min=1, help="Threads of one embedding call.")] = 1,
@@ -75,6 +79,8 @@ def run(
         raise typer.BadParameter("Missing option '--data'.", ctx=context)
     if bundle is not None and features is not None:
         raise typer.BadParameter("give --bundle or --features, not both")
+    if features is not None and engine != SOURCE:
+        raise typer.BadParameter("give --engine with a bundle; features were made before")
     name = name or detect(data)
     chosen = options.protocol(
         protocol,
@@ -101,7 +107,7 @@ def run(
         place = place and place.replace(options.SPLIT, str(part.trials[0]))
         if features is not None:
             return npz_case.of_dataset(Path(str(place)), datasets[part])
-        model = open_model(place, device, threads)
+        model = open_model(place, device, threads, engine)
         vectors = extract(model.engine, model.preprocess, datasets[part], batch, flip)
         return Case(
             datasets[part],

@@ -76,6 +76,7 @@ def bundle_of(tmp_path: Path) -> Callable[..., bundle.Bundle]:
             "model": {"opset": 18, "dim": dim},
             "preprocess": {"height": HEIGHT, "width": WIDTH, "mean": [0, 0, 0], "std": [1, 1, 1]},
             "files": {},
+            "parity": {"passed": True},
         }
         manifest = bundle.Manifest.model_validate(words)
         return bundle.read(bundle.write(tmp_path / "tiny.zip", manifest, {"model.onnx": graph}))
