@@ -7,6 +7,7 @@ import typer
 from index import reembedding
 from index.cache import Cache
 from index.disk import FILE
+from index.kept_centres import KeptCentres
 from index.model import BundleName, Device, open_model
 from index.records import Records
 from index.second_space import SecondSpace
@@ -45,13 +46,20 @@ def reembed(
                 with progress.bar("embedding", total=second.missing()) as advance:
                     report = reembedding.fill(records, engine, preprocess, advance)
             if not report.failures:
-                before = records.head.space_id
+                before, centred = records.head.space_id, records.head.centres
+                KeptCentres(records).check()
                 Cache(path).discard()
                 after = second.exchange()
                 typer.echo(
                     f"{name}: {report.embedded} embedded, {after.items} items of space {after.space_id[:12]}, "
                     f"before {before[:12]}"
                 )
+                centres = KeptCentres(records).current()
+                if centred or centres:
+                    now = (
+                        centres.told if centres else "not centred; the centres before are of the space before"
+                    )
+                    typer.echo(f"{name}: {now}")
         finally:
             records.close()
     for item_id, why in report.failures[:SHOWN_FAILURES]:

@@ -17,7 +17,9 @@ from index.gallery import Gallery
 from index.records import Enrolment, Records
 from tests.index.conftest import DIM, unit
 from vireid.arrays import Float32Array, Float64Array, Int64Array
+from vireid.engines.fake import FakeEngine
 from vireid.errors import FailedPrecondition, GalleryMismatch, InvalidRequest
+from vireid.images.preprocess import Preprocess
 from vireid.types import Modality
 
 Make = Callable[..., Enrolment]
@@ -267,3 +269,21 @@ def test_what_does_not_go_together_is_refused(images: Path, tmp_path: Path) -> N
     records.close()
     with pytest.raises(GalleryMismatch, match="give the bundle"):
         centre(root, "--query-images", images)
+
+
+def test_another_bundle_begins_without_centres_and_says_so(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, other = tmp_path / "data", FakeEngine(dim=48)
+    run("build", root, "--gallery", "g", "--images", images, "--bundle", "fake")
+    centre(root)
+    before = run("info", root)[1]
+    monkeypatch.setattr("index.reembed_command.open_model", lambda *_: (other, Preprocess(*other.input_size)))
+    code, told = run("reembed", root, "--gallery", "g")
+    assert code == 0
+    assert "not centred; the centres before are of the space before" in told
+    assert "centred since" not in run("info", root)[1]
+    code, told = run("reembed", root, "--gallery", "g", "--back")
+    assert code == 0
+    assert "g: centred since version 4" in told
+    assert before.splitlines()[1] in run("info", root)[1]
