@@ -14,6 +14,7 @@ import onnxruntime as ort
 
 from vireid.arrays import Float32Array, Int64Array, UInt8Array
 from vireid.bundle import Bundle, EnginePart
+from vireid.engines import onnx_outside
 from vireid.engines.base import EngineInfo, check_batch
 from vireid.engines.onnx_binding import Bindings
 from vireid.errors import BundleCorrupt, BundleError, EngineError, ProviderUnavailable
@@ -175,8 +176,11 @@ def _open(
     """Open the graph, check what it declares, and run it once.
 
     Raises:
-        BundleCorrupt: it cannot be loaded, declares something else than the manifest, or does not run.
+        BundleCorrupt: it cannot be loaded, leans on what is not in it, declares something else than the manifest, or does not
+            run.
     """
+    graph = bundle.file(file)
+    onnx_outside.refuse(graph, str(bundle.path))
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -184,10 +188,10 @@ def _open(
     options.graph_optimization_level = LEVELS[layout]
     # waiting threads sleep: spinning ones take the cores that other sessions need
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # weights outside the graph would be read unchecked from the working directory; there are none in here
+    # refused above; should one slip through, it is not read from the working directory
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", NOWHERE)
     try:
-        session = ort.InferenceSession(bundle.file(file), options, providers=providers, enable_fallback=0)
+        session = ort.InferenceSession(graph, options, providers=providers, enable_fallback=0)
     except Exception as error:  # onnxruntime's errors have no public base
         raise BundleCorrupt(f"{bundle.path}: onnxruntime cannot load the graph: {error}") from error
     _check_graph(bundle, session)

@@ -6,7 +6,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from vireid import bundle
-from vireid.engines.onnx_outside import has_weights_outside
+from vireid.engines.onnx_outside import foreign_domains, has_weights_outside, refuse
 from vireid.errors import BundleCorrupt
 
 
@@ -60,3 +60,34 @@ def test_a_weight_outside_is_seen_wherever_it_stands() -> None:
 def test_what_is_no_message_is_refused(data: bytes) -> None:
     with pytest.raises(BundleCorrupt, match="no ONNX file"):
         has_weights_outside(data)
+
+
+@pytest.mark.parametrize(
+    ("imported", "foreign"),
+    [
+        (["", "ai.onnx"], ()),
+        (["", "com.microsoft", "ai.onnx.ml", "com.microsoft"], ("ai.onnx.ml", "com.microsoft")),
+        (["é"], ("é",)),
+    ],
+)
+def test_operators_of_a_library_are_named(imported: list[str], foreign: tuple[str, ...]) -> None:
+    data = model(graph(inside()), opset_imports=[helper.make_opsetid(name, 1) for name in imported])
+    assert foreign_domains(data) == foreign
+    if foreign:
+        with pytest.raises(
+            BundleCorrupt, match=f"b.zip: the graph takes operators from {', '.join(foreign)}"
+        ):
+            refuse(data, "b.zip")
+    else:
+        refuse(data, "b.zip")
+
+
+def test_a_graph_with_weights_outside_is_refused_in_words() -> None:
+    with pytest.raises(BundleCorrupt, match=r"b\.zip: the graph keeps weights in other files"):
+        refuse(model(graph(outside())), "b.zip")
+
+
+@pytest.mark.parametrize("data", [b"\x42\x03\x0a\x05a", b"\x42\x03\x0a\x01\xff", b"\x42\xff"])
+def test_imports_that_are_no_message_are_refused(data: bytes) -> None:
+    with pytest.raises(BundleCorrupt, match="no ONNX file"):
+        foreign_domains(data)
