@@ -58,8 +58,7 @@ async def _serve(settings: ServerSettings) -> None:
 
     async def tell(running: Server) -> None:
         info = running.service.info()
-        typer.echo(f"model    {info['model']['name']}")
-        typer.echo(f"engine   {info['engine']['name']}, {info['engine']['reason']}")
+        typer.echo(f"model    {info['model']['name']}, engine {info['engine']['name']}")
         typer.echo(f"gRPC     {running.grpc_address}")
         typer.echo(running.http_address)
 
