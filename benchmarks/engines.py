@@ -1,0 +1,245 @@
+"""How much faster a bundle's engines are than its model in fp32, how near they come, and whether ``auto`` takes the fastest.
+
+    python benchmarks/engines.py --quick
+    python benchmarks/engines.py --work WORK --json engines.json --table engines.md
+
+All engines of a model embed the same batch in turns, and a ratio is the median over turns, so a machine that slows down slows
+all. The goals are those of a ResNet-50 at 288 x 144, which is trained on drawn people the first time (some minutes on two
+cores) and kept in WORK; the bundle that comes with vireid stands beside it, unjudged but for the choice. ``--quick`` takes the
+latter and a ResNet-50 only if WORK holds one. A goal that cannot be measured here is skipped, which is no pass.
+"""
+
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from learning import exported
+from learning.exported import Tried
+from learning.goal import Goal
+from learning.verdict import Places, give_table
+
+from clients import machine
+from export.comparison import cosine
+from vireid import bundle as bundles
+from vireid import image_folder
+from vireid.bundle import SOURCE, Bundle
+from vireid.datasets import pixels
+from vireid.engines import Engine, choice, open_engine, open_part
+
+BATCH = 8
+INT8_RATIO, BF16_RATIO, BF16_COSINE, AUTO_WITHIN = 3.0, 1.7, 0.999, 0.95
+RESNET, DEFAULT = "resnet50", "default"
+
+
+@dataclass(frozen=True)
+class Row:
+    """An engine of a model.
+
+    Args:
+        model: its name.
+        engine: its name.
+        images_per_s: at the batch, all cores.
+        ratio: of that to fp32 in ONNX Runtime, median over turns.
+        cosine_min: with the model, from its parity report.
+        cosine_mean: the same, the mean.
+        map_change: in points, infrared to visible.
+        crops: mean cosine on the real crops given, if any were.
+        megabytes: of its graph.
+        load_s: to open it.
+        why: it is not there; empty if it is.
+    """
+
+    model: str
+    engine: str
+    images_per_s: float | None = None
+    ratio: float | None = None
+    cosine_min: float | None = None
+    cosine_mean: float | None = None
+    map_change: float | None = None
+    crops: float | None = None
+    megabytes: float | None = None
+    load_s: float | None = None
+    why: str = ""
+
+
+def turns(opened: Mapping[str, Engine], batch: int, rounds: int) -> dict[str, list[float]]:
+    """Let engines embed one batch in turns; seconds of each turn."""
+    height, width = next(iter(opened.values())).input_size
+    images = np.random.default_rng(0).integers(0, 256, (batch, height, width, 3), dtype=np.uint8)
+    modality = np.arange(batch, dtype=np.int64) % 2
+    for engine in opened.values():
+        engine.embed(images, modality)
+    found: dict[str, list[float]] = {name: [] for name in opened}
+    for _ in range(rounds):
+        for name, engine in opened.items():
+            began = time.perf_counter()
+            engine.embed(images, modality)
+            found[name].append(time.perf_counter() - began)
+    return found
+
+
+def rows(tried: Tried, rounds: int, crops: Path | None) -> list[Row]:
+    """Measure every engine of a bundle on all cores."""
+    cores = int(machine.describe()["cores"])
+    bundle = tried.bundle
+    opened: dict[str, Engine] = {}
+    load: dict[str, float] = {}
+    for part in (None, *(part for part in bundle.manifest.engines if part.proven)):
+        name, began = SOURCE if part is None else part.name, time.perf_counter()
+        opened[name] = (
+            open_engine(bundle, "cpu", cores) if part is None else open_part(bundle, part, "cpu", cores)
+        )
+        load[name] = time.perf_counter() - began
+    seconds = turns(opened, BATCH, rounds)
+    near = {} if crops is None else on_crops(bundle, opened, crops)
+    made = []
+    for name, each in seconds.items():
+        one = choice.part_of(bundle, name)
+        parity: Mapping[str, Any] = {} if one is None else one.parity
+        ratio = statistics.median(base / mine for base, mine in zip(seconds[SOURCE], each, strict=True))
+        made.append(
+            Row(
+                model=tried.name,
+                engine=name,
+                images_per_s=BATCH / statistics.median(each),
+                ratio=ratio,
+                cosine_min=parity.get("cosine_min"),
+                cosine_mean=parity.get("cosine_mean"),
+                map_change=parity.get("map", {}).get("change_points"),
+                crops=near.get(name),
+                megabytes=len(bundle.file(bundle.manifest.model.file if one is None else one.file)) / 1e6,
+                load_s=load[name],
+            )
+        )
+    return made + [Row(tried.name, name, why=why) for name, why in tried.refused.items()]
+
+
+def on_crops(bundle: Bundle, opened: Mapping[str, Engine], folder: Path) -> dict[str, float]:
+    """Compare engines with the model on real crops, visible as they are: mean cosine."""
+    paths = [entry.path for entry in image_folder.read(folder)]
+    images = np.stack([bundle.preprocess.apply(pixels.read(path)) for path in paths])
+    modality = np.zeros(len(images), np.int64)
+    parts = [slice(at, at + BATCH) for at in range(0, len(images), BATCH)]
+    made = {
+        name: np.concatenate([engine.embed(images[part], modality[part]) for part in parts])
+        for name, engine in opened.items()
+    }
+    return {name: float(cosine(found, made[SOURCE]).mean()) for name, found in made.items()}
+
+
+def chosen(tried: Tried, rounds: int) -> Goal:
+    """Compare what ``auto`` takes with what is fastest, each as a worker runs it, alone and in a batch."""
+    bundle = tried.bundle
+    taken = choice.choose(bundle, device="cpu")
+    proven = [SOURCE, *(part.name for part in bundle.manifest.engines if part.proven)]
+    opened = {name: choice.choose(bundle, name, "cpu").engine for name in proven}
+    speed = dict.fromkeys(opened, 1.0)
+    for batch in (1, BATCH):
+        for name, each in turns(opened, batch, rounds).items():
+            speed[name] *= (batch / min(each)) ** 0.5
+    fastest = max(speed, key=lambda name: speed[name])
+    figures = ", ".join(f"{name} {one:.1f}/s" for name, one in speed.items())
+    return Goal.at_least(
+        f"{tried.name}_auto_of_fastest",
+        speed[taken.name] / speed[fastest],
+        AUTO_WITHIN,
+        f"auto takes {taken.name}, fastest is {fastest}: {figures}",
+    )
+
+
+def goals(measured: Sequence[Row]) -> Iterator[Goal]:
+    """Hold the ResNet-50's figures against their goals."""
+    by = {row.engine: row for row in measured if row.model == RESNET}
+    int8, bf16 = by.get("onnxruntime-int8"), by.get("openvino-bf16")
+    yield _goal("resnet50_int8_over_fp32", int8, INT8_RATIO)
+    yield _goal("resnet50_openvino_bf16_over_fp32", bf16, BF16_RATIO)
+    least = None if bf16 is None else bf16.cosine_min
+    yield Goal.at_least("resnet50_openvino_bf16_cosine_min", least, BF16_COSINE, _why(bf16))
+
+
+def _goal(name: str, row: Row | None, least: float) -> Goal:
+    ratio = None if row is None else row.ratio
+    # an engine that was refused misses its goal; one that nobody made is skipped
+    if row is not None and row.why:
+        return Goal.at_least(name, 0.0, least, row.why)
+    return Goal.at_least(name, ratio, least, _why(row))
+
+
+def _why(row: Row | None) -> str:
+    if row is None:
+        return "no trained ResNet-50 in WORK; run without --quick"
+    if row.why:
+        return row.why
+    return f"{row.images_per_s:.1f} images/s, cosine mean {row.cosine_mean:.4f}, mAP {row.map_change:+.2f} points"
+
+
+def table(measured: Sequence[Row]) -> str:
+    """Write all rows as Markdown."""
+    head = [
+        "model",
+        "engine",
+        "images/s",
+        "of fp32",
+        "cosine min",
+        "mean",
+        "mAP change",
+        "crops",
+        "MB",
+        "load s",
+        "",
+    ]
+    lines = [f"| {' | '.join(head)} |", f"{'|---' * len(head)}|"]
+    for row in measured:
+        cells = [
+            row.model, row.engine, _figure(row.images_per_s, ".1f"), _figure(row.ratio, ".2f"),
+            _figure(row.cosine_min, ".4f"), _figure(row.cosine_mean, ".4f"), _figure(row.map_change, "+.2f"),
+            _figure(row.crops, ".4f"), _figure(row.megabytes, ".1f"), _figure(row.load_s, ".2f"), row.why,
+        ]  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _figure(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
+
+
+def main(  # noqa: PLR0913 - a benchmark's options
+    quick: Annotated[bool, typer.Option("--quick", help="Under two minutes; trains nothing.")] = False,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
+    table_file: Annotated[Path | None, typer.Option("--table", help="Write the table here.")] = None,
+    work: Annotated[
+        Path | None,
+        typer.Option(help="Where people, runs and bundles are kept; a passing folder if left out."),
+    ] = None,
+    crops: Annotated[
+        Path | None, typer.Option(help="Real visible crops to compare engines on as well.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(help="Turns of each engine; 0 for the usual.")] = 0,
+    images: Annotated[int, typer.Option(help="Images each engine is proven on; 0 for the usual.")] = 0,
+) -> None:
+    """Measure the engines of a ResNet-50 and of the bundle that comes along; exit 1 if a goal is missed."""
+    rounds, images = rounds or (5 if quick else 15), images or (80 if quick else 400)
+    cores = int(machine.describe()["cores"])
+    with tempfile.TemporaryDirectory() as passing:
+        place = work or Path(passing)
+        exported.people(place, few=quick and work is None)
+        sources = {DEFAULT: bundles.read(bundles.default_path())}
+        if not quick or (place / f"{RESNET}.source.zip").is_file():
+            sources = {RESNET: exported.train(place), **sources}
+        tried = [exported.engines(place, name, source, images, cores) for name, source in sources.items()]
+        measured = [row for one in tried for row in rows(one, rounds, crops)]
+        found = [*goals(measured), *(chosen(one, rounds) for one in tried)]
+    for goal in found:
+        print(f"{goal.name}: {goal.detail}")
+    told = {"quick": quick, "machine": machine.describe(), "rows": [asdict(row) for row in measured]}
+    give_table(told, table(measured), found, Places(json_file, table_file))
+
+
+if __name__ == "__main__":
+    typer.run(main)
