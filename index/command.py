@@ -11,10 +11,11 @@ from index import centre_command, recall_command, reembed_command, sources, upke
 from index.answers import Found
 from index.build import Embedder, build, read_file
 from index.centres import applied
-from index.model import DEFAULT, BundleName, Device, open_model
+from index.model import DEFAULT, BundleName, Device, EngineName, open_model
 from index.store import GalleryStore, survey
 from index.upkeep_command import Name, Root
 from vireid import progress
+from vireid.bundle import SOURCE
 from vireid.described import SPLITS
 from vireid.engines import Engine
 from vireid.errors import GalleryNotFound
@@ -78,6 +79,7 @@ def build_command(
             "--store-images/--no-store-images", help="Keep the encoded images (a new gallery only)."
         ),
     ] = True,
+    engine_name: EngineName = SOURCE,
     device: Device = "auto",
     threads: Annotated[int, typer.Option(min=1, help="Threads of one embedding call.")] = 1,
 ) -> None:
@@ -86,7 +88,7 @@ def build_command(
     Every batch is durable before the next one begins. Status 1 if an image was refused.
     """
     found = sources.read(images, split)
-    engine, preprocess = open_model(bundle, device, threads)
+    engine, preprocess = open_model(bundle, device, threads, engine_name)
     with _galleries(root, engine) as store:
         try:
             gallery = store.get(name)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from vireid import bundle as bundles
-from vireid.engines import Engine, open_engine
+from vireid.engines import Engine, choice
 from vireid.engines.fake import FakeEngine
 from vireid.images.preprocess import Preprocess
 
@@ -14,17 +14,28 @@ DEFAULT, FAKE = "default", "fake"
 
 BundleName = Annotated[str, typer.Option("--bundle", help="'default', 'fake', or the path of a bundle.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+EngineName = Annotated[
+    str, typer.Option("--engine", metavar="NAME", help="One of the bundle's engines that is proven.")
+]
 
 
-def open_model(bundle: str, device: str, threads: int) -> tuple[Engine, Preprocess]:
+def open_model(
+    bundle: str, device: str, threads: int, engine: str = bundles.SOURCE
+) -> tuple[Engine, Preprocess]:
     """Open a bundle's engine, and what its images need.
+
+    Args:
+        bundle: ``default``, ``fake``, or the path of a bundle.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        threads: of one embedding call.
+        engine: which of the bundle's; all that are proven share one space.
 
     Raises:
         BundleError: the bundle is missing or corrupt.
-        ProviderUnavailable: the asked-for device is not there.
+        EngineError: the asked-for device or engine is not there, or was not proven.
     """
     if bundle == FAKE:
-        engine = FakeEngine()
-        return engine, Preprocess(*engine.input_size)
+        fake = FakeEngine()
+        return fake, Preprocess(*fake.input_size)
     opened = bundles.read(bundles.default_path() if bundle == DEFAULT else Path(bundle))
-    return open_engine(opened, device, threads), opened.preprocess
+    return choice.open_proven(opened, engine, device, threads), opened.preprocess

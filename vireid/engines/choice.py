@@ -174,6 +174,19 @@ def open_named(bundle: Bundle, name: str, device: str = "auto", threads: int = 1
     return open_part(bundle, part, device, threads)
 
 
+def open_proven(bundle: Bundle, name: str, device: str = "auto", threads: int = 1) -> Engine:
+    """Open an engine by its name, if what it embeds may stand beside what the model embeds.
+
+    Raises:
+        EngineError: as for ``open_named``; also a further engine that was not proven (``ENGINE_UNPROVEN``).
+        MissingExtra, BundleCorrupt: as for ``open_named``.
+    """
+    trouble = "" if part_of(bundle, name) is None else unproven(bundle, name)
+    if trouble:
+        raise EngineError(f"the engine {name} may not embed: {trouble}", reason="ENGINE_UNPROVEN")
+    return open_named(bundle, name, device, threads)
+
+
 def unproven(bundle: Bundle, name: str) -> str:
     """Say why an engine is not proven, and what proves it; empty if it is, or if opening it says so.
 
