@@ -90,7 +90,8 @@ def tensorrt(
     workshop = Workshop(tensorrt_library.load(flavour), driver, choices, tuple(sm or ()))
     part, files = tensorrt_part.graph_of(bundle, precision)
     whole = proving.with_files(bundle, part, files)
-    target = None if plan_only or not (files or out) else _target(path, out)
+    known = part in bundle.manifest.engines  # then only its proof is new, which is kept beside the plan
+    target = None if plan_only or (known and out is None) else _target(path, out)
     if graph_out is not None:
         graph_out.write_bytes(tensorrt_graph.adapt(whole.file(part.file)))
     with progress.bar(f"building {part.name}", STEPS) as advance:

@@ -141,7 +141,12 @@ def test_only_the_plan_is_made_if_asked_for(run: Callable[..., Result], bundle: 
     assert run("--precision", "fp16", "--plan-only").exit_code == 0
     assert bundle.path.read_bytes() == before
     assert run("--precision", "fp16").exit_code == 0
-    assert [part.name for part in bundles.read(bundle.path).manifest.engines] == ["tensorrt-fp16"]
+    assert run("--precision", "fp32").exit_code == 0
+    names = [part.name for part in bundles.read(bundle.path).manifest.engines]
+    assert names == ["tensorrt-fp16", "tensorrt-fp32"]
+    after = bundle.path.read_bytes()
+    assert run("--precision", "fp32").exit_code == 0
+    assert bundle.path.read_bytes() == after
 
 
 def test_a_bundle_folder_is_not_replaced(run: Callable[..., Result], bundle: Bundle, tmp_path: Path) -> None:
