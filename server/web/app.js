@@ -158,14 +158,30 @@ async function chooseGallery() {
   await search();
 }
 
+// Which engine runs and why, and which of the bundle's do not and why not.
+function showEngine({ model, engine }) {
+  byId("status").textContent = `${model.name} · ${engine.device}`;
+  byId("status").hidden = false;
+  byId("about-model").textContent = model.name;
+  const facts = [
+    ["Engine", `${engine.name}, ${engine.proven ? "proven" : "not proven"}`],
+    ["Why", engine.reason],
+    ["Runs on", `${engine.device}, ${engine.provider}, ${engine.runtime}, ${engine.precision}`],
+    ...engine.not_taken.map((other) => [`Not ${other.name}`, other.reason]),
+  ];
+  byId("about-facts").replaceChildren(...facts.flatMap(([name, words]) => {
+    const [term, said] = [document.createElement("dt"), document.createElement("dd")];
+    term.textContent = name;
+    said.textContent = words;
+    return [term, said];
+  }));
+}
+byId("status").addEventListener("click", () => byId("about").showModal());
+byId("about-close").addEventListener("click", () => byId("about").close());
+
 async function start() {
   const [info, list] = await Promise.all([api.info(), api.galleries()]);
-  const { engine } = info;
-  byId("status").textContent = `${info.model.name} · ${engine.device}`;
-  byId("status").title = [
-    `${engine.name} (${engine.runtime}, ${engine.precision}${engine.proven ? "" : ", not proven"}): ${engine.reason}`,
-    ...engine.not_taken.map((other) => `${other.name} not taken: ${other.reason}`),
-  ].join("\n");
+  showEngine(info);
   const chosen = byId("gallery").value;
   byId("gallery").replaceChildren(...list.map((gallery) => {
     const option = new Option(`${gallery.name} (${gallery.items})`, gallery.name);

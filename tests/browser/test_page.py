@@ -96,6 +96,17 @@ def test_hits_are_compared_side_by_side(page: Page, demo: Demo) -> None:
     assert page.eval_on_selector("#compare-hit", "image => image.decode().then(() => image.naturalWidth)") > 0
 
 
+def test_the_status_line_opens_what_runs_and_why(page: Page) -> None:
+    status = page.locator("#status")
+    assert "cpu" in status.inner_text()
+    status.click()
+    told = page.inner_text("#about")
+    assert "onnxruntime-fp32, proven" in told
+    assert "the only engine" in told
+    page.click("#about-close")
+    assert page.locator("#about").is_hidden()
+
+
 def test_what_is_no_image_is_refused_in_words(page: Page, tmp_path: Path) -> None:
     wrong = tmp_path / "note.jpg"
     wrong.write_bytes(b"no image at all")
