@@ -180,6 +180,62 @@ def test_trouble_while_progress_is_told_ends_the_build(
     assert to_tensorrt.build(library, network(), ORDER).plan
 
 
+# ---- timings, which only the full TensorRT keeps -----------------------------------------
+class Timings:
+    """A timing cache."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def serialize(self) -> bytes:
+        return self.data + b" and more"
+
+
+class Configuration:
+    """Takes the caches it is told to, as the library does: False, or no cache at all, for those of another device."""
+
+    def __init__(self, takes: set[bytes], makes: bool = True) -> None:
+        self.takes, self.makes = takes, makes
+        self.cache: Timings | None = None
+
+    def create_timing_cache(self, serialized: bytes) -> Timings | None:
+        return Timings(serialized) if self.makes or serialized in self.takes else None
+
+    def set_timing_cache(self, cache: Timings, ignore_mismatch: bool) -> bool:
+        assert not ignore_mismatch
+        self.cache = cache if cache.data in self.takes else self.cache
+        return cache.data in self.takes
+
+    def get_timing_cache(self) -> Timings | None:
+        return self.cache
+
+
+@pytest.fixture
+def full() -> Library:
+    return Library("tensorrt", "11.4", None, None, tensorrt_library.Journal())
+
+
+@pytest.mark.parametrize("makes", [True, False])
+@pytest.mark.parametrize(("takes", "used"), [({b"", b"known"}, b"known"), ({b""}, b"")])
+def test_timings_of_another_device_count_as_none(
+    full: Library, makes: bool, takes: set[bytes], used: bytes
+) -> None:
+    config = Configuration(takes, makes)
+    assert to_tensorrt._use_timings(full, config, b"known")  # type: ignore[arg-type]
+    assert to_tensorrt._timings(config) == used + b" and more"  # type: ignore[arg-type]
+
+
+def test_a_library_that_takes_no_timings_at_all(full: Library) -> None:
+    full.journal.note(1, "the cache is refused")
+    with pytest.raises(ExportError, match="takes no timing cache: the cache is refused"):
+        to_tensorrt._use_timings(full, Configuration(set()), b"")  # type: ignore[arg-type]
+
+
+def test_the_full_library_builds_for_its_own_gpu_only(full: Library) -> None:
+    with pytest.raises(ExportError, match="builds for the GPU it runs on and no other"):
+        to_tensorrt._aim(full, Configuration(set()), ("8.9",))  # type: ignore[arg-type]
+
+
 # ---- the graph that TensorRT is given ---------------------------------------------------
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 def test_the_adapted_graph_gives_the_same_rows(precision: str) -> None:
