@@ -102,7 +102,10 @@ def test_an_equal_engine_passes_and_is_measured(engine: TorchEngine, probes: Pro
         (swapped_modality, "differs from the model it was made from"),
         (modality_of_the_first_row, r"cosine min -?\d\.\d+ at batch 2, 7, 8, 16, 32;"),
         (rows_moved_in_large_batches, r": cosine min -?\d\.\d+ at batch 16;"),
-        (rows_leaning_on_their_batch, r"a row in company differs from itself alone: cosine 0\.9\d+ at batch 2, 7, 8, 16, 32;"),
+        (
+            rows_leaning_on_their_batch,
+            r"a row in company differs from itself alone: cosine 0\.9\d+ at batch 2, 7, 8, 16, 32;",
+        ),
         (nan_in_one_row, "a batch of 7 has NaN"),
         (rows_not_of_length_one, "unit rows"),
         (half_the_dimensions, r"rows are \(12,\); \(24,\) was expected"),

@@ -297,7 +297,9 @@ def _fastest(forms: Sequence[_Form], clock: Callable[[], float]) -> tuple[_Form,
     """Return what is fastest here, and the seconds an image takes of each name."""
     if len(forms) == 1:
         return forms[0], {forms[0].name: 0.0}
-    each = tuning.seconds_an_image([form.engine for form in forms], clock=clock)
+    # layouts of one engine differ alike at every size, and a server is to start soon
+    sizes = tuning.SIZES if len({form.name for form in forms}) > 1 else tuning.SIZES[:1]
+    each = tuning.seconds_an_image([form.engine for form in forms], sizes, clock=clock)
     limit = min(each) / tuning.WORTH_IT
     near = [place for place, seconds in enumerate(each) if seconds <= limit]
     taken = forms[min(near, key=lambda place: (PRECISIONS.index(forms[place].precision), place))]
