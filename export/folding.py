@@ -6,7 +6,7 @@ Whoever rounds weights or measures maps then sees those that really run. Changes
 from typing import Any
 
 import numpy as np
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from export import masks
@@ -14,6 +14,7 @@ from vireid.arrays import Float32Array
 
 # what may be done to a weight before it is used, and makes it no larger
 REARRANGING = {"Constant", "Identity", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Cast"}
+RANK = 4  # of an image's maps
 
 
 def fold(graph: Any) -> None:
@@ -21,6 +22,7 @@ def fold(graph: Any) -> None:
     cast_first(graph)
     masks.drop_idle(graph)
     _fold_constants(graph)
+    _fold_biases(graph)
     _fold_batch_norms(graph)
     drop_unread(graph)
 
@@ -43,6 +45,26 @@ def cast_first(graph: Any) -> None:
             attributes = list(what.attribute)
             del place.attribute[:]
             place.attribute.extend(attributes)
+
+
+def split_biases(graph: Any) -> None:
+    """Take biases out of convolutions again: a sum of its own may have another precision."""
+    known = {tensor.name: tensor for tensor in graph.initializer}
+    nodes = []
+    for node in graph.node:
+        nodes.append(node)
+        if node.op_type != "Conv" or len(node.input) < 3 or node.input[2] not in known:
+            continue
+        made, bias = node.output[0], numpy_helper.to_array(known[node.input[2]])
+        rank = len(known[node.input[1]].dims) if node.input[1] in known else RANK
+        column = bias.reshape(1, -1, *[1] * (rank - 2))
+        graph.initializer.append(numpy_helper.from_array(column, f"{made}.column"))
+        del node.input[2:]
+        node.output[0] = f"{made}.bare"
+        nodes.append(helper.make_node("Add", [f"{made}.bare", f"{made}.column"], [made], name=f"{made}.add"))
+    del graph.node[:]
+    graph.node.extend(nodes)
+    drop_unread(graph)
 
 
 def drop_unread(graph: Any) -> None:
@@ -68,6 +90,49 @@ def _fold_constants(graph: Any) -> None:
         graph.initializer.append(known[node.output[0]])
     del graph.node[:]
     graph.node.extend(left)
+
+
+def _fold_biases(graph: Any) -> None:
+    """Let a convolution add what is added to its channels afterwards."""
+    known = {tensor.name: tensor for tensor in graph.initializer}
+    makers = {name: node for node in graph.node for name in node.output}
+    readers = [name for node in graph.node for name in node.input] + [value.name for value in graph.output]
+    left = []
+    for node in graph.node:
+        added = _bias(node, makers, known, readers) if node.op_type == "Add" else None
+        if added is None:
+            left.append(node)
+            continue
+        maker, bias = added
+        name = f"{node.output[0]}.bias"
+        graph.initializer.append(numpy_helper.from_array(bias, name))
+        maker.input.append(name)
+        maker.output[0] = node.output[0]
+        makers[node.output[0]] = maker
+    del graph.node[:]
+    graph.node.extend(left)
+
+
+def _bias(
+    add: Any, makers: dict[str, Any], known: dict[str, Any], readers: list[str]
+) -> tuple[Any, Float32Array] | None:
+    """Return the convolution and the channels' constants that a sum adds to it; None if it is no such sum."""
+    for maps, constant in (add.input, reversed(add.input)):
+        maker = makers.get(maps)
+        alone = maker is not None and maker.op_type == "Conv" and readers.count(maps) == 1
+        if (
+            maker is None
+            or not alone
+            or len(maker.input) > 2
+            or constant not in known
+            or maker.input[1] not in known
+        ):
+            continue
+        kernel, values = (numpy_helper.to_array(known[name]) for name in (maker.input[1], constant))
+        around = [1] * (kernel.ndim - 2)
+        if values.dtype == np.float32 and values.shape in ((1, len(kernel), *around), (len(kernel), *around)):
+            return maker, values.reshape(-1)
+    return None
 
 
 def _fold_batch_norms(graph: Any) -> None:

@@ -91,12 +91,13 @@ def to_half(graph: bytes, precision: Half) -> bytes:
     return halve(graph, precision).graph
 
 
-def halve(graph: bytes, precision: Half) -> Halved:
+def halve(graph: bytes, precision: Half, *, exact: bool = False) -> Halved:
     """Turn an fp32 graph into one whose trunk is half.
 
     Args:
         graph: images and modality in, unit rows out, as ``to_onnx`` makes it.
         precision: ``fp16``, or ``bf16``, for which an older graph is brought to opset 22.
+        exact: keep sums fp32, of maps and of biases, which are the same error at every place of a map; nearer, and slower.
 
     Raises:
         ExportError: the graph is not fp32, its weights are not finite, or nothing of it can be half.
@@ -104,10 +105,12 @@ def halve(graph: bytes, precision: Half) -> Halved:
     if precision not in TYPES:
         raise ExportError(f"precision {precision!r} was asked for; a graph becomes {' or '.join(TYPES)}")
     proto = _plain(graph, precision)
-    kept = _too_large(proto) if precision == "fp16" else {}
+    if exact:
+        folding.split_biases(proto.graph)
+    kept = _too_large(proto, exact=exact) if precision == "fp16" else {}
     for name, value in kept.items():
         log.warning("%s stays fp32: it reaches %.3g; %s", name, value, magnitude.FP16_HOLDS)
-    plan = _Plan(proto, kept)
+    plan = _Plan(proto, kept, exact=exact)
     if not any(_is_anchor(node, plan.ranks) for node in plan.half):
         why = f"; {', '.join(kept)} are beyond it, take bf16" if kept else ""
         raise ExportError(f"no convolution or product of the graph can be {precision}{why}")
@@ -144,9 +147,9 @@ def _plain(graph: bytes, precision: Half) -> Any:
     return proto
 
 
-def _too_large(proto: Any) -> dict[str, float]:
+def _too_large(proto: Any, *, exact: bool) -> dict[str, float]:
     """Find the tensors fp16 cannot hold, of all that would be half."""
-    plan = _Plan(proto, ())
+    plan = _Plan(proto, (), exact=exact)
     tensors = {name for node in plan.half for name in [*node.input, *node.output] if name in plan.floats}
     return magnitude.beyond(proto, tensors)
 
@@ -157,9 +160,10 @@ class _Plan:
     Args:
         model: folded.
         kept: tensors that may not be half.
+        exact: sums stay fp32.
     """
 
-    def __init__(self, model: Any, kept: Collection[str]) -> None:
+    def __init__(self, model: Any, kept: Collection[str], *, exact: bool) -> None:
         graph, typed = model.graph, onnx.shape_inference.infer_shapes(model, data_prop=True).graph
         values = [*typed.value_info, *typed.input, *typed.output]
         self.ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in values}
@@ -168,6 +172,7 @@ class _Plan:
         }
         weights = {tensor.name for tensor in graph.initializer if tensor.data_type == TensorProto.FLOAT}
         self.floats |= weights
+        self._exact = exact
         leading = _leading(graph, self.ranks)
         self.half: list[Any] = []
         self.tensors: set[str] = set()
@@ -180,6 +185,8 @@ class _Plan:
                 self.tensors.update(name for name in node.output if name in self.floats)
 
     def _between(self, node: Any, leading: set[str]) -> bool:
+        if self._exact and node.op_type in {"Add", "Sub"}:
+            return False
         follows = not self.tensors.isdisjoint(node.input)
         allowed = BETWEEN if leading.intersection(node.output) else ENDING
         maps = all(self.ranks.get(name, 0) > ROWS for name in node.output)

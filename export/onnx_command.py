@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 
 from export import engine_table, exam_source, half_parts, magnitude
-from export.exam import Exam
 from export.half import Half
 from export.half_parts import Added
 from vireid import bundle as bundles
@@ -43,22 +42,20 @@ def onnx(
     name: Annotated[str, typer.Option(help="Of a run's bundle; the run's folder name if left out.")] = "",
     opset: Annotated[int, typer.Option(help="Of a run's graph, 18 to 23.")] = 22,
     dataset: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="People to prove fp16 on; drawn ones if left out.")
+        Path | None, typer.Option(metavar="DIR", help="People to prove halves on; drawn ones if left out.")
     ] = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="Take the place of a bundle that is there.")
     ] = False,
     keep_failed: Annotated[
         bool,
-        typer.Option(
-            "--keep-failed", help="Keep fp16 though it fails; it serves with --allow-unproven only."
-        ),
+        typer.Option("--keep-failed", help="Keep a half that fails; it serves with --allow-unproven only."),
     ] = False,
 ) -> None:
     """Write a run's network as one ONNX graph, proven against torch, or add half precisions to a bundle.
 
-    fp16 serves in ONNX Runtime and TensorRT, bf16 in TensorRT. What only a GPU can run is added unproven:
-    'vireid export tensorrt' proves it there. If a proof fails, nothing is written.
+    fp16 serves in ONNX Runtime and TensorRT, bf16 in TensorRT. What only a GPU can run is estimated here and added
+    unproven: 'vireid export tensorrt' proves it there. If a proof fails, nothing is written.
     """
     halves = _halves(precision or [])
     is_bundle = source.suffix == ".zip" or (source / MANIFEST).is_file()
@@ -74,19 +71,17 @@ def onnx(
             bundles.write(work, read.manifest, read.contents)
         else:
             _export(source, work, name, opset)
-        exams: list[Exam] = []
-
-        def exam(bundle: Bundle) -> Exam:
-            if not exams:
-                exams.append(exam_source.of(bundle, dataset))
-            return exams[0]
-
-        added = {
-            each: half_parts.add(work, each, exam, progress.bar, keep_failed=keep_failed) for each in halves
-        }
+        added = _added(work, halves, dataset, keep_failed=keep_failed)
         done = bundles.read(work)
         bundles.write(target, done.manifest, done.contents)
     _tell(bundles.read(target), added)
+
+
+def _added(work: Path, halves: list[Half], dataset: Path | None, *, keep_failed: bool) -> dict[Half, Added]:
+    if not halves:
+        return {}
+    exam = exam_source.of(bundles.read(work), dataset)
+    return {each: half_parts.add(work, each, exam, progress.bar, keep_failed=keep_failed) for each in halves}
 
 
 def _halves(asked: list[str]) -> list[Half]:
@@ -148,7 +143,12 @@ def _tell(bundle: Bundle, added: dict[Half, Added]) -> None:
         typer.echo(f"{precision:<9} {halved.half} of {halved.half + halved.full} convolutions and products")
         for kept, value in halved.kept.items():
             typer.echo(f"          {kept} stays fp32: it reaches {value:.3g}; {magnitude.FP16_HOLDS}")
-        if made.report is not None and not made.report.passed:
+        if made.exact:
+            typer.echo("          sums stay fp32: in half precision they were not near enough")
+        if precision == "bf16":
+            found = f"cosine min {made.report.cosine_min:.6f}, mean {made.report.cosine_mean:.6f}"
+            typer.echo(f"          estimated by rounding in fp32: {found}")
+        if not made.report.passed:
             typer.echo(f"          failed: {'; '.join(made.report.failures)}")
     unproven = [part.name for part in bundle.manifest.engines if not part.proven]
     if unproven:

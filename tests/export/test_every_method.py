@@ -9,7 +9,7 @@ import pytest
 import torch
 from onnx.reference import ReferenceEvaluator
 
-from export import half, to_onnx, to_tensorrt
+from export import half, rounding, to_onnx, to_tensorrt
 from export.parity import draw_probes
 from export.to_tensorrt import Order
 from training import models, settings
@@ -159,3 +159,14 @@ def test_the_packaged_bundle_comes_near_in_fp16(caplog: pytest.LogCaptureFixture
     assert (rows(packaged("fp16")) * rows(packaged("fp32"))).sum(1).min() >= BAR
     assert len(packaged("fp16")) < 0.65 * len(packaged("fp32"))
     assert "stays fp32" not in caplog.text
+
+
+def test_the_packaged_bundle_comes_near_in_bf16_with_exact_sums() -> None:
+    source = packaged("fp32")
+    least = [
+        (rows(rounding.spelled_out(half.halve(source, "bf16", exact=exact).graph)) * rows(source))
+        .sum(1)
+        .min()
+        for exact in (False, True)
+    ]
+    assert least[0] < BAR < least[1]

@@ -100,3 +100,36 @@ def test_bytes_that_something_else_reads_too_stay(proto: onnx.ModelProto) -> Non
     proto.graph.output.append(helper.make_tensor_value_info("sizes", TensorProto.INT64, [4]))
     folding.cast_first(proto.graph)
     assert kinds(proto)[:2] == ["Transpose", "Cast"]
+
+
+@pytest.mark.parametrize("flipped", [False, True])
+def test_what_is_added_to_channels_becomes_a_bias_and_may_be_split_again(
+    proto: onnx.ModelProto, flipped: bool
+) -> None:
+    column = np.linspace(-1, 1, normed_graph.DIM, dtype=np.float32).reshape(1, -1, 1, 1)
+    proto.graph.initializer.append(numpy_helper.from_array(column, "column"))
+    at = next(at for at, node in enumerate(proto.graph.node) if node.op_type == "Conv")
+    proto.graph.node[at].output[0] = "bare"
+    order = ["column", "bare"] if flipped else ["bare", "column"]
+    proto.graph.node.insert(at + 1, helper.make_node("Add", order, ["first"]))
+    expected, sums = rows(proto), kinds(proto).count("Add")
+    folding.fold(proto.graph)
+    assert kinds(proto).count("Add") == sums - 1
+    assert "BatchNormalization" not in kinds(proto)
+    np.testing.assert_allclose(rows(proto), expected, atol=1e-5)
+    folding.split_biases(proto.graph)
+    onnx.checker.check_model(proto, full_check=True)
+    assert kinds(proto).count("Add") == sums + 1
+    assert all(len(node.input) == 2 for node in proto.graph.node if node.op_type == "Conv")
+    np.testing.assert_allclose(rows(proto), expected, atol=1e-5)
+
+
+def test_what_is_added_to_places_is_no_bias(proto: onnx.ModelProto) -> None:
+    places = np.zeros((1, 1, normed_graph.HEIGHT, normed_graph.WIDTH), np.float32)
+    proto.graph.initializer.append(numpy_helper.from_array(places, "places"))
+    at = next(at for at, node in enumerate(proto.graph.node) if node.op_type == "Conv")
+    proto.graph.node[at].output[0] = "bare"
+    proto.graph.node.insert(at + 1, helper.make_node("Add", ["bare", "places"], ["first"]))
+    before = kinds(proto).count("Add")
+    folding.fold(proto.graph)
+    assert kinds(proto).count("Add") == before

@@ -1,6 +1,7 @@
 """``vireid export onnx`` as a user meets it: a run or a bundle in, half precisions added, proofs that pass or refuse."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from training import checkpoint, models
 from training.checkpoint import Progress
 from training.settings import RunSettings
 from vireid import bundle
+from vireid.datasets.synthetic.layout import draw_dataset
 from vireid.engines import open_part
 from vireid.errors import AlreadyExists, BundleMissing, ExportError, TrainingError
 
@@ -105,10 +107,16 @@ def test_a_bundle_gets_every_half_precision(packed: Path, exams: list[Path | Non
     assert rows.shape == (12, normed_graph.DIM)
 
 
-def test_bf16_alone_needs_no_people(packed: Path, tmp_path: Path, exams: list[Path | None]) -> None:
+@pytest.mark.usefixtures("exams")
+def test_bf16_is_estimated_and_stays_unproven(packed: Path, tmp_path: Path) -> None:
     out = tmp_path / "other.zip"
-    assert run(packed, "--precision", "bf16", "--out", out).exit_code == 0
-    assert exams == []
+    shown = run(packed, "--precision", "bf16", "--out", out)
+    assert shown.exit_code == 0, shown.exception
+    estimated = re.search(r"estimated by rounding in fp32: cosine min (0\.\d+)", shown.output)
+    assert estimated
+    assert 0.999 <= float(estimated[1]) < 1
+    assert "rounded.onnx" not in bundle.read(out).contents
+    assert not bundle.read(out).manifest.engines[0].proven
     assert [part.name for part in bundle.read(out).manifest.engines] == ["tensorrt-bf16"]
     assert not bundle.read(packed).manifest.engines
 
@@ -120,15 +128,19 @@ def test_people_of_a_dataset_are_taken_where_one_is_named(
     assert exams == [tmp_path / "crops"]
 
 
-def spoiled(graph: bytes, precision: half.Half) -> Halved:
-    """Halve, and swap two channels of a weight: near in shape, far in what it gives."""
-    made = half.halve(graph, precision)
+def spoiled(graph: bytes, precision: half.Half, *, exact: bool = False) -> Halved:
+    """Halve, and swap channels of weights: near in shape, far in what it gives."""
+    made = half.halve(graph, precision, exact=exact)
     proto = onnx.load_from_string(made.graph)
     for tensor in proto.graph.initializer:
         if len(tensor.dims) == 4:
             values = numpy_helper.to_array(tensor)[::-1].copy()
             tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
     return Halved(proto.SerializeToString(), made.half, made.full, made.kept)
+
+
+def spoiled_unless_exact(graph: bytes, precision: half.Half, *, exact: bool = False) -> Halved:
+    return half.halve(graph, precision, exact=True) if exact else spoiled(graph, precision)
 
 
 @pytest.fixture
@@ -139,6 +151,23 @@ def spoil(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(half_parts, "half", Spoiling)
 
 
+@pytest.mark.usefixtures("exams")
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_sums_stay_fp32_where_half_ones_are_not_near_enough(
+    packed: Path, monkeypatch: pytest.MonkeyPatch, precision: half.Half
+) -> None:
+    class Spoiling:
+        halve = staticmethod(spoiled_unless_exact)
+
+    monkeypatch.setattr(half_parts, "half", Spoiling)
+    shown = run(packed, "--precision", precision)
+    assert shown.exit_code == 0, shown.exception
+    assert "sums stay fp32" in shown.output
+    read = bundle.read(packed)
+    expected = half.halve(read.file("model.onnx"), precision, exact=True).graph
+    assert read.file(f"{precision}.onnx") == expected
+
+
 @pytest.mark.usefixtures("exams", "spoil")
 def test_what_comes_not_near_enough_is_refused_and_leaves_the_bundle(packed: Path) -> None:
     before = packed.read_bytes()
@@ -146,6 +175,11 @@ def test_what_comes_not_near_enough_is_refused_and_leaves_the_bundle(packed: Pat
     assert isinstance(shown.exception, ExportError)
     assert "onnxruntime-fp16 is not near enough" in shown.exception.message
     assert "at least 0.999 is required" in shown.exception.message
+    assert packed.read_bytes() == before
+    shown = run(packed, "--precision", "bf16")
+    assert isinstance(shown.exception, ExportError)
+    assert "bf16 would not come near enough" in shown.exception.message
+    assert "take fp16" in shown.exception.message
     assert packed.read_bytes() == before
 
 
@@ -240,7 +274,7 @@ def trained(tmp_path: Path) -> Callable[[str], Path]:
 
 
 @pytest.mark.usefixtures("exams")
-def test_a_run_becomes_a_bundle_with_halves(trained: Callable[[str], Path], tmp_path: Path) -> None:
+def test_a_run_becomes_a_bundle_with_its_half(trained: Callable[[str], Path], tmp_path: Path) -> None:
     out = tmp_path / "made.zip"
     shown = run(
         trained("one-stream-resnet18"),
@@ -248,14 +282,12 @@ def test_a_run_becomes_a_bundle_with_halves(trained: Callable[[str], Path], tmp_
         out,
         "--precision",
         "fp16",
-        "--precision",
-        "bf16",
         "--name",
         "mine",
     )
     assert shown.exit_code == 0, shown.exception
     read = bundle.read(out)
-    assert [part.name for part in read.manifest.engines] == HALF_ENGINES
+    assert [part.name for part in read.manifest.engines] == ["onnxruntime-fp16", "tensorrt-fp16"]
     assert (read.manifest.name, read.manifest.model.precision, read.manifest.model.opset) == (
         "mine",
         "fp32",
@@ -265,14 +297,16 @@ def test_a_run_becomes_a_bundle_with_halves(trained: Callable[[str], Path], tmp_
     assert "fp16      20 of 20 convolutions" in shown.output
 
 
-def test_a_bundle_becomes_half_without_torch(packed: Path) -> None:
+def test_a_bundle_becomes_half_without_torch(packed: Path, tmp_path: Path) -> None:
+    drawn = draw_dataset(tmp_path / "drawn", "sysu-like", 6, 1, seed=4)
     asked = f"""
 import sys
 for name in ("torch", "transformers", "onnxscript", "safetensors"):
     sys.modules[name] = None
 from typer.testing import CliRunner
 from export.command import app
-for words in (["onnx", "--help"], ["onnx", {str(packed)!r}, "--precision", "bf16"], ["inspect", {str(packed)!r}]):
+halve = ["onnx", {str(packed)!r}, "--precision", "bf16", "--keep-failed", "--dataset", {str(drawn)!r}]
+for words in (["onnx", "--help"], halve, ["inspect", {str(packed)!r}]):
     CliRunner().invoke(app, words, catch_exceptions=False)
 """
     done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=False)
