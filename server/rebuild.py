@@ -142,13 +142,15 @@ def choose(bundle: Bundle, wish: str, device: str, choices: Choices, lacking: Mi
         EngineError, MissingExtra, BundleError: as for ``vireid.engines.choice.choose``.
     """
     named = lacking is not None and wish == lacking.part.name
+    # only a plan that is asked for by name may go unproven
+    tried = replace(choices, allow_unproven=choices.allow_unproven and wish != AUTO and not named)
     found = choice.choose(
         bundle,
         AUTO if named else wish,
         # what was asked for runs on CUDA; until it does, and that is told, the CPU is better than nothing
         "auto" if named else device,
         allow_unproven=choices.allow_unproven,
-        opener=opener(choices),
+        opener=opener(tried),
     )
     if lacking is None:
         return found

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from server import rebuild
 from server.app import Server
 from server.settings import ServerSettings
 from vireid import bundle as bundles
 from vireid.bundle import SOURCE, EnginePart
+from vireid.engines.fake import FakeEngine
+from vireid.engines.tensorrt import Choices
 from vireid.errors import EngineError, ProviderUnavailable
 
 PASSED = {"passed": True}
@@ -126,3 +129,25 @@ def test_the_command_ends_with_a_line(
     assert "Traceback" not in said
     for word in words:
         assert word in said
+
+
+@pytest.mark.parametrize(("wish", "allowed"), [("auto", False), ("tensorrt-fp16", True)])
+def test_only_a_plan_that_is_named_may_go_unproven(
+    holding: Holding, monkeypatch: pytest.MonkeyPatch, wish: str, allowed: bool
+) -> None:
+    """A plan's proof lies beside it, so leave is given or withheld where it is opened."""
+    given: list[Choices] = []
+
+    def opened(bundle: bundles.Bundle, file: str, precision: str, choices: Choices) -> FakeEngine:
+        given.append(choices)
+        raise ProviderUnavailable("there is no NVIDIA driver on this machine")
+
+    monkeypatch.setattr(rebuild.tensorrt, "open_engine", opened)
+    bundle = bundles.read(holding(tensorrt_fp16={}))
+    choices = Choices(allow_unproven=True)
+    if allowed:
+        with pytest.raises(ProviderUnavailable):
+            rebuild.choose(bundle, wish, "auto", choices, None)
+    else:
+        assert rebuild.choose(bundle, wish, "auto", choices, None).name == SOURCE
+    assert [one.allow_unproven for one in given] == [allowed]
