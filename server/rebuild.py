@@ -228,14 +228,17 @@ class Rebuild:
         self._stopped.set()
         self._end_child()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(PATIENCE_S)  # it may be trying the new engine, which nothing waits for any more
 
     def _run(self, take: Callable[[Engine], str]) -> None:
         try:
             self._build()
             if self._stopped.is_set():
                 return
-            against = take(self._opened())
+            engine = self._opened()
+            if self._stopped.is_set():
+                return
+            against = take(engine)
         except VireidError as error:
             self._tell("build_failed", error.message)
             return

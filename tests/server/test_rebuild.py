@@ -173,6 +173,28 @@ def test_a_plan_that_does_not_open(error: Exception) -> None:
     build.stop()
 
 
+def test_an_engine_that_opens_after_the_end_is_not_taken() -> None:
+    opening, going_on = threading.Event(), threading.Event()
+
+    def slow() -> Engine:
+        opening.set()
+        assert going_on.wait(PATIENCE_S)
+        return FakeEngine()
+
+    taken = Taken()
+    build = Rebuild(LACKING, script(GOOD), slow)
+    build.start(taken)
+    assert opening.wait(PATIENCE_S)
+    ending = threading.Thread(target=build.stop)
+    ending.start()
+    until = time.monotonic() + PATIENCE_S
+    while not build._stopped.is_set():
+        assert time.monotonic() < until
+    going_on.set()
+    ending.join(PATIENCE_S)
+    assert taken.engines == []
+
+
 def test_an_engine_that_is_not_taken_says_why() -> None:
     build = Rebuild(LACKING, script(GOOD), FakeEngine)
     build.start(Taken("it is slower here"))
@@ -447,6 +469,11 @@ async def test_a_server_that_ends_ends_its_build(serve: Callable[..., tuple[Serv
     server, built = serve()
 
     async def ready(running: Server) -> None:
+        async def done() -> float:
+            assert running._rebuild is not None
+            return running._rebuild.told.done
+
+        await until(done, lambda part: part == 0.4)
         signal.raise_signal(signal.SIGTERM)
 
     began = time.monotonic()
@@ -454,6 +481,18 @@ async def test_a_server_that_ends_ends_its_build(serve: Callable[..., tuple[Serv
         await server.run(ready)
     assert time.monotonic() - began < 15
     assert built.batches == []
+    assert server._rebuild is not None
+    assert server._rebuild._child is not None
+    assert server._rebuild._child.poll() is not None
+
+
+def test_batches_grow_with_the_engine_that_takes_over(serve: Callable[..., tuple[Server, OnCuda]]) -> None:
+    server, built = serve()
+    assert server._batcher._max_batch == app.LARGEST_BATCH["cpu"]
+    assert server._take(built) == ""  # type: ignore[arg-type]
+    assert server._batcher._max_batch == app.LARGEST_BATCH["cuda"]
+    server.service.close()
+    server._socket.close()
 
 
 async def test_auto_takes_the_new_engine_only_if_it_is_faster(
