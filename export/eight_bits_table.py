@@ -6,17 +6,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from export import calibration_images, eight_bits
-from export import exam as exams
+from export import calibration_images, eight_bits, exam_source
 from export.bars import BARS
 from export.eight_bits import Made, Order
-from export.exam import Exam
 from export.ranges import WAYS, Way
 from vireid import bundle as bundles
 from vireid import progress
-from vireid.bundle import Bundle
-from vireid.datasets import open_dataset
-from vireid.datasets.verify import detect
 from vireid.errors import AlreadyExists, ExportError
 
 RUNTIMES = ("onnxruntime", "tensorrt")
@@ -60,7 +55,7 @@ def run(places: Places, order: Order, count: int) -> None:
     bundle = bundles.read(places.bundle)
     with progress.bar("reading calibration images", count) as advance:
         calibration = calibration_images.read(places.calibrate, bundle.preprocess, count, advance)
-    exam = _exam(bundle, places.dataset)
+    exam = exam_source.of(bundle, places.dataset)
     made = eight_bits.make(bundle, calibration, exam, order, target, progress.bar)
     before = len(bundle.file(bundle.manifest.model.file))
     Console(soft_wrap=True, markup=False, highlight=False).print(
@@ -91,14 +86,6 @@ def way_of(word: str | None) -> Way | None:
         if way == word:
             return way
     raise ExportError(f"found the way to calibrate {word!r}; expected one of {', '.join(WAYS)}")
-
-
-def _exam(bundle: Bundle, dataset: Path | None) -> Exam:
-    if dataset is None:
-        with progress.bar("drawing people to prove it on") as advance:
-            return exams.drawn(bundle.preprocess, advance=advance)
-    with progress.bar("reading images to prove it on") as advance:
-        return exams.of_dataset(open_dataset(detect(dataset), dataset), bundle.preprocess, advance=advance)
 
 
 def _table(order: Order, made: Made, calibrated_on: str, before: int, target: Path) -> Table:
