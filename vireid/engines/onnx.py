@@ -186,6 +186,8 @@ def _open(
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
     options.graph_optimization_level = LEVELS[layout]
+    # products of bytes are summed pairwise in 16 bits on processors without VNNI, and may overflow: not here
+    options.add_session_config_entry("session.x64quantprecision", "1")
     # waiting threads sleep: spinning ones take the cores that other sessions need
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # refused above; should one slip through, it is not read from the working directory

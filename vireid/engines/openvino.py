@@ -16,7 +16,7 @@ from vireid.engines.base import EngineInfo, check_batch
 from vireid.engines.onnx_outside import has_weights_outside
 from vireid.errors import BundleCorrupt, EngineError, MissingExtra, ProviderUnavailable
 
-OUTPUT = "embeddings"
+MODALITY, OUTPUT = "modality", "embeddings"
 UNIT_TOLERANCE = 1e-3
 # precision of a part -> what the runtime is asked to calculate in; an int8 graph says itself where it is int8
 HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
@@ -48,6 +48,8 @@ class OpenVinoEngine:
         self._dim = bundle.manifest.model.dim
         self._input_size = (bundle.manifest.preprocess.height, bundle.manifest.preprocess.width)
         self._compiled = _compile(runtime, bundle, part, threads)
+        # an input that nothing reads is dropped: a network of one stream treats both modalities alike
+        self._takes = frozenset(entry.get_any_name() for entry in self._compiled.inputs)
         self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._info = EngineInfo(
             runtime=f"openvino {runtime.get_version().partition('-')[0]}",
@@ -96,10 +98,9 @@ class OpenVinoEngine:
             request = self._requests.get_nowait()
         except queue.Empty:
             request = self._compiled.create_infer_request()
+        given = {"images": images, MODALITY: modality}
         try:
-            found = request.infer(
-                {"images": np.ascontiguousarray(images), "modality": np.ascontiguousarray(modality)}
-            )
+            found = request.infer({name: np.ascontiguousarray(given[name]) for name in self._takes})
             rows: Float32Array = np.array(found[OUTPUT], np.float32)  # the request's own memory is used again
         except RuntimeError as error:
             raise EngineError(f"openvino failed: {error}") from error
@@ -199,8 +200,10 @@ def _check_graph(bundle: Bundle, model: Any) -> None:
     }
     expected = {
         "images": ("u8", f"[?,{height},{width},3]"),
-        "modality": ("i64", "[?]"),
+        MODALITY: ("i64", "[?]"),
         OUTPUT: ("f32", f"[?,{bundle.manifest.model.dim}]"),
     }
+    if MODALITY not in found:
+        del expected[MODALITY]
     if found != expected:
         raise BundleCorrupt(f"{bundle.path}: openvino reads {found}; expected {expected}")

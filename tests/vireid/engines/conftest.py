@@ -24,6 +24,7 @@ def tiny_graph(
     output_type: int = TensorProto.FLOAT,
     normalise: bool = True,
     height: int = HEIGHT,
+    one_stream: bool = False,
 ) -> onnx.ModelProto:
     random = np.random.default_rng(4)
     weights = {
@@ -46,6 +47,9 @@ def tiny_graph(
         else helper.make_node("Identity", ["rows"], ["unit"]),
         helper.make_node("Cast", ["unit"], [output], to=output_type),
     ]
+    if one_stream:  # the modality is asked for, and nothing reads it
+        nodes = [node for node in nodes if node.op_type not in ("Gather", "Add")]
+        nodes[4].output[0] = "rows"
     graph = helper.make_graph(
         nodes,
         "tiny",

@@ -31,6 +31,14 @@ def test_it_gives_the_rows_of_the_model(tiny: bundle.Bundle) -> None:
     assert engine.space_id == source.space_id
 
 
+def test_a_network_of_one_stream_reads_no_modality(graph_of: Graph, bundle_of: Bundles) -> None:
+    one = bundle_of(graph_of(one_stream=True).SerializeToString())
+    source, engine = open_engine(one, "cpu"), open_part(one, part())
+    images = np.random.default_rng(0).integers(0, 256, (4, *source.input_size, 3), dtype=np.uint8)
+    rows = engine.embed(images, np.array([0, 1, 0, 1]))
+    np.testing.assert_allclose(rows, source.embed(images, np.array([1, 1, 0, 0])), atol=1e-5)
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_what_runs_is_read_back(tiny: bundle.Bundle, threads: int) -> None:
     info = open_part(tiny, part(), threads=threads).info
