@@ -8,6 +8,7 @@ import itertools
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 
@@ -131,9 +132,14 @@ class Client(ABC):
         call = self._wire.search(gallery, query, wanted)
         return self._run(call)
 
-    def create_gallery(self, name: str, *, store_images: bool = True) -> GalleryInfo:
-        """Make an empty gallery."""
-        return self._run(self._wire.create_gallery(name, store_images=store_images))
+    def create_gallery(self, name: str, *, store_images: bool = True, retention_s: int = 0) -> GalleryInfo:
+        """Make an empty gallery, whose items expire so long after their enrolment, 0 for no such time."""
+        call = self._wire.create_gallery(name, store_images=store_images, retention_s=retention_s)
+        return self._run(call)
+
+    def retain(self, name: str, seconds: int) -> GalleryInfo:
+        """Let a gallery's items expire so long after their enrolment, those that are there too; 0 sets no time."""
+        return self._run(self._wire.retain(name, seconds))
 
     def get_gallery(self, name: str) -> GalleryInfo:
         """Describe a gallery."""
@@ -155,9 +161,13 @@ class Client(ABC):
         *,
         modality: Modality | None = None,
         meta: ItemMeta = NOTHING_KNOWN,
+        expires_at: datetime | None = None,
     ) -> PutReply:
-        """Enrol or replace one item; the same bytes and metadata again change nothing."""
-        return self._run(self._wire.put_item(gallery, item_id, image, modality=modality, meta=meta))
+        """Enrol or replace one item, which goes at its time; the same again, or with no time said, changes nothing."""
+        call = self._wire.put_item(
+            gallery, item_id, image, modality=modality, meta=meta, expires_at=expires_at
+        )
+        return self._run(call)
 
     def get_item(self, gallery: str, item_id: str) -> Item:
         """Describe one item."""
@@ -271,9 +281,16 @@ class AsyncClient(ABC):
         call = self._wire.search(gallery, query, wanted)
         return await self._run(call)
 
-    async def create_gallery(self, name: str, *, store_images: bool = True) -> GalleryInfo:
-        """Make an empty gallery."""
-        return await self._run(self._wire.create_gallery(name, store_images=store_images))
+    async def create_gallery(
+        self, name: str, *, store_images: bool = True, retention_s: int = 0
+    ) -> GalleryInfo:
+        """Make an empty gallery, whose items expire so long after their enrolment, 0 for no such time."""
+        call = self._wire.create_gallery(name, store_images=store_images, retention_s=retention_s)
+        return await self._run(call)
+
+    async def retain(self, name: str, seconds: int) -> GalleryInfo:
+        """Let a gallery's items expire so long after their enrolment, those that are there too; 0 sets no time."""
+        return await self._run(self._wire.retain(name, seconds))
 
     async def get_gallery(self, name: str) -> GalleryInfo:
         """Describe a gallery."""
@@ -295,9 +312,13 @@ class AsyncClient(ABC):
         *,
         modality: Modality | None = None,
         meta: ItemMeta = NOTHING_KNOWN,
+        expires_at: datetime | None = None,
     ) -> PutReply:
-        """Enrol or replace one item; the same bytes and metadata again change nothing."""
-        return await self._run(self._wire.put_item(gallery, item_id, image, modality=modality, meta=meta))
+        """Enrol or replace one item, which goes at its time; the same again, or with no time said, changes nothing."""
+        call = self._wire.put_item(
+            gallery, item_id, image, modality=modality, meta=meta, expires_at=expires_at
+        )
+        return await self._run(call)
 
     async def get_item(self, gallery: str, item_id: str) -> Item:
         """Describe one item."""

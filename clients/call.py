@@ -5,6 +5,7 @@ Knows no wire and no sending.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -121,12 +122,16 @@ class Wire(Protocol):
         """Ask for the items most like the query."""
         ...
 
-    def create_gallery(self, name: str, *, store_images: bool) -> Call[GalleryInfo]:
+    def create_gallery(self, name: str, *, store_images: bool, retention_s: int) -> Call[GalleryInfo]:
         """Ask for an empty gallery."""
         ...
 
     def get_gallery(self, name: str) -> Call[GalleryInfo]:
         """Ask for a gallery's description."""
+        ...
+
+    def retain(self, name: str, seconds: int) -> Call[GalleryInfo]:
+        """Ask for a gallery's items to expire so long after their enrolment."""
         ...
 
     def list_galleries(self) -> Call[tuple[GalleryInfo, ...]]:
@@ -138,7 +143,14 @@ class Wire(Protocol):
         ...
 
     def put_item(
-        self, gallery: str, item_id: str, image: Image, *, modality: Modality | None, meta: ItemMeta
+        self,
+        gallery: str,
+        item_id: str,
+        image: Image,
+        *,
+        modality: Modality | None,
+        meta: ItemMeta,
+        expires_at: datetime | None,
     ) -> Call[PutReply]:
         """Ask for one item to be enrolled."""
         ...

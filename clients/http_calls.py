@@ -7,6 +7,7 @@ import base64
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -128,15 +129,22 @@ def _together(wanted: Wanted) -> dict[str, Any] | None:
     return {"queries": queries, "weights": wanted.weights, "by": "best" if wanted.best else "mean"}
 
 
-def create_gallery(name: str, *, store_images: bool) -> Call[GalleryInfo]:
+def create_gallery(name: str, *, store_images: bool, retention_s: int) -> Call[GalleryInfo]:
     """Ask for an empty gallery; made twice, the second would find it taken."""
-    request = _json("POST", "/v1/galleries", {"name": name, "store_images": store_images})
+    document = {"name": name, "store_images": store_images, "retention_s": retention_s}
+    request = _json("POST", "/v1/galleries", document)
     return Call(request, lambda reply: documents.gallery_of(reply.document), repeatable=False)
 
 
 def get_gallery(name: str) -> Call[GalleryInfo]:
     """Ask for a gallery's description."""
     return Call(Request("GET", _gallery(name)), lambda reply: documents.gallery_of(reply.document))
+
+
+def retain(name: str, seconds: int) -> Call[GalleryInfo]:
+    """Ask for a gallery's items to expire so long after their enrolment."""
+    request = _json("PATCH", _gallery(name), {"retention_s": seconds})
+    return Call(request, lambda reply: documents.gallery_of(reply.document))
 
 
 def list_galleries() -> Call[tuple[GalleryInfo, ...]]:
@@ -154,16 +162,23 @@ def delete_gallery(name: str) -> Call[Receipt]:
 
 
 def put_item(
-    gallery: str, item_id: str, image: Image, *, modality: Modality | None, meta: ItemMeta
+    gallery: str,
+    item_id: str,
+    image: Image,
+    *,
+    modality: Modality | None,
+    meta: ItemMeta,
+    expires_at: datetime | None,
 ) -> Call[PutReply]:
     """Ask for one item to be enrolled."""
+    described = json.dumps(documents.meta_to(meta, expires_at)).encode()
     request = Request(
         "PUT",
         _item(gallery, item_id),
         _modality(modality),
         image_bytes(image),
         IMAGE_TYPE,
-        {"x-meta": base64.b64encode(json.dumps(documents.meta_to(meta)).encode()).decode("ascii")},
+        {"x-meta": base64.b64encode(described).decode("ascii")},
     )
     return Call(request, lambda reply: documents.put_reply_of(reply.document))
 

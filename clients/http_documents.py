@@ -33,7 +33,7 @@ def time_of(word: str) -> datetime:
 
 def item_of(document: Document) -> Item:
     """Read a stored item."""
-    captured = document.get("captured_at")
+    captured, expires = document.get("captured_at"), document.get("expires_at")
     return Item(
         item_id=document["item_id"],
         modality=Modality.of(document["modality"]),
@@ -46,6 +46,7 @@ def item_of(document: Document) -> Item:
         sha256=document["sha256"],
         has_image=document["has_image"],
         enrolled_at=time_of(document["enrolled_at"]),
+        expires_at=time_of(expires) if expires else None,
     )
 
 
@@ -71,6 +72,7 @@ def gallery_of(document: Document) -> GalleryInfo:
         state=document["state"],
         detail=document["detail"],
         centring=_centring_of(document.get("centring")),
+        retention_s=document.get("retention_s", 0),
     )
 
 
@@ -236,7 +238,7 @@ def _filter_entries(where: Filter) -> Iterator[tuple[str, Any]]:
         yield "attributes", dict(where.attributes)
 
 
-def meta_to(meta: ItemMeta) -> dict[str, Any]:
+def meta_to(meta: ItemMeta, expires_at: datetime | None = None) -> dict[str, Any]:
     """Write what is known of an item beside its image; what is not known is left out."""
     document: dict[str, Any] = {"attributes": dict(meta.attributes)}
     if meta.person:
@@ -245,4 +247,6 @@ def meta_to(meta: ItemMeta) -> dict[str, Any]:
         document["camera"] = meta.camera
     if meta.captured_at is not None:
         document["captured_at"] = meta.captured_at.isoformat()
+    if expires_at is not None:
+        document["expires_at"] = expires_at.isoformat()
     return document

@@ -5,6 +5,7 @@ Pure functions, shared by the synchronous and the asynchronous client. Knows no 
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
@@ -145,15 +146,22 @@ def embed_many(
     return _call(f"{RETRIEVAL}/Embed", request, pb.EmbedResponse, _embeddings)
 
 
-def create_gallery(name: str, *, store_images: bool) -> Call[GalleryInfo]:
+def create_gallery(name: str, *, store_images: bool, retention_s: int) -> Call[GalleryInfo]:
     """Ask for an empty gallery; made twice, the second would find it taken."""
-    request = pb.CreateGalleryRequest(name=name, store_images=store_images)
+    seconds = _unsigned(retention_s, "retention_s", 64)
+    request = pb.CreateGalleryRequest(name=name, store_images=store_images, retention_s=seconds)
     return _call(f"{GALLERIES}/CreateGallery", request, pb.Gallery, convert.gallery_of, repeatable=False)
 
 
 def get_gallery(name: str) -> Call[GalleryInfo]:
     """Ask for a gallery's description."""
     return _call(f"{GALLERIES}/GetGallery", pb.GetGalleryRequest(name=name), pb.Gallery, convert.gallery_of)
+
+
+def retain(name: str, seconds: int) -> Call[GalleryInfo]:
+    """Ask for a gallery's items to expire so long after their enrolment."""
+    request = pb.UpdateGalleryRequest(name=name, retention_s=_unsigned(seconds, "retention_s", 64))
+    return _call(f"{GALLERIES}/UpdateGallery", request, pb.Gallery, convert.gallery_of)
 
 
 def list_galleries() -> Call[tuple[GalleryInfo, ...]]:
@@ -169,12 +177,18 @@ def delete_gallery(name: str) -> Call[Receipt]:
 
 
 def put_item(
-    gallery: str, item_id: str, image: Image, *, modality: Modality | None, meta: ItemMeta
+    gallery: str,
+    item_id: str,
+    image: Image,
+    *,
+    modality: Modality | None,
+    meta: ItemMeta,
+    expires_at: datetime | None,
 ) -> Call[PutReply]:
     """Ask for one item to be enrolled."""
     request = pb.PutItemRequest(
         gallery=gallery,
-        item=convert.proposed_item(item_id, modality, meta),
+        item=convert.proposed_item(item_id, modality, meta, expires_at),
         image=_image_input(image, modality),
     )
     return _call(f"{GALLERIES}/PutItem", request, pb.PutItemResponse, _put_reply)
@@ -252,9 +266,13 @@ def _number_of(word: str, known: Mapping[str, Number], field: str) -> Number:
 
 
 def _uint32(value: int, field: str) -> int:
-    if not 0 <= value < 2**32:
+    return _unsigned(value, field, 32)
+
+
+def _unsigned(value: int, field: str, bits: int) -> int:
+    if not 0 <= value < 2**bits:
         raise InvalidRequest(
-            f"{field} is {value}; expected a whole number from 0 to {2**32 - 1}", field=field
+            f"{field} is {value}; expected a whole number from 0 to {2**bits - 1}", field=field
         )
     return value
 

@@ -76,7 +76,12 @@ def upload(
             if is_held(held.get(entry.item_id), entry, data):
                 return "unchanged"
             return client.put_item(
-                gallery, entry.item_id, data, modality=entry.modality, meta=entry.meta
+                gallery,
+                entry.item_id,
+                data,
+                modality=entry.modality,
+                meta=entry.meta,
+                expires_at=entry.expires_at,
             ).outcome
         except (ImageError, InvalidRequest, BodyTooLarge) as error:
             return ItemFailure.of(entry.item_id, error)
@@ -118,7 +123,12 @@ async def upload_async(
                 if is_held(held.get(entry.item_id), entry, data):
                     return "unchanged"
                 reply = await client.put_item(
-                    gallery, entry.item_id, data, modality=entry.modality, meta=entry.meta
+                    gallery,
+                    entry.item_id,
+                    data,
+                    modality=entry.modality,
+                    meta=entry.meta,
+                    expires_at=entry.expires_at,
                 )
             except (ImageError, InvalidRequest, BodyTooLarge) as error:
                 return ItemFailure.of(entry.item_id, error)
@@ -141,6 +151,7 @@ def is_held(item: Item | None, entry: Entry, data: bytes) -> bool:
     return (
         item is not None
         and item.meta == entry.meta
+        and entry.expires_at in {None, item.expires_at}
         and entry.modality in {None, item.modality}
         and item.sha256 == hashlib.sha256(data).hexdigest()
     )

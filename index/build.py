@@ -131,6 +131,7 @@ def build(
                 one.data,
                 one.thumbnail,
                 one.converted,
+                one.source.expires_at,
             )
             for one, vector in zip(batch, vectors, strict=True)
         ]
@@ -165,9 +166,10 @@ def _batches(
         try:
             limits.check_item_id(source.item_id)
             limits.check_meta(source.item_id, source.meta)
+            limits.check_expiry(source.item_id, source.expires_at)
             data = read_file(source)
             sha256 = hashlib.sha256(data).hexdigest()
-            if gallery.holds(source.item_id, sha256, source.modality, source.meta):
+            if gallery.holds(source.item_id, sha256, source.modality, source.meta, source.expires_at):
                 report.count("unchanged")
                 advance(1)
                 continue

@@ -156,6 +156,8 @@ class Gallery(Readable):
         with self._writer:
             self._gate.check()
             head = self._records.head
+            if head.retention_s == seconds:
+                return
             self._records.amend(replace(head, retention_s=seconds, version=head.version + 1))
             with self._gate.writing():
                 self._holdings.retain(seconds)

@@ -65,6 +65,7 @@ class Head:
             self.stores_images,
             "failed" if failure else "ready",
             failure,
+            retention_s=self.retention_s,
         )
 
     @staticmethod

@@ -5,6 +5,7 @@ others ask is the gallery's affair. Knows no file, no lock and no pictures.
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from index.answers import Found, Labelled
 from index.backend import Backend, Roomy
 from index.centres import Centres
 from index.columns import Columns
-from index.rows import Enrolment
+from index.rows import Enrolment, microseconds
 from index.table import Table
 from vireid.arrays import Float32Array, Int64Array
 from vireid.errors import FailedPrecondition, ItemNotFound
@@ -84,9 +85,8 @@ class Holdings:
         unchanged: dict[str, Item] = {}
         todo: dict[str, Enrolment] = {}
         for new in batch:
-            same = self.same(new.item_id, new.sha256, new.modality, new.meta)
-            moved = same is not None and new.expires_at not in (None, same.expires_at)
-            if new.item_id not in todo and same is not None and not moved:
+            same = self.same(new.item_id, new.sha256, new.modality, new.meta, new.expires_at)
+            if new.item_id not in todo and same is not None:
                 unchanged[new.item_id] = same
                 outcomes.append(("unchanged", new.item_id))
                 continue
@@ -135,13 +135,21 @@ class Holdings:
             )
         return key, item
 
-    def same(self, item_id: str, sha256: str, modality: Modality | None, meta: ItemMeta) -> Item | None:
-        """Return the item if the very same image and metadata are there; a modality of None accepts any."""
+    def same(
+        self,
+        item_id: str,
+        sha256: str,
+        modality: Modality | None,
+        meta: ItemMeta,
+        expires_at: datetime | None = None,
+    ) -> Item | None:
+        """Return the item if the very same image and metadata are there; a modality or an end of None accepts any."""
         item = self._columns.find(item_id)
         if (
             item is None
             or (item.sha256, item.meta) != (sha256, meta)
             or modality not in (None, item.modality)
+            or (expires_at is not None and self._columns.expiry(item_id) != microseconds(expires_at))
         ):
             return None
         return item

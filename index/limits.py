@@ -92,6 +92,21 @@ def check_meta(item_id: str, meta: ItemMeta) -> None:
         _check_word(value, "attributes", MAX_VALUE)
 
 
+def check_expiry(item_id: str, moment: datetime | None) -> None:
+    """Refuse an item that would be hidden as soon as it came.
+
+    Raises:
+        InvalidRequest: its time to go has passed, or has no timezone.
+    """
+    _check_moment(moment, "expires_at")
+    if moment is not None and moment <= datetime.now(UTC):
+        raise InvalidRequest(
+            f"item {item_id!r} was to go at {moment.isoformat()}, which has passed; expected a time to come",
+            field="expires_at",
+            reason="EXPIRED_ALREADY",
+        )
+
+
 def check_page(limit: int, cursor: str) -> int:
     """Refuse a malformed page; return the id after which it begins.
 
@@ -152,7 +167,7 @@ def check_retention(seconds: int) -> None:
     if not 0 <= seconds <= LONGEST_RETENTION_S:
         raise InvalidRequest(
             f"found a retention of {seconds} s; expected 0, which sets no time, to {LONGEST_RETENTION_S}",
-            field="retention",
+            field="retention_s",
         )
 
 

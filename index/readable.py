@@ -7,6 +7,7 @@ the disk holds: pictures, and the embeddings of a centred gallery as they came.
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from typing import TypeVar
 
 import numpy as np
@@ -55,7 +56,14 @@ class Readable:
             self._gate.check()
         return self._info
 
-    def holds(self, item_id: str, sha256: str, modality: Modality | None, meta: ItemMeta) -> Item | None:
+    def holds(
+        self,
+        item_id: str,
+        sha256: str,
+        modality: Modality | None,
+        meta: ItemMeta,
+        expires_at: datetime | None = None,
+    ) -> Item | None:
         """Return the item if the very same image and metadata are there already.
 
         Args:
@@ -63,9 +71,10 @@ class Readable:
             sha256: hex digest of the encoded image.
             modality: None accepts whatever was decided then.
             meta: what is known of it.
+            expires_at: when it is to go by its own word; None accepts any.
         """
         with self._gate.reading():
-            return self._holdings.same(item_id, sha256, modality, meta)
+            return self._holdings.same(item_id, sha256, modality, meta, expires_at)
 
     def search(
         self,

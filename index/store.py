@@ -65,15 +65,21 @@ class GalleryStore:
             elif path.is_dir() and limits.GALLERY_NAME.fullmatch(path.name):
                 self._try_to_open(path)
 
-    def create(self, name: str, store_images: bool = True) -> Gallery:
+    def create(self, name: str, store_images: bool = True, retention_s: int = 0) -> Gallery:
         """Make an empty gallery in this store's space, durable on return.
 
+        Args:
+            name: of the gallery.
+            store_images: whether encoded images are kept.
+            retention_s: seconds after its enrolment that an item expires; 0 sets no time.
+
         Raises:
-            InvalidRequest: a malformed name.
+            InvalidRequest: a malformed name, or a time that cannot be counted.
             GalleryExists: the name is taken.
             StorageError: the disk refuses; there is no such gallery.
         """
         limits.check_gallery_name(name)
+        limits.check_retention(retention_s)
         with self._changing, disk_errors(self._folder):
             path = self._folder / name
             if path.exists():
@@ -82,7 +88,7 @@ class GalleryStore:
             part = self._folder / f"{MAKING}{uuid.uuid4().hex}"
             try:
                 part.mkdir()
-                Records.create(part / FILE, Head(name, self._space_id, self._dim, store_images))
+                Records.create(part / FILE, self._head_of(name, store_images, retention_s))
                 sync(part)
                 part.rename(path)
             except BaseException:
@@ -175,6 +181,9 @@ class GalleryStore:
         except VireidError as error:
             log.warning("gallery %s is not available: %s", path.name, error.message)
             self._failed[path.name] = (head.described(error.message), error)
+
+    def _head_of(self, name: str, store_images: bool, retention_s: int) -> Head:
+        return Head(name, self._space_id, self._dim, store_images, retention_s=retention_s)
 
     def _mismatch(self, head: Head) -> GalleryMismatch:
         return GalleryMismatch(

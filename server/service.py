@@ -6,13 +6,14 @@ All behaviour is here, once; a transport adds conversion and an error table. Rai
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 
-from index.gallery import Gallery, Receipt
-from index.limits import check_item_id, check_meta, check_top_k
+from index.gallery import Gallery
+from index.limits import check_expiry, check_item_id, check_meta, check_top_k
 from index.records import Enrolment
 from index.store import GalleryStore
 from server import asking, finding, ranking
@@ -31,6 +32,7 @@ from server.answers import (
     Warned,
 )
 from server.batcher import Batcher, Completed, Prepared
+from server.keeper import Keeper
 from server.metrics import Metrics
 from server.threads import Threads
 from vireid.arrays import Float32Array
@@ -41,7 +43,7 @@ from vireid.images.decode import decode
 from vireid.images.modality import detect
 from vireid.images.preprocess import Preprocess
 from vireid.images.thumbnail import thumbnail
-from vireid.types import Filter, GalleryInfo, Item, ItemMeta, Modality
+from vireid.types import Item, ItemMeta, Modality
 
 SURE = 0.9
 FRESH_S = 10.0
@@ -51,7 +53,7 @@ HASHED_IN_PLACE = 256 * 1024  # less costs less than a thread
 Resolved = tuple[Float32Array, Modality, float, tuple[Warned, ...], Completed | None]
 
 
-class RetrievalService:
+class RetrievalService(Keeper):
     """Everything the server can do.
 
     Args:
@@ -195,24 +197,27 @@ class RetrievalService:
         query: ImageQuery,
         meta: ItemMeta,
         timeout_s: float | None = None,
+        expires_at: datetime | None = None,
     ) -> PutAnswer:
         """Enrol or replace one item; durable on return. The same image and metadata change nothing.
 
         Raises:
-            InvalidRequest: a malformed id.
+            InvalidRequest: a malformed id, or a time to go that has passed.
             GalleryNotFound, GalleryMismatch, StorageError: the gallery cannot take it.
             ImageError, Overloaded, DeadlineExceeded: as for ``embed``.
         """
         began = time.monotonic()
         target = self._store.get(gallery)
-        new, done = await self.prepare_item(target, item_id, query, meta, Lane.INTERACTIVE, timeout_s)
+        new, done = await self.prepare_item(
+            target, item_id, query, meta, Lane.INTERACTIVE, timeout_s, expires_at
+        )
         if isinstance(new, Item):
             return PutAnswer(new, "unchanged", self._timing(began, None))
         # told as it was stored: somebody else may have removed it since
         outcome, item = (await self._threads.writing(target.enrolled, [new]))[0]
         return PutAnswer(item, outcome, self._timing(began, done))
 
-    async def prepare_item(
+    async def prepare_item(  # noqa: PLR0913 - one for each thing that is known of an item
         self,
         gallery: Gallery,
         item_id: str,
@@ -220,13 +225,15 @@ class RetrievalService:
         meta: ItemMeta,
         lane: Lane,
         timeout_s: float | None = None,
+        expires_at: datetime | None = None,
     ) -> tuple[Enrolment | Item, Completed | None]:
         """Embed one item for enrolment, or return it if the gallery holds the very same already."""
         check_item_id(item_id)
         check_meta(item_id, meta)
+        check_expiry(item_id, expires_at)
         sha256 = await self._digest(query.data)
         # whoever reads an item may have to wait for a writer, who waits for the searches before
-        same = await self._threads.reading(gallery.holds, item_id, sha256, query.modality, meta)
+        same = await self._threads.reading(gallery.holds, item_id, sha256, query.modality, meta, expires_at)
         if same is not None:
             return same, None
         done = await self._run(query, lane, timeout_s, with_thumbnail=True)
@@ -238,57 +245,9 @@ class RetrievalService:
             vector=done.vector,
             image=query.data,
             thumbnail=done.prepared.thumbnail,
+            expires_at=expires_at,
         )
         return new, done
-
-    def gallery(self, name: str) -> Gallery:
-        """Return an open gallery, for jobs."""
-        return self._store.get(name)
-
-    async def get_item(self, gallery: str, item_id: str) -> Item:
-        """Describe an item."""
-        return await self._threads.reading(self._store.get(gallery).item, item_id)
-
-    async def image(self, gallery: str, item_id: str) -> bytes:
-        """Return an item's encoded image."""
-        return await self._threads.reading(self._store.get(gallery).image, item_id)
-
-    async def thumbnail(self, gallery: str, item_id: str) -> bytes:
-        """Return an item's thumbnail, a JPEG."""
-        return await self._threads.reading(self._store.get(gallery).thumbnail, item_id)
-
-    async def list_items(
-        self, gallery: str, where: Filter, limit: int, cursor: str
-    ) -> tuple[list[Item], str]:
-        """List a page of items."""
-        return await self._threads.reading(self._store.get(gallery).items, where, limit, cursor)
-
-    async def facets(self, gallery: str) -> dict[str, dict[str, int]]:
-        """Count items by camera, modality and hour of the day."""
-        return await self._threads.reading(self._store.get(gallery).facets)
-
-    async def delete_items(
-        self, gallery: str, ids: Sequence[str] | None, where: Filter | None, dry_run: bool
-    ) -> Receipt:
-        """Remove items by id or filter."""
-        return await self._threads.writing(self._store.get(gallery).remove, ids, where, dry_run)
-
-    async def create_gallery(self, name: str, store_images: bool = True) -> GalleryInfo:
-        """Make an empty gallery in the space of the bundle in use."""
-        gallery = await self._threads.writing(self._store.create, name, store_images)
-        return gallery.info()
-
-    async def get_gallery(self, name: str) -> GalleryInfo:
-        """Describe a gallery."""
-        return self._store.describe(name)
-
-    async def list_galleries(self) -> list[GalleryInfo]:
-        """Describe every gallery, those that failed to open too."""
-        return self._store.list()
-
-    async def delete_gallery(self, name: str) -> Receipt:
-        """Remove a gallery and all it holds."""
-        return await self._threads.writing(self._store.delete, name)
 
     async def check_ready(self) -> None:
         """Prove with a forward pass, unless one was made in the last seconds, that this server can embed.

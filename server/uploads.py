@@ -95,7 +95,12 @@ async def _prepare(
         while True:
             try:
                 new, _ = await service.prepare_item(
-                    gallery, described.item_id, query, described.meta, Lane.BULK
+                    gallery,
+                    described.item_id,
+                    query,
+                    described.meta,
+                    Lane.BULK,
+                    expires_at=described.expires_at,
                 )
                 break
             # bulk work gives way and waits as long as it must

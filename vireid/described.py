@@ -1,6 +1,6 @@
 """What is said of an image: by a line of a manifest, by named values, or by where its file lies.
 
-    manifest.csv                                 columns path[,item_id,person,camera,modality,captured_at,split];
+    manifest.csv                                 columns path[,item_id,person,camera,modality,captured_at,split,expires_at];
                                                  any other column is an attribute
     {visible,infrared}/<person>/<camera>_*.jpg   where there is no manifest
 
@@ -21,7 +21,7 @@ from vireid.errors import InvalidRequest
 from vireid.types import ItemMeta, Modality
 
 MANIFEST = "manifest.csv"
-COLUMNS = ("path", "item_id", "person", "camera", "modality", "captured_at", "split")
+COLUMNS = ("path", "item_id", "person", "camera", "modality", "captured_at", "split", "expires_at")
 SPLITS = ("train", "query", "gallery", "test")
 LONGEST_ID = 200
 _NOT_IN_AN_ID = re.compile(r"[^A-Za-z0-9._:/-]")
@@ -36,12 +36,14 @@ class Described:
         modality: None where the picture is to tell.
         meta: person, camera, time, attributes.
         split: ``train``, ``query``, ``gallery`` or ``test``.
+        expires_at: when a gallery is to let it go; None leaves that to the gallery.
     """
 
     item_id: str
     modality: Modality | None
     meta: ItemMeta
     split: str = "test"
+    expires_at: datetime | None = None
 
 
 def item_id_of(place: str) -> str:
@@ -96,6 +98,7 @@ def from_fields(fields: Mapping[str, Any], place: str = "") -> Described:
             },
         ),
         split=split,
+        expires_at=moment_of(words["expires_at"], "expires_at"),
     )
 
 
@@ -152,8 +155,12 @@ def modality_of(word: str) -> Modality | None:
         ) from None
 
 
-def moment_of(text: str) -> datetime | None:
+def moment_of(text: str, field: str = "captured_at") -> datetime | None:
     """Read an RFC 3339 time with a zone; empty is None.
+
+    Args:
+        text: the time.
+        field: its place in the request, for errors.
 
     Raises:
         InvalidRequest: no such time.
@@ -168,6 +175,6 @@ def moment_of(text: str) -> datetime | None:
     if moment is None or moment.tzinfo is None:
         raise InvalidRequest(
             f"found time {text!r}; expected RFC 3339 with a zone, such as 2026-03-01T23:30:00Z",
-            field="captured_at",
+            field=field,
         )
     return at

@@ -10,6 +10,7 @@ The item id is the file's place below ROOT, so that a second enrolment finds the
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from vireid import described
@@ -32,6 +33,7 @@ class Entry:
         modality: None where the picture is to tell.
         meta: person, camera, time, attributes.
         split: ``train``, ``query``, ``gallery`` or ``test``.
+        expires_at: when a gallery is to let it go; None leaves that to the gallery.
     """
 
     path: Path
@@ -39,6 +41,7 @@ class Entry:
     modality: Modality | None
     meta: ItemMeta
     split: str = "test"
+    expires_at: datetime | None = None
 
 
 def read(root: Path, manifest: Path | None = None) -> tuple[Entry, ...]:
@@ -124,7 +127,7 @@ def _listed(root: Path, manifest: Path) -> Iterator[Entry]:
             found = described.from_fields(line, place.replace("\\", "/"))
         except InvalidRequest as error:
             raise DatasetError(f"{where}: {error.message}") from None
-        yield Entry(path, found.item_id, found.modality, found.meta, found.split)
+        yield Entry(path, found.item_id, found.modality, found.meta, found.split, found.expires_at)
 
 
 def _walk(root: Path) -> Iterator[Entry]:

@@ -185,6 +185,7 @@ class GalleryInfo:
         state: ``ready`` or ``failed``.
         detail: why it failed, empty when ready.
         centring: how its vectors are centred; None where they are searched as they came.
+        retention_s: seconds after its enrolment that an item expires, unless earlier by itself; 0 sets no time.
     """
 
     name: str
@@ -196,3 +197,4 @@ class GalleryInfo:
     state: str = "ready"
     detail: str = ""
     centring: Centring | None = None
+    retention_s: int = 0

@@ -18,7 +18,14 @@ from server.http import (
     schemas,
     search,
 )
-from server.http.asked import DeleteBody, EvaluationBody, GalleryBody, SearchBody, known_parameters
+from server.http.asked import (
+    DeleteBody,
+    EvaluationBody,
+    GalleryBody,
+    GalleryChange,
+    SearchBody,
+    known_parameters,
+)
 from server.http.direct import Direct
 from server.http.envelope import Envelope
 from server.jobs import JobBoard
@@ -77,7 +84,9 @@ def create_app(  # noqa: PLR0913 - the composition root hands over each part by 
     ):
         app.include_router(router, dependencies=[Depends(guard)])
     app.router.routes.append(page.route())
-    documented.install(app, (schemas.Problem, SearchBody, DeleteBody, EvaluationBody, GalleryBody))
+    documented.install(
+        app, (schemas.Problem, SearchBody, DeleteBody, EvaluationBody, GalleryBody, GalleryChange)
+    )
     return Envelope(Direct(app, search.direct(service), guard), metrics, hosts)
 
 

@@ -73,8 +73,8 @@ async def filter_parameters(  # noqa: PLR0913 - one for each field of a filter
     return Filter(
         cameras=_few(camera, "camera"),
         exclude_cameras=_few(exclude_camera, "exclude_camera"),
-        captured_from=moment_of(captured_from),
-        captured_to=moment_of(captured_to),
+        captured_from=moment_of(captured_from, "from"),
+        captured_to=moment_of(captured_to, "to"),
         modalities=_modalities(modalities or ()),
         persons=_few(person, "person"),
         exclude_items=_few(exclude_item, "exclude_item"),
@@ -103,8 +103,8 @@ class FilterBody(_Body):
         return Filter(
             cameras=_few(self.cameras, "cameras"),
             exclude_cameras=_few(self.exclude_cameras, "exclude_cameras"),
-            captured_from=moment_of(self.captured_from),
-            captured_to=moment_of(self.captured_to),
+            captured_from=moment_of(self.captured_from, "filter.captured_from"),
+            captured_to=moment_of(self.captured_to, "filter.captured_to"),
             modalities=_modalities(self.modalities),
             persons=_few(self.persons, "persons"),
             exclude_items=_few(self.exclude_items, "exclude_items"),
@@ -206,6 +206,13 @@ class GalleryBody(_Body):
 
     name: str
     store_images: bool = True
+    retention_s: int = 0
+
+
+class GalleryChange(_Body):
+    """What is to be changed of a gallery: how long after their enrolment its items expire, 0 for no such time."""
+
+    retention_s: int
 
 
 class DeleteBody(_Body):

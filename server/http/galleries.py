@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Request, Response
 
 from server.http import bodies, documented, schemas, words
-from server.http.asked import GalleryBody
+from server.http.asked import GalleryBody, GalleryChange
 from server.service import RetrievalService
 
 
@@ -24,11 +24,22 @@ def router(service: RetrievalService) -> APIRouter:
     )
     async def create(request: Request) -> Response:
         asked = await bodies.document(request, GalleryBody)
-        return words.answer(words.gallery(await service.create_gallery(asked.name, asked.store_images)), 201)
+        made = await service.create_gallery(asked.name, asked.store_images, asked.retention_s)
+        return words.answer(words.gallery(made), 201)
 
     @routes.get("/v1/galleries/{gallery}", response_model=schemas.Gallery, summary="Describe a gallery")
     async def describe(gallery: str) -> Response:
         return words.answer(words.gallery(await service.get_gallery(gallery)))
+
+    @routes.patch(
+        "/v1/galleries/{gallery}",
+        response_model=schemas.Gallery,
+        summary="Set how long a gallery keeps its items, or clear it with 0",
+        openapi_extra=documented.json_body(GalleryChange),
+    )
+    async def change(request: Request, gallery: str) -> Response:
+        asked = await bodies.document(request, GalleryChange)
+        return words.answer(words.gallery(await service.retain(gallery, asked.retention_s)))
 
     @routes.delete(
         "/v1/galleries/{gallery}",

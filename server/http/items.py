@@ -7,7 +7,7 @@ import hashlib
 from typing import Annotated
 
 import orjson
-from fastapi import APIRouter, Depends, Header, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
 from server.http import asked, bodies, documented, schemas, words
 from server.http.asked import DeleteBody, filter_parameters
@@ -86,11 +86,18 @@ def router(service: RetrievalService) -> APIRouter:
         person: str = "",
         camera: str = "",
         captured_at: str = "",
+        expires_at: Annotated[str, Query(description="when it is to be gone; RFC 3339 with a zone")] = "",
         x_meta: Annotated[
             str, Header(description="base64 of a JSON object: the same fields and attributes")
         ] = "",
     ) -> Response:
-        fields = {"person": person, "camera": camera, "captured_at": captured_at, **_meta(x_meta)}
+        fields: dict[str, object] = {
+            "person": person,
+            "camera": camera,
+            "captured_at": captured_at,
+            "expires_at": expires_at,
+            **_meta(x_meta),
+        }
         described = from_fields(fields, item_id)
         query = await asked.image_body(request, str(fields.get("modality") or modality))
         meta = ItemMeta(
@@ -99,7 +106,8 @@ def router(service: RetrievalService) -> APIRouter:
             described.meta.captured_at,
             described.meta.attributes,
         )
-        done = await bodies.unless_gone(request, service.put_item(gallery, item_id, query, meta))
+        put = service.put_item(gallery, item_id, query, meta, expires_at=described.expires_at)
+        done = await bodies.unless_gone(request, put)
         return words.answer(words.put(done, gallery), 201 if done.outcome == "created" else 200, done.timing)
 
     @routes.delete(

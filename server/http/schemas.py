@@ -64,7 +64,7 @@ class CentringAnswer(_Answer):
 
 
 class Gallery(_Answer):
-    """A gallery."""
+    """A gallery; its items expire ``retention_s`` after their enrolment, 0 for no such time."""
 
     name: str
     space_id: str
@@ -75,6 +75,7 @@ class Gallery(_Answer):
     state: str
     detail: str
     centring: CentringAnswer | None
+    retention_s: int
 
 
 class Galleries(_Answer):
@@ -103,6 +104,7 @@ class Item(_Answer):
     sha256: str
     has_image: bool
     enrolled_at: str
+    expires_at: str | None
     thumbnail: str
     image: str | None
 

@@ -38,6 +38,7 @@ def gallery(info: GalleryInfo) -> dict[str, Any]:
         "state": info.state,
         "detail": info.detail,
         "centring": None if info.centring is None else _centring(info.centring),
+        "retention_s": info.retention_s,
     }
 
 
@@ -54,6 +55,7 @@ def item(found: Item, gallery_name: str) -> dict[str, Any]:
         "sha256": found.sha256,
         "has_image": found.has_image,
         "enrolled_at": _moment(found.enrolled_at),
+        "expires_at": _moment(found.expires_at),
         "thumbnail": f"{place}/thumbnail",
         "image": f"{place}/image" if found.has_image else None,
     }

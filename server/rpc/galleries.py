@@ -28,7 +28,8 @@ class GalleryServicer:
     async def CreateGallery(self, request: pb.CreateGalleryRequest, _context: Any) -> pb.Gallery:
         """Make an empty gallery."""
         keep = request.store_images if request.HasField("store_images") else True
-        return convert.gallery_to(await self._service.create_gallery(request.name, store_images=keep))
+        made = await self._service.create_gallery(request.name, keep, request.retention_s)
+        return convert.gallery_to(made)
 
     async def GetGallery(self, request: pb.GetGalleryRequest, _context: Any) -> pb.Gallery:
         """Describe a gallery."""
@@ -40,6 +41,12 @@ class GalleryServicer:
         """Describe every gallery, those that failed to open too."""
         found = await self._service.list_galleries()
         return pb.ListGalleriesResponse(galleries=[convert.gallery_to(info) for info in found])
+
+    async def UpdateGallery(self, request: pb.UpdateGalleryRequest, _context: Any) -> pb.Gallery:
+        """Set how long a gallery keeps its items; what is not said stays."""
+        if not request.HasField("retention_s"):
+            return convert.gallery_to(await self._service.get_gallery(request.name))
+        return convert.gallery_to(await self._service.retain(request.name, request.retention_s))
 
     async def DeleteGallery(self, request: pb.DeleteGalleryRequest, _context: Any) -> pb.DeletionReceipt:
         """Remove a gallery and all it holds."""
@@ -57,6 +64,7 @@ class GalleryServicer:
             messages.image_query_of(source, "image"),
             convert.meta_of(request.item),
             timeout_s=context.time_remaining(),
+            expires_at=convert.expiry_of(request.item),
         )
         return messages.put_response_to(answer)
 

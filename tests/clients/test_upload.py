@@ -43,7 +43,7 @@ class MemoryWire:
         return Call(lambda: Page(items, str(end) if end < len(names) else ""), lambda page: page)
 
     def put_item(
-        self, gallery: str, item_id: str, image: Any, *, modality: Any, meta: ItemMeta
+        self, gallery: str, item_id: str, image: Any, *, modality: Any, meta: ItemMeta, expires_at: Any
     ) -> Call[PutReply]:
         return Call(lambda: self._put(item_id, image, modality, meta), lambda reply: reply)
 

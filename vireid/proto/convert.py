@@ -77,7 +77,7 @@ def time_of(message: Timestamp, field: str = "timestamp") -> datetime:
         raise InvalidRequest(f"{field} is no valid time: {error}", field=field) from None
 
 
-def time_to(moment: datetime) -> Timestamp:
+def time_to(moment: datetime, field: str = "captured_at") -> Timestamp:
     """Write a timezone-aware moment.
 
     Raises:
@@ -85,7 +85,7 @@ def time_to(moment: datetime) -> Timestamp:
     """
     if moment.tzinfo is None:
         raise InvalidRequest(
-            f"time {moment.isoformat()} has no timezone; give one, for example +00:00", field="captured_at"
+            f"time {moment.isoformat()} has no timezone; give one, for example +00:00", field=field
         )
     message = Timestamp()
     message.FromDatetime(moment.astimezone(UTC))
@@ -154,7 +154,18 @@ def meta_of(message: pb.Item) -> ItemMeta:
     )
 
 
-def proposed_item(item_id: str, modality: Modality | None, meta: ItemMeta) -> pb.Item:
+def expiry_of(message: pb.Item) -> datetime | None:
+    """Read when an item is to be gone.
+
+    Raises:
+        InvalidRequest: the time is invalid.
+    """
+    return _optional_time(message, "expires_at")
+
+
+def proposed_item(
+    item_id: str, modality: Modality | None, meta: ItemMeta, expires_at: datetime | None = None
+) -> pb.Item:
     """Write an item that is to be put: what the server adds is left out.
 
     Raises:
@@ -167,6 +178,7 @@ def proposed_item(item_id: str, modality: Modality | None, meta: ItemMeta) -> pb
         captured_at=None if meta.captured_at is None else time_to(meta.captured_at),
         person_id=meta.person,
         attributes=dict(meta.attributes),
+        expires_at=None if expires_at is None else time_to(expires_at, "expires_at"),
     )
 
 
@@ -183,12 +195,13 @@ def item_of(message: pb.Item) -> Item:
         sha256=message.sha256.hex(),
         has_image=message.has_image,
         enrolled_at=time_of(message.enrolled_at, "enrolled_at"),
+        expires_at=expiry_of(message),
     )
 
 
 def item_to(item: Item) -> pb.Item:
     """Write a stored item."""
-    message = proposed_item(item.item_id, item.modality, item.meta)
+    message = proposed_item(item.item_id, item.modality, item.meta, item.expires_at)
     message.sha256 = bytes.fromhex(item.sha256)
     message.has_image = item.has_image
     message.enrolled_at.CopyFrom(time_to(item.enrolled_at))
@@ -222,6 +235,7 @@ def gallery_of(message: pb.Gallery) -> GalleryInfo:
         state=_STATE_OF_MESSAGE.get(message.state, "failed"),
         detail=message.state_detail,
         centring=_centring_of(message.centring) if message.HasField("centring") else None,
+        retention_s=message.retention_s,
     )
 
 
@@ -237,6 +251,7 @@ def gallery_to(info: GalleryInfo) -> pb.Gallery:
         state=_STATE_TO_MESSAGE[info.state],
         state_detail=info.detail,
         centring=None if info.centring is None else _centring_to(info.centring),
+        retention_s=info.retention_s,
     )
 
 

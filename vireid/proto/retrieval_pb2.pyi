@@ -238,7 +238,7 @@ class ItemError(_message.Message):
     def __init__(self, code: _Optional[int] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
 
 class Gallery(_message.Message):
-    __slots__ = ("name", "space_id", "dim", "items", "version", "stores_images", "state", "state_detail", "centring")
+    __slots__ = ("name", "space_id", "dim", "items", "version", "stores_images", "state", "state_detail", "centring", "retention_s")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATE_UNSPECIFIED: _ClassVar[Gallery.State]
@@ -256,6 +256,7 @@ class Gallery(_message.Message):
     STATE_FIELD_NUMBER: _ClassVar[int]
     STATE_DETAIL_FIELD_NUMBER: _ClassVar[int]
     CENTRING_FIELD_NUMBER: _ClassVar[int]
+    RETENTION_S_FIELD_NUMBER: _ClassVar[int]
     name: str
     space_id: str
     dim: int
@@ -265,7 +266,8 @@ class Gallery(_message.Message):
     state: Gallery.State
     state_detail: str
     centring: Centring
-    def __init__(self, name: _Optional[str] = ..., space_id: _Optional[str] = ..., dim: _Optional[int] = ..., items: _Optional[int] = ..., version: _Optional[int] = ..., stores_images: _Optional[bool] = ..., state: _Optional[_Union[Gallery.State, str]] = ..., state_detail: _Optional[str] = ..., centring: _Optional[_Union[Centring, _Mapping]] = ...) -> None: ...
+    retention_s: int
+    def __init__(self, name: _Optional[str] = ..., space_id: _Optional[str] = ..., dim: _Optional[int] = ..., items: _Optional[int] = ..., version: _Optional[int] = ..., stores_images: _Optional[bool] = ..., state: _Optional[_Union[Gallery.State, str]] = ..., state_detail: _Optional[str] = ..., centring: _Optional[_Union[Centring, _Mapping]] = ..., retention_s: _Optional[int] = ...) -> None: ...
 
 class Centring(_message.Message):
     __slots__ = ("version", "since", "strength", "visible", "infrared")
@@ -282,12 +284,22 @@ class Centring(_message.Message):
     def __init__(self, version: _Optional[int] = ..., since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., strength: _Optional[float] = ..., visible: _Optional[int] = ..., infrared: _Optional[int] = ...) -> None: ...
 
 class CreateGalleryRequest(_message.Message):
-    __slots__ = ("name", "store_images")
+    __slots__ = ("name", "store_images", "retention_s")
     NAME_FIELD_NUMBER: _ClassVar[int]
     STORE_IMAGES_FIELD_NUMBER: _ClassVar[int]
+    RETENTION_S_FIELD_NUMBER: _ClassVar[int]
     name: str
     store_images: bool
-    def __init__(self, name: _Optional[str] = ..., store_images: _Optional[bool] = ...) -> None: ...
+    retention_s: int
+    def __init__(self, name: _Optional[str] = ..., store_images: _Optional[bool] = ..., retention_s: _Optional[int] = ...) -> None: ...
+
+class UpdateGalleryRequest(_message.Message):
+    __slots__ = ("name", "retention_s")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    RETENTION_S_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    retention_s: int
+    def __init__(self, name: _Optional[str] = ..., retention_s: _Optional[int] = ...) -> None: ...
 
 class GetGalleryRequest(_message.Message):
     __slots__ = ("name",)
@@ -312,7 +324,7 @@ class DeleteGalleryRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class Item(_message.Message):
-    __slots__ = ("item_id", "modality", "camera_id", "captured_at", "person_id", "attributes", "sha256", "has_image", "enrolled_at")
+    __slots__ = ("item_id", "modality", "camera_id", "captured_at", "person_id", "attributes", "sha256", "has_image", "enrolled_at", "expires_at")
     class AttributesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -329,6 +341,7 @@ class Item(_message.Message):
     SHA256_FIELD_NUMBER: _ClassVar[int]
     HAS_IMAGE_FIELD_NUMBER: _ClassVar[int]
     ENROLLED_AT_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_AT_FIELD_NUMBER: _ClassVar[int]
     item_id: str
     modality: Modality
     camera_id: str
@@ -338,7 +351,8 @@ class Item(_message.Message):
     sha256: bytes
     has_image: bool
     enrolled_at: _timestamp_pb2.Timestamp
-    def __init__(self, item_id: _Optional[str] = ..., modality: _Optional[_Union[Modality, str]] = ..., camera_id: _Optional[str] = ..., captured_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., person_id: _Optional[str] = ..., attributes: _Optional[_Mapping[str, str]] = ..., sha256: _Optional[bytes] = ..., has_image: _Optional[bool] = ..., enrolled_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    expires_at: _timestamp_pb2.Timestamp
+    def __init__(self, item_id: _Optional[str] = ..., modality: _Optional[_Union[Modality, str]] = ..., camera_id: _Optional[str] = ..., captured_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., person_id: _Optional[str] = ..., attributes: _Optional[_Mapping[str, str]] = ..., sha256: _Optional[bytes] = ..., has_image: _Optional[bool] = ..., enrolled_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class PutItemRequest(_message.Message):
     __slots__ = ("gallery", "item", "image")

@@ -164,6 +164,11 @@ class GalleryServiceStub:
                 request_serializer=vireid_dot_proto_dot_retrieval__pb2.ListGalleriesRequest.SerializeToString,
                 response_deserializer=vireid_dot_proto_dot_retrieval__pb2.ListGalleriesResponse.FromString,
                 _registered_method=True)
+        self.UpdateGallery = channel.unary_unary(
+                '/vireid.v1.GalleryService/UpdateGallery',
+                request_serializer=vireid_dot_proto_dot_retrieval__pb2.UpdateGalleryRequest.SerializeToString,
+                response_deserializer=vireid_dot_proto_dot_retrieval__pb2.Gallery.FromString,
+                _registered_method=True)
         self.DeleteGallery = channel.unary_unary(
                 '/vireid.v1.GalleryService/DeleteGallery',
                 request_serializer=vireid_dot_proto_dot_retrieval__pb2.DeleteGalleryRequest.SerializeToString,
@@ -212,6 +217,12 @@ class GalleryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListGalleries(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateGallery(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -270,6 +281,11 @@ def add_GalleryServiceServicer_to_server(servicer, server):
                     servicer.ListGalleries,
                     request_deserializer=vireid_dot_proto_dot_retrieval__pb2.ListGalleriesRequest.FromString,
                     response_serializer=vireid_dot_proto_dot_retrieval__pb2.ListGalleriesResponse.SerializeToString,
+            ),
+            'UpdateGallery': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateGallery,
+                    request_deserializer=vireid_dot_proto_dot_retrieval__pb2.UpdateGalleryRequest.FromString,
+                    response_serializer=vireid_dot_proto_dot_retrieval__pb2.Gallery.SerializeToString,
             ),
             'DeleteGallery': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteGallery,
@@ -383,6 +399,33 @@ class GalleryService:
             '/vireid.v1.GalleryService/ListGalleries',
             vireid_dot_proto_dot_retrieval__pb2.ListGalleriesRequest.SerializeToString,
             vireid_dot_proto_dot_retrieval__pb2.ListGalleriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateGallery(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vireid.v1.GalleryService/UpdateGallery',
+            vireid_dot_proto_dot_retrieval__pb2.UpdateGalleryRequest.SerializeToString,
+            vireid_dot_proto_dot_retrieval__pb2.Gallery.FromString,
             options,
             channel_credentials,
             insecure,

@@ -85,9 +85,10 @@ class ScriptedService:
         return Embedded(vector, Modality.VISIBLE, 1.0, timing=TIMING)
 
     async def put_item(
-        self, gallery: str, item_id: str, query: ImageQuery, meta: ItemMeta, timeout_s: float | None = None
-    ) -> PutAnswer:
-        await self._answer((gallery, item_id, query, meta, timeout_s))
+        self, gallery: str, item_id: str, query: ImageQuery, meta: ItemMeta, timeout_s: float | None = None,
+        expires_at: datetime | None = None,
+    ) -> PutAnswer:  # fmt: skip
+        await self._answer((gallery, item_id, query, meta, timeout_s, expires_at))
         return PutAnswer(ITEM, "created", TIMING)
 
     async def get_item(self, gallery: str, item_id: str) -> Item:
@@ -106,9 +107,13 @@ class ScriptedService:
         await self._answer(gallery)
         return {"cameras": {"c0": 3}, "modalities": {"visible": 2, "infrared": 1}, "hours": {"02": 1}}
 
-    async def create_gallery(self, name: str, store_images: bool = True) -> GalleryInfo:
+    async def create_gallery(self, name: str, store_images: bool = True, retention_s: int = 0) -> GalleryInfo:
         await self._answer((name, store_images))
-        return GalleryInfo(name, self.space_id, 4, 0, 1, store_images)
+        return GalleryInfo(name, self.space_id, 4, 0, 1, store_images, retention_s=retention_s)
+
+    async def retain(self, name: str, seconds: int) -> GalleryInfo:
+        await self._answer((name, seconds))
+        return GalleryInfo(name, self.space_id, 4, 0, 2, True, retention_s=seconds)
 
     async def get_gallery(self, name: str) -> GalleryInfo:
         await self._answer(name)

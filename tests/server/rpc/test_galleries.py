@@ -33,9 +33,10 @@ async def test_put_carries_the_metadata(serving: Any) -> None:
         reply = await put(
             pb.PutItemRequest(gallery="g", item=item, image=pb.ImageInput(data=b"x")), timeout=5
         )
-    ((gallery, item_id, query, put_meta, timeout_s),) = running.service.asked
+    ((gallery, item_id, query, put_meta, timeout_s, expires_at),) = running.service.asked
     assert (gallery, item_id, query.data, query.modality) == ("g", "a", b"x", Modality.INFRARED)
     assert put_meta == meta
+    assert expires_at is None
     assert 0 < timeout_s < 5.5
     assert reply.outcome == pb.PutItemResponse.OUTCOME_CREATED
     assert convert.seconds_of(reply.timing.total) > 0
