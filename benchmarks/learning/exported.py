@@ -1,8 +1,9 @@
 """Bundles with all engines that a processor can run, made once: a ResNet-50 trained on drawn people, or any bundle there is.
 
-    WORK/data/...            drawn people
-    WORK/run               the ResNet-50, trained at a third of its size
-    WORK/NAME.zip            the bundle with its engines
+    WORK/data/learnt         drawn people
+    WORK/run                 the ResNet-50, trained at a third of its size
+    WORK/resnet50.source.zip the same at full size
+    WORK/NAME.zip            a bundle with its engines
 
 No published weights can be had everywhere, so the network is trained, at a third of the size, where steps are cheap; then batch
 norm's statistics are measured anew on images of full size. It finds drawn people it never saw better than chance.
@@ -12,9 +13,11 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from export import calibration_images, eight_bits, proving, to_onnx
 from export import exam as exams
@@ -29,9 +32,11 @@ from vireid.errors import VireidError
 from vireid.images.preprocess import Preprocess
 
 LEARNT = People("learnt", "sysu-like", 160, 77, images=2)
-ASKED = People("asked", "sysu-like", 60, 78, images=2)
+FEW = People("few", "sysu-like", 28, 77, images=1)  # to calibrate on where nothing is learnt
 CALIBRATE_ON = 64
-FEW = 40
+ASKED, ASKED_SEED = 128, 78
+# each person asks from two infrared cameras; one visible one where a few minutes must do, else two
+QUICK_CAMERAS, CAMERAS = (1, 3, 6), (1, 2, 3, 6)
 STATISTICS_ON = 160
 FULL = (288, 144)
 SMALL: dict[str, Any] = {
@@ -57,17 +62,13 @@ class Tried:
     refused: dict[str, str]
 
 
-def people(work: Path, *, few: bool) -> None:
-    """Draw whom the network learns, and whom it never sees; few of both where nothing is to be learnt."""
-    draw(work, [replace(each, count=FEW, images=1) if few else each for each in (LEARNT, ASKED)])
-
-
 def train(work: Path, epochs: int = EPOCHS) -> Bundle:
     """Train the ResNet-50, or take the one that was trained."""
     path = work / "resnet50.source.zip"
     if not path.is_file():
         from training import checkpoint
 
+        draw(work, [LEARNT])
         run = work / "run"
         _run(work, run, {**SMALL, "epochs": epochs})
         prepared = checkpoint.preprocessing(run)
@@ -122,19 +123,31 @@ def _run(work: Path, folder: Path, changes: dict[str, Any]) -> None:
     (folder / "done").touch()
 
 
-def exam(work: Path, bundle: Bundle, limit: int) -> Exam:
-    """Read people that the network never saw."""
-    return exams.of_dataset(open_dataset("sysu-mm01", work / "data" / ASKED.name), bundle.preprocess, limit)
+def exam(bundle: Bundle, cameras: tuple[int, ...], workers: int) -> Exam:
+    """Draw people whom no network here ever saw, before some cameras."""
+    whole = exams.drawn(bundle.preprocess, ASKED, ASKED_SEED, workers)
+    kept = np.isin(whole.camera, cameras)
+    return Exam(
+        whole.images[kept],
+        whole.person[kept],
+        whole.camera[kept],
+        whole.modality[kept],
+        f"{whole.origin}, cameras {', '.join(map(str, cameras))}",
+    )
 
 
-def engines(work: Path, name: str, bundle: Bundle, images: int, threads: int) -> Tried:
+def engines(work: Path, name: str, bundle: Bundle, threads: int, *, quick: bool) -> Tried:
     """Add every engine that passes, or read the bundle it was done with; a failure is kept beside it."""
-    path, failed = work / f"{name}.zip", work / f"{name}.refused.json"
+    kept = f"{name}-quick" if quick else name
+    path, failed = work / f"{kept}.zip", work / f"{kept}.refused.json"
     if path.is_file() and bundles.read(path).space_id == bundle.space_id and failed.is_file():
         return Tried(name, bundles.read(path), json.loads(failed.read_text()))
-    people_asked = exam(work, bundle, images)
-    learnt = open_dataset("sysu-mm01", work / "data" / LEARNT.name)
-    calibration = calibration_images.of_dataset(learnt, bundle.preprocess, CALIBRATE_ON)
+    people_asked = exam(bundle, QUICK_CAMERAS if quick else CAMERAS, threads)
+    learnt = FEW if quick else LEARNT
+    draw(work, [learnt])
+    calibration = calibration_images.of_dataset(
+        open_dataset("sysu-mm01", work / "data" / learnt.name), bundle.preprocess, CALIBRATE_ON
+    )
     bundles.write(path, bundle.manifest, bundle.contents)
     refused: dict[str, str] = {}
 
