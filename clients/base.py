@@ -16,7 +16,7 @@ from clients.call import USUAL, Answer, Call, Choices, Image, Progress, Query, W
 from clients.replies import Embedding, Evaluation, Page, PutReply, Receipt, SearchReply
 from clients.retry import Retry
 from vireid.errors import VireidError
-from vireid.types import Filter, GalleryInfo, Item, ItemMeta, Modality
+from vireid.types import Filter, GalleryInfo, Item, ItemMeta, Modality, Snapshot
 
 DEFAULT_TIMEOUT_S = 30.0
 EVERYTHING = Filter()
@@ -56,6 +56,15 @@ class Client(ABC):
 
         Raises:
             VireidError: what the server raised, why the evaluation failed, or ``ServerUnreachable``.
+        """
+
+    @abstractmethod
+    def snapshot(self, gallery: str, *, keep_days: int = 0) -> Snapshot:
+        """Copy a gallery on the server's disk, and wait for the copy, however long it takes.
+
+        Args:
+            gallery: its name.
+            keep_days: after how many days the server removes the copy; 0 keeps it.
         """
 
     def __enter__(self) -> Self:
@@ -191,6 +200,14 @@ class Client(ABC):
         call = self._wire.delete_items(gallery, item_ids=item_ids, where=where, dry_run=dry_run)
         return self._run(call)
 
+    def list_snapshots(self, gallery: str) -> tuple[Snapshot, ...]:
+        """Describe a gallery's snapshots, the oldest first."""
+        return self._run(self._wire.list_snapshots(gallery))
+
+    def delete_snapshot(self, gallery: str, name: str) -> Snapshot:
+        """Remove a snapshot; describe what went."""
+        return self._run(self._wire.delete_snapshot(gallery, name))
+
     def _run(self, call: Call[Answer]) -> Answer:
         for failed in itertools.count(1):
             try:
@@ -228,6 +245,10 @@ class AsyncClient(ABC):
         self, gallery: str, choices: Choices = USUAL, *, progress: Progress | None = None
     ) -> Evaluation:
         """Measure a labelled gallery and wait for the report; the arguments are those of ``Client.evaluate``."""
+
+    @abstractmethod
+    async def snapshot(self, gallery: str, *, keep_days: int = 0) -> Snapshot:
+        """Copy a gallery on the server's disk, and wait for the copy; the arguments are those of ``Client.snapshot``."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -341,6 +362,14 @@ class AsyncClient(ABC):
         """Remove the items named, or those a filter that is not empty matches."""
         call = self._wire.delete_items(gallery, item_ids=item_ids, where=where, dry_run=dry_run)
         return await self._run(call)
+
+    async def list_snapshots(self, gallery: str) -> tuple[Snapshot, ...]:
+        """Describe a gallery's snapshots, the oldest first."""
+        return await self._run(self._wire.list_snapshots(gallery))
+
+    async def delete_snapshot(self, gallery: str, name: str) -> Snapshot:
+        """Remove a snapshot; describe what went."""
+        return await self._run(self._wire.delete_snapshot(gallery, name))
 
     async def _run(self, call: Call[Answer]) -> Answer:
         for failed in itertools.count(1):

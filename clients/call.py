@@ -11,7 +11,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from clients.replies import Embedding, ItemRef, Page, PutReply, Receipt, SearchReply
 from vireid.errors import ImageTooLarge, InvalidRequest
-from vireid.types import Filter, GalleryInfo, Item, ItemMeta, Modality
+from vireid.types import Filter, GalleryInfo, Item, ItemMeta, Modality, Snapshot
 
 MAX_IMAGE_BYTES = 8 * 1024 * 1024
 
@@ -167,6 +167,14 @@ class Wire(Protocol):
         self, gallery: str, *, item_ids: Sequence[str], where: Filter, dry_run: bool
     ) -> Call[Receipt]:
         """Ask for items to be removed."""
+        ...
+
+    def list_snapshots(self, gallery: str) -> Call[tuple[Snapshot, ...]]:
+        """Ask for a gallery's snapshots."""
+        ...
+
+    def delete_snapshot(self, gallery: str, name: str) -> Call[Snapshot]:
+        """Ask for a snapshot's end."""
         ...
 
 

@@ -16,7 +16,7 @@ from clients.retry import Retry
 from clients.rpc_calls import MAX_MESSAGE_BYTES, Streamed, Unary
 from clients.rpc_failures import error_of
 from vireid.errors import VireidError
-from vireid.types import Modality
+from vireid.types import Modality, Snapshot
 
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 
@@ -94,6 +94,10 @@ class GrpcClient(Client):
         """Measure a labelled gallery and wait for the report, as long as it takes; see ``Client.evaluate``."""
         return self._run(rpc_calls.evaluate(gallery, choices, progress))
 
+    def snapshot(self, gallery: str, *, keep_days: int = 0) -> Snapshot:
+        """Copy a gallery on the server's disk, and wait for the copy; see ``Client.snapshot``."""
+        return self._run(rpc_calls.snapshot(gallery, keep_days))
+
     def _send(self, request: Unary | Streamed) -> Any:
         if isinstance(request, Streamed):
             return self._follow(request)
@@ -158,6 +162,10 @@ class AsyncGrpcClient(AsyncClient):
     ) -> Evaluation:
         """Measure a labelled gallery and wait for the report, as long as it takes; see ``Client.evaluate``."""
         return await self._run(rpc_calls.evaluate(gallery, choices, progress))
+
+    async def snapshot(self, gallery: str, *, keep_days: int = 0) -> Snapshot:
+        """Copy a gallery on the server's disk, and wait for the copy; see ``Client.snapshot``."""
+        return await self._run(rpc_calls.snapshot(gallery, keep_days))
 
     async def _send(self, request: Unary | Streamed) -> Any:
         if self._methods is None:  # a channel belongs to the loop that makes it

@@ -15,8 +15,8 @@ from urllib.parse import quote
 from clients import http_documents as documents
 from clients.call import Call, Choices, Image, Query, Wanted, image_bytes
 from clients.replies import Embedding, ItemRef, Job, Page, PutReply, Receipt, SearchReply
-from vireid.errors import InvalidRequest
-from vireid.types import Filter, GalleryInfo, Item, ItemMeta, Modality
+from vireid.errors import GalleryNotFound, InvalidRequest, SnapshotNotFound
+from vireid.types import Filter, GalleryInfo, Item, ItemMeta, Modality, Snapshot
 
 IMAGE_TYPE = "application/octet-stream"
 JSON_TYPE = "application/json"
@@ -26,6 +26,9 @@ ARCHIVE_TYPES = {
     ".tgz": "application/gzip",
     ".gz": "application/gzip",
 }
+
+# as a part of a path these lead to what is above, whatever is quoted
+ELSEWHERE = ("", ".", "..")
 
 Parameters = tuple[tuple[str, str], ...]
 
@@ -208,6 +211,28 @@ def delete_items(gallery: str, *, item_ids: Sequence[str], where: Filter, dry_ru
     return Call(request, lambda reply: documents.receipt_of(reply.document), repeatable=dry_run)
 
 
+def start_snapshot(gallery: str, keep_days: int) -> Call[Job]:
+    """Ask for a gallery to be copied; made twice, there would be two."""
+    request = _json("POST", f"{_gallery(gallery)}/snapshots", {"keep_days": keep_days})
+    return Call(request, lambda reply: documents.job_of(reply.document), repeatable=False)
+
+
+def list_snapshots(gallery: str) -> Call[tuple[Snapshot, ...]]:
+    """Ask for a gallery's snapshots."""
+    return Call(
+        Request("GET", f"{_gallery(gallery)}/snapshots"),
+        lambda reply: tuple(documents.snapshot_of(each) for each in reply.document["snapshots"]),
+    )
+
+
+def delete_snapshot(gallery: str, name: str) -> Call[Snapshot]:
+    """Ask for a snapshot's end; made twice, the second would find it gone."""
+    if name in ELSEWHERE:
+        raise SnapshotNotFound(f"there is no snapshot {name!r} of gallery {gallery!r}; list those there are")
+    request = Request("DELETE", f"{_gallery(gallery)}/snapshots/{quote(name, safe='')}")
+    return Call(request, lambda reply: documents.snapshot_of(reply.document), repeatable=False)
+
+
 def job(job_id: str) -> Call[Job]:
     """Ask how far a job is."""
     request = Request("GET", f"/v1/jobs/{quote(job_id, safe='')}")
@@ -252,10 +277,16 @@ def _json(method: str, path: str, document: Mapping[str, Any]) -> Request:
 
 
 def _gallery(name: str) -> str:
+    if name in ELSEWHERE:
+        raise GalleryNotFound(f"there is no gallery {name!r}")
     return f"/v1/galleries/{quote(name, safe='')}"
 
 
 def _item(gallery: str, item_id: str) -> str:
+    if item_id in ELSEWHERE:
+        raise InvalidRequest(
+            f"found item id {item_id!r}, which leads elsewhere", field="item_id", reason="ITEM_ID_INVALID"
+        )
     return f"{_gallery(gallery)}/items/{quote(item_id, safe='')}"
 
 

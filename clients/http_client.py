@@ -16,10 +16,12 @@ from clients import failures, http_calls
 from clients.base import DEFAULT_TIMEOUT_S, AsyncClient, Client
 from clients.call import USUAL, Choices, Progress
 from clients.http_calls import Reply, Request
+from clients.http_documents import snapshot_of
 from clients.http_failures import FIRST_FAILURE, error_of
 from clients.replies import Evaluation, ItemFailure, Job
 from clients.retry import Retry
 from vireid.errors import DeadlineExceeded, ServerUnreachable, VireidError
+from vireid.types import Snapshot
 
 DEFAULT_SERVER = "http://127.0.0.1:8080"
 POLL_S = 0.25
@@ -77,7 +79,7 @@ def _watch_of(progress: Progress | None) -> Watch | None:
 
 def _check_succeeded(job: Job) -> None:
     if job.state != "succeeded":
-        error = job.error or ItemFailure("", "", f"the evaluation has {job.state}")
+        error = job.error or ItemFailure("", "", f"the {job.kind} has {job.state}")
         raise failures.rebuild(error.message, reason=error.reason, otherwise=VireidError)
 
 
@@ -161,6 +163,22 @@ class HttpClient(Client):
         kinds = ("json", "csv", "html") if choices.html else ("json", "csv")
         return Evaluation(*[self.report(job.job_id, kind) for kind in kinds])
 
+    def start_snapshot(self, gallery: str, keep_days: int = 0) -> Job:
+        """Begin to copy a gallery; the description of the copy will be the job's result."""
+        return self._run(http_calls.start_snapshot(gallery, keep_days))
+
+    def snapshot(self, gallery: str, *, keep_days: int = 0) -> Snapshot:
+        """Copy a gallery on the server's disk, and wait for the copy; see ``Client.snapshot``."""
+        job = self.start_snapshot(gallery, keep_days)
+        try:
+            done = self.wait(job.job_id)
+        except BaseException:
+            with suppress(VireidError):
+                self.cancel(job.job_id)
+            raise
+        _check_succeeded(done)
+        return snapshot_of(done.result)
+
     def _send(self, request: Request) -> Reply:
         body = _chunks(request.body) if isinstance(request.body, Path) else request.body
         try:
@@ -240,6 +258,22 @@ class AsyncHttpClient(AsyncClient):
         _check_succeeded(done)
         kinds = ("json", "csv", "html") if choices.html else ("json", "csv")
         return Evaluation(*[await self.report(job.job_id, kind) for kind in kinds])
+
+    async def start_snapshot(self, gallery: str, keep_days: int = 0) -> Job:
+        """Begin to copy a gallery; the description of the copy will be the job's result."""
+        return await self._run(http_calls.start_snapshot(gallery, keep_days))
+
+    async def snapshot(self, gallery: str, *, keep_days: int = 0) -> Snapshot:
+        """Copy a gallery on the server's disk, and wait for the copy; see ``Client.snapshot``."""
+        job = await self.start_snapshot(gallery, keep_days)
+        try:
+            done = await self.wait(job.job_id)
+        except BaseException:
+            with suppress(VireidError):
+                await self.cancel(job.job_id)
+            raise
+        _check_succeeded(done)
+        return snapshot_of(done.result)
 
     async def _send(self, request: Request) -> Reply:
         body = _async_chunks(request.body) if isinstance(request.body, Path) else request.body

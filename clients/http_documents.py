@@ -21,7 +21,7 @@ from clients.replies import (
     Timing,
     Warned,
 )
-from vireid.types import Centring, Filter, GalleryInfo, Hit, Item, ItemMeta, Modality
+from vireid.types import Centring, Filter, GalleryInfo, Hit, Item, ItemMeta, Modality, Snapshot
 
 Document = Mapping[str, Any]
 
@@ -162,6 +162,21 @@ def receipt_of(document: Document) -> Receipt:
         dry_run=document.get("dry_run", False),
         snapshots=document.get("snapshots", 0),
         still_in=document.get("still_in", 0),
+    )
+
+
+def snapshot_of(document: Document) -> Snapshot:
+    """Read a snapshot's description."""
+    made, expires = document["made_at"], document["expires_at"]
+    return Snapshot(
+        name=document["name"],
+        version=document["version"],
+        items=document["items"],
+        images=document["images"],
+        bytes=document["bytes"],
+        made_at=time_of(made) if made else None,
+        expires_at=time_of(expires) if expires else None,
+        damage=document["damage"],
     )
 
 

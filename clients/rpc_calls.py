@@ -3,14 +3,14 @@
 Pure functions, shared by the synchronous and the asynchronous client. Knows no channel.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
-from clients import failures
+from clients import rpc_replies
 from clients.call import Answer, Call, Choices, Image, Progress, Query, Wanted, image_bytes
 from clients.replies import (
     Embedding,
@@ -20,17 +20,16 @@ from clients.replies import (
     PutReply,
     Receipt,
     SearchReply,
-    Timing,
-    Warned,
 )
-from vireid.errors import BodyTooLarge, InvalidRequest, ServerUnreachable, VireidError
+from vireid.errors import BodyTooLarge, InvalidRequest, VireidError
 from vireid.proto import convert
 from vireid.proto import retrieval_pb2 as pb
-from vireid.types import Filter, GalleryInfo, Item, ItemMeta, Modality
+from vireid.types import Filter, GalleryInfo, Item, ItemMeta, Modality, Snapshot
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 RETRIEVAL = "vireid.v1.RetrievalService"
 GALLERIES = "vireid.v1.GalleryService"
+SNAPSHOTS = "vireid.v1.SnapshotService"
 EVALUATIONS = "vireid.v1.EvaluationService"
 
 Number = TypeVar("Number")
@@ -43,12 +42,6 @@ _RULES = {
 _CMC = {
     "identity": pb.EvaluateRequest.CMC_LEVEL_IDENTITY,
     "image": pb.EvaluateRequest.CMC_LEVEL_IMAGE,
-}
-
-_OUTCOMES = {
-    pb.PutItemResponse.OUTCOME_CREATED: "created",
-    pb.PutItemResponse.OUTCOME_REPLACED: "replaced",
-    pb.PutItemResponse.OUTCOME_UNCHANGED: "unchanged",
 }
 
 
@@ -119,7 +112,7 @@ def search(gallery: str, query: Query, wanted: Wanted) -> Call[SearchReply]:
         together=_together(wanted),
         other_modality_first=wanted.other_modality_first,
     )
-    return _call(f"{RETRIEVAL}/Search", request, pb.SearchResponse, _search_reply)
+    return _call(f"{RETRIEVAL}/Search", request, pb.SearchResponse, rpc_replies.search_reply)
 
 
 def _together(wanted: Wanted) -> pb.Together | None:
@@ -135,7 +128,7 @@ def _together(wanted: Wanted) -> pb.Together | None:
 def embed(image: Image, modality: Modality | None) -> Call[Embedding]:
     """Ask for one image's embedding."""
     request = pb.EmbedRequest(inputs=[_image_input(image, modality)])
-    return _call(f"{RETRIEVAL}/Embed", request, pb.EmbedResponse, _only_embedding)
+    return _call(f"{RETRIEVAL}/Embed", request, pb.EmbedResponse, rpc_replies.only_embedding)
 
 
 def embed_many(
@@ -143,7 +136,7 @@ def embed_many(
 ) -> Call[tuple[Embedding | VireidError, ...]]:
     """Ask for the embeddings of some images; an image that fails does not fail the others."""
     request = pb.EmbedRequest(inputs=[_image_input(image, modality) for image in images])
-    return _call(f"{RETRIEVAL}/Embed", request, pb.EmbedResponse, _embeddings)
+    return _call(f"{RETRIEVAL}/Embed", request, pb.EmbedResponse, rpc_replies.embeddings)
 
 
 def create_gallery(name: str, *, store_images: bool, retention_s: int) -> Call[GalleryInfo]:
@@ -167,13 +160,15 @@ def retain(name: str, seconds: int) -> Call[GalleryInfo]:
 def list_galleries() -> Call[tuple[GalleryInfo, ...]]:
     """Ask for every gallery's description."""
     request = pb.ListGalleriesRequest()
-    return _call(f"{GALLERIES}/ListGalleries", request, pb.ListGalleriesResponse, _galleries_reply)
+    return _call(f"{GALLERIES}/ListGalleries", request, pb.ListGalleriesResponse, rpc_replies.galleries)
 
 
 def delete_gallery(name: str) -> Call[Receipt]:
     """Ask for a gallery's end; made twice, the second would find it gone."""
     request = pb.DeleteGalleryRequest(name=name)
-    return _call(f"{GALLERIES}/DeleteGallery", request, pb.DeletionReceipt, _receipt, repeatable=False)
+    return _call(
+        f"{GALLERIES}/DeleteGallery", request, pb.DeletionReceipt, rpc_replies.receipt, repeatable=False
+    )
 
 
 def put_item(
@@ -191,7 +186,7 @@ def put_item(
         item=convert.proposed_item(item_id, modality, meta, expires_at),
         image=_image_input(image, modality),
     )
-    return _call(f"{GALLERIES}/PutItem", request, pb.PutItemResponse, _put_reply)
+    return _call(f"{GALLERIES}/PutItem", request, pb.PutItemResponse, rpc_replies.put_reply)
 
 
 def get_item(gallery: str, item_id: str) -> Call[Item]:
@@ -208,7 +203,7 @@ def list_items(gallery: str, *, where: Filter, limit: int, cursor: str) -> Call[
         page_size=_uint32(limit, "limit"),
         page_token=cursor,
     )
-    return _call(f"{GALLERIES}/ListItems", request, pb.ListItemsResponse, _page)
+    return _call(f"{GALLERIES}/ListItems", request, pb.ListItemsResponse, rpc_replies.page)
 
 
 def delete_items(gallery: str, *, item_ids: Sequence[str], where: Filter, dry_run: bool) -> Call[Receipt]:
@@ -216,7 +211,28 @@ def delete_items(gallery: str, *, item_ids: Sequence[str], where: Filter, dry_ru
     request = pb.DeleteItemsRequest(
         gallery=gallery, item_ids=item_ids, filter=convert.filter_to(where), dry_run=dry_run
     )
-    return _call(f"{GALLERIES}/DeleteItems", request, pb.DeletionReceipt, _receipt, repeatable=dry_run)
+    return _call(
+        f"{GALLERIES}/DeleteItems", request, pb.DeletionReceipt, rpc_replies.receipt, repeatable=dry_run
+    )
+
+
+def snapshot(gallery: str, keep_days: int) -> Call[Snapshot]:
+    """Ask for a copy of a gallery; made twice, there would be two."""
+    request = pb.CreateSnapshotRequest(gallery=gallery, keep_days=_uint32(keep_days, "keep_days"))
+    streamed = Streamed(f"/{SNAPSHOTS}/CreateSnapshot", request, pb.SnapshotProgress, lambda _: None)
+    return Call(streamed, rpc_replies.snapshot, repeatable=False)
+
+
+def list_snapshots(gallery: str) -> Call[tuple[Snapshot, ...]]:
+    """Ask for a gallery's snapshots."""
+    request = pb.ListSnapshotsRequest(gallery=gallery)
+    return _call(f"{SNAPSHOTS}/ListSnapshots", request, pb.ListSnapshotsResponse, rpc_replies.snapshots)
+
+
+def delete_snapshot(gallery: str, name: str) -> Call[Snapshot]:
+    """Ask for a snapshot's end; made twice, the second would find it gone."""
+    request = pb.DeleteSnapshotRequest(gallery=gallery, name=name)
+    return _call(f"{SNAPSHOTS}/DeleteSnapshot", request, pb.Snapshot, convert.snapshot_of, repeatable=False)
 
 
 def evaluate(gallery: str, choices: Choices, progress: Progress | None) -> Call[Evaluation]:
@@ -241,13 +257,7 @@ def evaluate(gallery: str, choices: Choices, progress: Progress | None) -> Call[
             progress(message.done, message.total)
 
     streamed = Streamed(f"/{EVALUATIONS}/Evaluate", request, pb.EvaluateProgress, watch)
-    return Call(streamed, _evaluation)
-
-
-def _evaluation(last: pb.EvaluateProgress | None) -> Evaluation:
-    if last is None or not last.HasField("report"):
-        raise ServerUnreachable("the server ended the evaluation without a report; is it of this version?")
-    return Evaluation(last.report.json, last.report.csv, last.report.html)
+    return Call(streamed, rpc_replies.evaluation)
 
 
 def _rerank(choices: Choices) -> pb.Rerank:
@@ -288,88 +298,3 @@ def _query_input(query: Query, modality: Modality | None) -> pb.ImageInput:
 
 def _image_input(image: Image, modality: Modality | None) -> pb.ImageInput:
     return pb.ImageInput(data=image_bytes(image), modality=convert.modality_to(modality))
-
-
-def _timing(message: pb.ServerTiming) -> Timing:
-    return Timing(
-        queue_s=convert.seconds_of(message.queue),
-        decode_s=convert.seconds_of(message.decode),
-        infer_s=convert.seconds_of(message.infer),
-        search_s=convert.seconds_of(message.search),
-        rerank_s=convert.seconds_of(message.rerank),
-        total_s=convert.seconds_of(message.total),
-        batch_size=message.batch_size,
-        device=message.device,
-    )
-
-
-def _search_reply(message: pb.SearchResponse) -> SearchReply:
-    return SearchReply(
-        hits=tuple(convert.hit_of(hit) for hit in message.hits),
-        modality=convert.known_modality_of(message.query_modality, "query_modality"),
-        confidence=message.modality_confidence,
-        warnings=_warnings(message.warnings),
-        items_total=message.coverage.items_total,
-        items_searched=message.coverage.items_searched,
-        space_id=message.space_id,
-        gallery_version=message.gallery_version,
-        timing=_timing(message.timing),
-        exact=message.coverage.exact,
-        centring=message.centring,
-    )
-
-
-def _embeddings(message: pb.EmbedResponse) -> tuple[Embedding | VireidError, ...]:
-    return tuple(_embedded(result) for result in message.results)
-
-
-def _only_embedding(message: pb.EmbedResponse) -> Embedding:
-    (result,) = _embeddings(message)
-    if isinstance(result, VireidError):
-        raise result
-    return result
-
-
-def _embedded(result: pb.EmbedResult) -> Embedding | VireidError:
-    if result.HasField("error"):
-        error = result.error
-        return failures.rebuild(error.message, reason=error.reason, otherwise=InvalidRequest)
-    return Embedding(
-        values=convert.floats_of(result.embedding.f32_le),
-        space_id=result.embedding.space_id,
-        modality=convert.known_modality_of(result.modality),
-        confidence=result.modality_confidence,
-        warnings=_warnings(result.warnings),
-    )
-
-
-def _warnings(messages: Iterable[pb.ServiceWarning]) -> tuple[Warned, ...]:
-    return tuple(Warned(message.code, message.message) for message in messages)
-
-
-def _galleries_reply(message: pb.ListGalleriesResponse) -> tuple[GalleryInfo, ...]:
-    return tuple(convert.gallery_of(gallery) for gallery in message.galleries)
-
-
-def _put_reply(message: pb.PutItemResponse) -> PutReply:
-    return PutReply(
-        item=convert.item_of(message.item),
-        outcome=_OUTCOMES.get(message.outcome, "unknown"),
-        timing=_timing(message.timing),
-    )
-
-
-def _page(message: pb.ListItemsResponse) -> Page:
-    return Page(items=tuple(convert.item_of(item) for item in message.items), cursor=message.next_page_token)
-
-
-def _receipt(message: pb.DeletionReceipt) -> Receipt:
-    return Receipt(
-        items=message.items,
-        images=message.images,
-        vectors=message.vectors,
-        version=message.gallery_version,
-        dry_run=message.dry_run,
-        snapshots=message.snapshots,
-        still_in=message.still_in,
-    )

@@ -27,7 +27,7 @@ from index.second_space import SecondSpace
 from index.table import Table
 from vireid.arrays import Float32Array, Int64Array
 from vireid.errors import StorageError
-from vireid.types import Filter, Item
+from vireid.types import Filter, Item, Snapshot
 
 __all__ = ["BACKENDS", "Enrolment", "Found", "Gallery", "Labelled", "Receipt"]
 
@@ -225,6 +225,20 @@ class Gallery(Readable):
         with self._writer:
             self._gate.check()
             return snapshots.make(self._records, self._snapshots, keep)
+
+    def drop_snapshot(self, name: str) -> Snapshot:
+        """Remove a snapshot, a damaged one too, durable on return; describe what went.
+
+        Raises:
+            SnapshotNotFound: there is none of that name.
+            StorageError: the disk refuses.
+        """
+        with self._writer:
+            self._gate.check()
+            path = snapshots.named(self._snapshots, name)
+            went = snapshots.describe(path)
+            snapshots.remove(path)
+            return went
 
     def compact(self) -> None:
         """Write the file anew without the room that removed items left; changes and pictures wait meanwhile."""

@@ -171,6 +171,19 @@ def check_retention(seconds: int) -> None:
         )
 
 
+def check_keep_days(days: int) -> None:
+    """Refuse a time to keep a snapshot that cannot be counted.
+
+    Raises:
+        InvalidRequest: it is negative, or more than a thousand years.
+    """
+    if not 0 <= days <= LONGEST_RETENTION_S // 86400:
+        raise InvalidRequest(
+            f"found keep_days {days}; expected 0, which keeps it, to {LONGEST_RETENTION_S // 86400}",
+            field="keep_days",
+        )
+
+
 def check_embeddings(vectors: Float32Array, dim: int) -> None:
     """Refuse rows that are not finite unit float32 rows.
 

@@ -8,11 +8,12 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
-from index import limits
+from index import limits, snapshots
 from index.answers import Found, Labelled
 from index.centres import Centres
 from index.gate import Gate
@@ -20,7 +21,7 @@ from index.holdings import Holdings
 from index.records import Records
 from vireid.arrays import Float32Array
 from vireid.errors import GalleryNotFound, StorageError, VireidError
-from vireid.types import Filter, GalleryInfo, Item, ItemMeta, Modality
+from vireid.types import Filter, GalleryInfo, Item, ItemMeta, Modality, Snapshot
 
 Stored = TypeVar("Stored")
 
@@ -34,6 +35,7 @@ class Readable:
     _gate: Gate
     _writer: threading.Lock
     _failure: StorageError | None
+    _snapshots: Path
 
     @property
     def records(self) -> Records:
@@ -172,6 +174,11 @@ class Readable:
         after = limits.check_page(limit, cursor)
         with self._gate.reading():
             return self._holdings.page(filter, limit, after)
+
+    def snapshots(self) -> list[Snapshot]:
+        """Describe its snapshots, oldest first; waits for nobody."""
+        self._gate.check()
+        return snapshots.told(self._snapshots)
 
     def facets(self) -> dict[str, dict[str, int]]:
         """Count the items by camera, modality and hour of the day."""

@@ -19,7 +19,8 @@ from typing import Any
 
 from index.disk import FILE, MAKING, disk_errors, sync
 from index.records import Records
-from vireid.errors import DataLoss, InvalidRequest, StorageError
+from vireid.errors import DataLoss, InvalidRequest, SnapshotNotFound, StorageError
+from vireid.types import Snapshot
 
 log = logging.getLogger(__name__)
 
@@ -115,6 +116,48 @@ def listed(folder: Path) -> Iterator[Path]:
             shutil.rmtree(path, ignore_errors=True)
         elif path.is_dir():
             yield path
+
+
+def told(folder: Path) -> list[Snapshot]:
+    """Describe the snapshots of a gallery, oldest first, beside whoever makes one."""
+    if not folder.is_dir():
+        return []
+    with disk_errors(folder):
+        places = sorted(path for path in folder.iterdir() if not path.name.startswith(MAKING))
+    return [describe(path) for path in places if path.is_dir()]
+
+
+def describe(path: Path) -> Snapshot:
+    """Describe a snapshot by its manifest; one whose manifest cannot be read says so."""
+    try:
+        found = read(path)
+    except (DataLoss, InvalidRequest, StorageError) as error:
+        return Snapshot(path.name, damage=error.message)
+    return Snapshot(
+        path.name,
+        found.version,
+        found.items,
+        found.images,
+        sum(int(file["bytes"]) for file in found.files.values()),
+        datetime.fromisoformat(found.made_at),
+        datetime.fromisoformat(found.expires_at) if found.expires_at else None,
+    )
+
+
+def named(folder: Path, name: str) -> Path:
+    """Return the folder of a snapshot.
+
+    Raises:
+        SnapshotNotFound: there is none of that name.
+    """
+    # compared, never joined: what a caller says leads nowhere
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.name == name and path.is_dir() and not name.startswith(MAKING):
+            return path
+    raise SnapshotNotFound(
+        f"there is no snapshot {name[:80]!r} of gallery {folder.parent.name!r}; list those there are",
+        metadata={"snapshot": name[:80]},
+    )
 
 
 def read(path: Path) -> Manifest:

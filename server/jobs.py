@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from vireid.errors import IdempotencyConflict, JobNotFound, Overloaded, Unavailable, VireidError
+from vireid.errors import Cancelled, IdempotencyConflict, JobNotFound, Overloaded, Unavailable, VireidError
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class Job:
 
     Attributes:
         job_id: unguessable.
-        kind: ``upload`` or ``evaluation``.
+        kind: ``upload``, ``evaluation`` or ``snapshot``.
         state: queued, running, succeeded, partial (some items refused), failed or cancelled.
         done: items finished, refused ones too.
         total: items there are, 0 while unknown.
@@ -64,6 +64,16 @@ class Job:
     documents: dict[str, bytes] = field(default_factory=dict)
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     finished_at: datetime | None = None
+
+    @property
+    def failure(self) -> VireidError:
+        """The error that ended it, the same as its call would have raised."""
+        if self.cause is not None:
+            return self.cause
+        reason, message = (self.error.reason, self.error.message) if self.error else ("", "the job failed")
+        if reason == Unavailable.reason:
+            return Unavailable(message, retry_after_s=1.0)
+        return Cancelled(message) if self.state == "cancelled" else VireidError(message)
 
     def count(self, outcome: str) -> None:
         """Note an item's outcome."""

@@ -3,12 +3,15 @@
 ``server.service.RetrievalService`` is the other half. Raises only ``vireid.errors``.
 """
 
+import asyncio
 from collections.abc import Sequence
+from datetime import timedelta
 
+from index import snapshots
 from index.gallery import Gallery, Receipt
 from index.store import GalleryStore
 from server.threads import Threads
-from vireid.types import Filter, GalleryInfo, Item
+from vireid.types import Filter, GalleryInfo, Item, Snapshot
 
 
 class Keeper:
@@ -73,6 +76,38 @@ class Keeper:
         await self._threads.writing(gallery.retain, seconds)
         return gallery.info()
 
+    async def snapshot(self, name: str, keep_days: int) -> Snapshot:
+        """Copy a gallery, for so many days, 0 for ever; who stops waiting for the copy gets none.
+
+        Raises:
+            GalleryNotFound, GalleryMismatch, StorageError: the gallery cannot be copied.
+        """
+        gallery = self._store.get(name)
+        keep = timedelta(days=keep_days) if keep_days else None
+        making = asyncio.ensure_future(self._threads.writing(_copied, gallery, keep))
+        try:
+            return await asyncio.shield(making)
+        except asyncio.CancelledError:
+            made = await making  # a copy cannot be stopped half way
+            await self._threads.writing(gallery.drop_snapshot, made.name)
+            raise
+
+    async def list_snapshots(self, name: str) -> list[Snapshot]:
+        """Describe a gallery's snapshots, oldest first."""
+        return await self._threads.reading(self._store.get(name).snapshots)
+
+    async def delete_snapshot(self, name: str, snapshot: str) -> Snapshot:
+        """Remove a snapshot; describe what went.
+
+        Raises:
+            SnapshotNotFound: there is none of that name.
+        """
+        return await self._threads.writing(self._store.get(name).drop_snapshot, snapshot)
+
     async def delete_gallery(self, name: str) -> Receipt:
         """Remove a gallery and all it holds."""
         return await self._threads.writing(self._store.delete, name)
+
+
+def _copied(gallery: Gallery, keep: timedelta | None) -> Snapshot:
+    return snapshots.describe(gallery.snapshot(keep))

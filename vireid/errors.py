@@ -20,6 +20,7 @@ The transports hold one table each from these classes to status codes; nothing h
     │   ├── GalleryNotFound
     │   ├── ItemNotFound
     │   ├── ImageNotStored          the item is known, its image was not kept
+    │   ├── SnapshotNotFound
     │   └── JobNotFound
     ├── AlreadyExists
     │   └── GalleryExists
@@ -182,6 +183,12 @@ class ImageNotStored(NotFound):
     """The item is known, its image was not kept."""
 
     reason = "IMAGE_NOT_STORED"
+
+
+class SnapshotNotFound(NotFound):
+    """The gallery has no snapshot of that name."""
+
+    reason = "SNAPSHOT_NOT_FOUND"
 
 
 class JobNotFound(NotFound):

@@ -172,6 +172,31 @@ class Centring:
 
 
 @dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A copy of a gallery, described as its manifest has it.
+
+    Attributes:
+        name: of its folder, the time it was made.
+        version: of the gallery when it was made.
+        items: records and vectors.
+        images: encoded images.
+        bytes: of its files.
+        made_at: when, UTC; None where the manifest cannot be read.
+        expires_at: when it is to be removed, UTC; None keeps it.
+        damage: why the manifest cannot be read, empty if it can; the files are not looked at.
+    """
+
+    name: str
+    version: int = 0
+    items: int = 0
+    images: int = 0
+    bytes: int = 0
+    made_at: datetime | None = None
+    expires_at: datetime | None = None
+    damage: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class GalleryInfo:
     """A gallery, described.
 

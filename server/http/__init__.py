@@ -17,6 +17,7 @@ from server.http import (
     problem,
     schemas,
     search,
+    snapshots,
 )
 from server.http.asked import (
     DeleteBody,
@@ -24,6 +25,7 @@ from server.http.asked import (
     GalleryBody,
     GalleryChange,
     SearchBody,
+    SnapshotBody,
     known_parameters,
 )
 from server.http.direct import Direct
@@ -81,12 +83,12 @@ def create_app(  # noqa: PLR0913 - the composition root hands over each part by 
         evaluations.router(service, board),
         items.router(service),
         galleries.router(service),
+        snapshots.router(service, board),
     ):
         app.include_router(router, dependencies=[Depends(guard)])
     app.router.routes.append(page.route())
-    documented.install(
-        app, (schemas.Problem, SearchBody, DeleteBody, EvaluationBody, GalleryBody, GalleryChange)
-    )
+    read_here = (SearchBody, DeleteBody, EvaluationBody, GalleryBody, GalleryChange, SnapshotBody)
+    documented.install(app, (schemas.Problem, *read_here))
     return Envelope(Direct(app, search.direct(service), guard), metrics, hosts)
 
 

@@ -215,6 +215,12 @@ class GalleryChange(_Body):
     retention_s: int
 
 
+class SnapshotBody(_Body):
+    """A snapshot to make; it is removed after so many days, 0 keeps it."""
+
+    keep_days: int = 0
+
+
 class DeleteBody(_Body):
     """Items to remove: by id or by filter."""
 

@@ -84,6 +84,25 @@ class Galleries(_Answer):
     galleries: list[Gallery]
 
 
+class Snapshot(_Answer):
+    """A copy of a gallery; ``damage`` says why its manifest cannot be read, empty if it can."""
+
+    name: str
+    version: int
+    items: int
+    images: int
+    bytes: int
+    made_at: str | None
+    expires_at: str | None
+    damage: str
+
+
+class Snapshots(_Answer):
+    """A gallery's snapshots, the oldest first."""
+
+    snapshots: list[Snapshot]
+
+
 class Facets(_Answer):
     """Items by camera, modality and hour of the day (00 to 23, UTC)."""
 

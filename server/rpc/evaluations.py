@@ -11,7 +11,6 @@ from server.evaluations import EvaluationRequest
 from server.jobs import Job, JobBoard
 from server.rpc import messages
 from server.service import RetrievalService
-from vireid.errors import Cancelled, Unavailable, VireidError
 from vireid.evaluation.metrics import CmcLevel, Rule
 from vireid.proto import convert
 from vireid.proto import retrieval_pb2 as pb
@@ -55,7 +54,7 @@ class EvaluationServicer:
                 told = (job.done, job.total)
                 yield _progress_to(job)
         if job.state != "succeeded":
-            raise _failure_of(job)
+            raise job.failure
         yield _progress_to(job, with_report=True)
 
 
@@ -84,13 +83,3 @@ def _progress_to(job: Job, *, with_report: bool = False) -> pb.EvaluateProgress:
             **{name.removeprefix("report."): content.decode() for name, content in job.documents.items()}
         )
     return pb.EvaluateProgress(job_id=job.job_id, done=job.done, total=job.total, report=report)
-
-
-def _failure_of(job: Job) -> VireidError:
-    """Return the error that ended a job, the same as its call would have raised."""
-    if job.cause is not None:
-        return job.cause
-    reason, message = (job.error.reason, job.error.message) if job.error else ("", "the evaluation failed")
-    if reason == Unavailable.reason:
-        return Unavailable(message, retry_after_s=1.0)
-    return Cancelled(message) if job.state == "cancelled" else VireidError(message)

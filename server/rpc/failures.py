@@ -26,6 +26,7 @@ from vireid.errors import (
     JobNotFound,
     NotFound,
     Overloaded,
+    SnapshotNotFound,
     Unavailable,
     VireidError,
 )
@@ -45,6 +46,7 @@ _RESOURCES: dict[type[VireidError], str] = {
     ItemNotFound: "item",
     ImageNotStored: "image",
     JobNotFound: "job",
+    SnapshotNotFound: "snapshot",
 }
 
 log = logging.getLogger(__name__)

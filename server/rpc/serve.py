@@ -17,6 +17,7 @@ from server.rpc.evaluations import EvaluationServicer
 from server.rpc.failures import Failures
 from server.rpc.galleries import GalleryServicer
 from server.rpc.retrieval import RetrievalServicer
+from server.rpc.snapshots import SnapshotServicer
 from server.service import RetrievalService
 from server.settings import ServerSettings
 from vireid.errors import SettingsError
@@ -94,6 +95,7 @@ def serve_rpc(
     stubs.add_RetrievalServiceServicer_to_server(RetrievalServicer(service), server)
     stubs.add_GalleryServiceServicer_to_server(GalleryServicer(service), server)
     stubs.add_EvaluationServiceServicer_to_server(EvaluationServicer(service, board), server)
+    stubs.add_SnapshotServiceServicer_to_server(SnapshotServicer(service, board), server)
     probes = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(probes, server)
     if is_loopback(settings.host):

@@ -258,13 +258,13 @@ async def test_bulk_that_waited_too_long_waits_again(
 ) -> None:
     prepare, asked = made.service.prepare_item, []
 
-    async def late(*args: Any) -> Any:
+    async def late(*args: Any, **named: Any) -> Any:
         asked.append(args[1])
         if len(asked) < 3:
             raise errors.DeadlineExceeded("2 s in the queue")
         if args[1] == "slow":
             raise errors.DeadlineExceeded("2 s at work", reason="DEADLINE_EXCEEDED")
-        return await prepare(*args)
+        return await prepare(*args, **named)
 
     monkeypatch.setattr(made.service, "prepare_item", late)
     job = await run(made, uploads.run_ndjson, stored(line_of("a", draw(1))))

@@ -13,7 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from vireid.errors import InvalidRequest
 from vireid.proto import retrieval_pb2 as pb
-from vireid.types import Centring, Filter, GalleryInfo, Hit, Item, ItemMeta, Modality
+from vireid.types import Centring, Filter, GalleryInfo, Hit, Item, ItemMeta, Modality, Snapshot
 
 _MODALITY_OF_MESSAGE: dict[int, Modality | None] = {
     pb.MODALITY_UNSPECIFIED: None,
@@ -255,6 +255,34 @@ def gallery_to(info: GalleryInfo) -> pb.Gallery:
     )
 
 
+def snapshot_of(message: pb.Snapshot) -> Snapshot:
+    """Read a snapshot's description."""
+    return Snapshot(
+        name=message.name,
+        version=message.version,
+        items=message.items,
+        images=message.images,
+        bytes=message.bytes,
+        made_at=_optional_time(message, "made_at"),
+        expires_at=_optional_time(message, "expires_at"),
+        damage=message.damage,
+    )
+
+
+def snapshot_to(snapshot: Snapshot) -> pb.Snapshot:
+    """Write a snapshot's description."""
+    return pb.Snapshot(
+        name=snapshot.name,
+        version=snapshot.version,
+        items=snapshot.items,
+        images=snapshot.images,
+        bytes=snapshot.bytes,
+        made_at=None if snapshot.made_at is None else time_to(snapshot.made_at, "made_at"),
+        expires_at=None if snapshot.expires_at is None else time_to(snapshot.expires_at, "expires_at"),
+        damage=snapshot.damage,
+    )
+
+
 def _centring_of(message: pb.Centring) -> Centring:
     since = time_of(message.since, "centring.since")
     return Centring(message.strength, message.visible, message.infrared, message.version, since)
@@ -295,5 +323,5 @@ def _little_endian(values: "array[float]") -> "array[float]":
     return values
 
 
-def _optional_time(message: pb.Filter | pb.Item, field: str) -> datetime | None:
+def _optional_time(message: pb.Filter | pb.Item | pb.Snapshot, field: str) -> datetime | None:
     return time_of(getattr(message, field), field) if message.HasField(field) else None

@@ -481,6 +481,62 @@ class DeletionReceipt(_message.Message):
     still_in: int
     def __init__(self, items: _Optional[int] = ..., images: _Optional[int] = ..., vectors: _Optional[int] = ..., gallery_version: _Optional[int] = ..., at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., dry_run: _Optional[bool] = ..., snapshots: _Optional[int] = ..., still_in: _Optional[int] = ...) -> None: ...
 
+class Snapshot(_message.Message):
+    __slots__ = ("name", "version", "items", "images", "bytes", "made_at", "expires_at", "damage")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    MADE_AT_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_AT_FIELD_NUMBER: _ClassVar[int]
+    DAMAGE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    version: int
+    items: int
+    images: int
+    bytes: int
+    made_at: _timestamp_pb2.Timestamp
+    expires_at: _timestamp_pb2.Timestamp
+    damage: str
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., items: _Optional[int] = ..., images: _Optional[int] = ..., bytes: _Optional[int] = ..., made_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., damage: _Optional[str] = ...) -> None: ...
+
+class CreateSnapshotRequest(_message.Message):
+    __slots__ = ("gallery", "keep_days")
+    GALLERY_FIELD_NUMBER: _ClassVar[int]
+    KEEP_DAYS_FIELD_NUMBER: _ClassVar[int]
+    gallery: str
+    keep_days: int
+    def __init__(self, gallery: _Optional[str] = ..., keep_days: _Optional[int] = ...) -> None: ...
+
+class SnapshotProgress(_message.Message):
+    __slots__ = ("job_id", "snapshot")
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
+    job_id: str
+    snapshot: Snapshot
+    def __init__(self, job_id: _Optional[str] = ..., snapshot: _Optional[_Union[Snapshot, _Mapping]] = ...) -> None: ...
+
+class ListSnapshotsRequest(_message.Message):
+    __slots__ = ("gallery",)
+    GALLERY_FIELD_NUMBER: _ClassVar[int]
+    gallery: str
+    def __init__(self, gallery: _Optional[str] = ...) -> None: ...
+
+class ListSnapshotsResponse(_message.Message):
+    __slots__ = ("snapshots",)
+    SNAPSHOTS_FIELD_NUMBER: _ClassVar[int]
+    snapshots: _containers.RepeatedCompositeFieldContainer[Snapshot]
+    def __init__(self, snapshots: _Optional[_Iterable[_Union[Snapshot, _Mapping]]] = ...) -> None: ...
+
+class DeleteSnapshotRequest(_message.Message):
+    __slots__ = ("gallery", "name")
+    GALLERY_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    gallery: str
+    name: str
+    def __init__(self, gallery: _Optional[str] = ..., name: _Optional[str] = ...) -> None: ...
+
 class EvaluateRequest(_message.Message):
     __slots__ = ("gallery", "query_gallery", "query_modality", "gallery_modality", "rule", "cmc", "rerank", "html")
     class Rule(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):

@@ -599,6 +599,168 @@ class GalleryService:
             _registered_method=True)
 
 
+class SnapshotServiceStub:
+    """Copies of galleries, beside them on the server's disk. Restoring one is the command line's: no server may run.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.CreateSnapshot = channel.unary_stream(
+                '/vireid.v1.SnapshotService/CreateSnapshot',
+                request_serializer=vireid_dot_proto_dot_retrieval__pb2.CreateSnapshotRequest.SerializeToString,
+                response_deserializer=vireid_dot_proto_dot_retrieval__pb2.SnapshotProgress.FromString,
+                _registered_method=True)
+        self.ListSnapshots = channel.unary_unary(
+                '/vireid.v1.SnapshotService/ListSnapshots',
+                request_serializer=vireid_dot_proto_dot_retrieval__pb2.ListSnapshotsRequest.SerializeToString,
+                response_deserializer=vireid_dot_proto_dot_retrieval__pb2.ListSnapshotsResponse.FromString,
+                _registered_method=True)
+        self.DeleteSnapshot = channel.unary_unary(
+                '/vireid.v1.SnapshotService/DeleteSnapshot',
+                request_serializer=vireid_dot_proto_dot_retrieval__pb2.DeleteSnapshotRequest.SerializeToString,
+                response_deserializer=vireid_dot_proto_dot_retrieval__pb2.Snapshot.FromString,
+                _registered_method=True)
+
+
+class SnapshotServiceServicer:
+    """Copies of galleries, beside them on the server's disk. Restoring one is the command line's: no server may run.
+    """
+
+    def CreateSnapshot(self, request, context):
+        """The job's id at once, and with the last message the snapshot. A caller who leaves gets none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSnapshots(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteSnapshot(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_SnapshotServiceServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'CreateSnapshot': grpc.unary_stream_rpc_method_handler(
+                    servicer.CreateSnapshot,
+                    request_deserializer=vireid_dot_proto_dot_retrieval__pb2.CreateSnapshotRequest.FromString,
+                    response_serializer=vireid_dot_proto_dot_retrieval__pb2.SnapshotProgress.SerializeToString,
+            ),
+            'ListSnapshots': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSnapshots,
+                    request_deserializer=vireid_dot_proto_dot_retrieval__pb2.ListSnapshotsRequest.FromString,
+                    response_serializer=vireid_dot_proto_dot_retrieval__pb2.ListSnapshotsResponse.SerializeToString,
+            ),
+            'DeleteSnapshot': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteSnapshot,
+                    request_deserializer=vireid_dot_proto_dot_retrieval__pb2.DeleteSnapshotRequest.FromString,
+                    response_serializer=vireid_dot_proto_dot_retrieval__pb2.Snapshot.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'vireid.v1.SnapshotService', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('vireid.v1.SnapshotService', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class SnapshotService:
+    """Copies of galleries, beside them on the server's disk. Restoring one is the command line's: no server may run.
+    """
+
+    @staticmethod
+    def CreateSnapshot(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/vireid.v1.SnapshotService/CreateSnapshot',
+            vireid_dot_proto_dot_retrieval__pb2.CreateSnapshotRequest.SerializeToString,
+            vireid_dot_proto_dot_retrieval__pb2.SnapshotProgress.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSnapshots(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vireid.v1.SnapshotService/ListSnapshots',
+            vireid_dot_proto_dot_retrieval__pb2.ListSnapshotsRequest.SerializeToString,
+            vireid_dot_proto_dot_retrieval__pb2.ListSnapshotsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteSnapshot(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vireid.v1.SnapshotService/DeleteSnapshot',
+            vireid_dot_proto_dot_retrieval__pb2.DeleteSnapshotRequest.SerializeToString,
+            vireid_dot_proto_dot_retrieval__pb2.Snapshot.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+
 class EvaluationServiceStub:
     """Measures galleries whose items have a person, by the same code as `vireid evaluate`.
     """

@@ -68,12 +68,14 @@ async def test_documented_calls_are_all_there_are(api: Any, document: dict[str, 
             /v1/galleries/{gallery}/items /v1/galleries/{gallery}/items/{item_id} /v1/galleries/{gallery}/facets
             /v1/galleries/{gallery}/items/{item_id}/image /v1/galleries/{gallery}/items/{item_id}/thumbnail
             /v1/evaluations/{job_id} /v1/evaluations/{job_id}/report.json /v1/evaluations/{job_id}/report.csv
-            /v1/evaluations/{job_id}/report.html
+            /v1/evaluations/{job_id}/report.html /v1/galleries/{gallery}/snapshots
         post /v1/embed /v1/galleries /v1/galleries/{gallery}/search /v1/galleries/{gallery}/items:upload
             /v1/galleries/{gallery}/items:delete /v1/evaluations /v1/jobs/{job_id}:cancel
+            /v1/galleries/{gallery}/snapshots
         put /v1/galleries/{gallery}/items/{item_id}
         patch /v1/galleries/{gallery}
         delete /v1/galleries/{gallery} /v1/galleries/{gallery}/items/{item_id}
+            /v1/galleries/{gallery}/snapshots/{snapshot}
     """
     wanted = set()
     method = ""
