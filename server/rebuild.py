@@ -142,16 +142,29 @@ def choose(bundle: Bundle, wish: str, device: str, choices: Choices, lacking: Mi
         EngineError, MissingExtra, BundleError: as for ``vireid.engines.choice.choose``.
     """
     named = lacking is not None and wish == lacking.part.name
-    # only a plan that is asked for by name may go unproven
-    tried = replace(choices, allow_unproven=choices.allow_unproven and wish != AUTO and not named)
-    found = choice.choose(
-        bundle,
-        AUTO if named else wish,
-        # what was asked for runs on CUDA; until it does, and that is told, the CPU is better than nothing
-        "auto" if named else device,
-        allow_unproven=choices.allow_unproven,
-        opener=opener(tried),
-    )
+    asked = lacking is None and wish in {
+        part.name for part in bundle.manifest.engines if part.runtime == RUNTIME
+    }
+
+    def found_by(leave: bool) -> Choice:
+        return choice.choose(
+            bundle,
+            AUTO if named else wish,
+            # what was asked for runs on CUDA; until it does, and that is told, the CPU is better than nothing
+            "auto" if named else device,
+            allow_unproven=choices.allow_unproven,
+            opener=opener(replace(choices, allow_unproven=leave)),
+        )
+
+    try:
+        found = found_by(False)
+    except EngineError as error:
+        # only a plan that is asked for by name may go unproven, and that is told
+        if not (asked and choices.allow_unproven and error.stable_reason == tensorrt.UNPROVEN):
+            raise
+        return replace(
+            found_by(True), proven=False, reason=f"asked for by name, and not proven: {error.message}"
+        )
     if lacking is None:
         return found
     return replace(found, reason=f"until the plan of {lacking.part.name} is built here: {found.reason}")

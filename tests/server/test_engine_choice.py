@@ -13,6 +13,7 @@ from server.app import Server
 from server.settings import ServerSettings
 from vireid import bundle as bundles
 from vireid.bundle import SOURCE, EnginePart
+from vireid.engines import tensorrt
 from vireid.engines.fake import FakeEngine
 from vireid.engines.tensorrt import Choices
 from vireid.errors import EngineError, ProviderUnavailable
@@ -131,23 +132,59 @@ def test_the_command_ends_with_a_line(
         assert word in said
 
 
-@pytest.mark.parametrize(("wish", "allowed"), [("auto", False), ("tensorrt-fp16", True)])
-def test_only_a_plan_that_is_named_may_go_unproven(
-    holding: Holding, monkeypatch: pytest.MonkeyPatch, wish: str, allowed: bool
-) -> None:
-    """A plan's proof lies beside it, so leave is given or withheld where it is opened."""
-    given: list[Choices] = []
+@pytest.fixture
+def given(monkeypatch: pytest.MonkeyPatch) -> list[Choices]:
+    """Plans that nobody proved: they open with leave only. What they were opened by is kept."""
+    found: list[Choices] = []
 
     def opened(bundle: bundles.Bundle, file: str, precision: str, choices: Choices) -> FakeEngine:
-        given.append(choices)
+        found.append(choices)
+        if not choices.allow_unproven:
+            raise EngineError("the fp16 plan is not proven", reason="ENGINE_UNPROVEN")
+        return FakeEngine()
+
+    monkeypatch.setattr(tensorrt, "open_engine", opened)
+    return found
+
+
+def test_a_plan_that_is_named_may_go_unproven_and_says_so(holding: Holding, given: list[Choices]) -> None:
+    """A plan's proof lies beside it, so leave is given or withheld where it is opened."""
+    bundle = bundles.read(holding(tensorrt_fp16={}))
+    found = rebuild.choose(bundle, "tensorrt-fp16", "auto", Choices(allow_unproven=True), None)
+    assert (found.name, found.proven) == ("tensorrt-fp16", False)
+    assert found.reason == "asked for by name, and not proven: the fp16 plan is not proven"
+    assert [one.allow_unproven for one in given] == [False, True]
+
+
+def test_a_proven_plan_that_is_named_says_so_though_leave_was_given(
+    holding: Holding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tensorrt, "open_engine", lambda *_: FakeEngine())
+    bundle = bundles.read(holding(tensorrt_fp16={}))
+    found = rebuild.choose(bundle, "tensorrt-fp16", "auto", Choices(allow_unproven=True), None)
+    assert (found.name, found.proven, found.reason) == ("tensorrt-fp16", True, "asked for by name")
+
+
+@pytest.mark.parametrize(("wish", "leave"), [("auto", True), ("auto", False), ("tensorrt-fp16", False)])
+def test_no_other_plan_goes_unproven(holding: Holding, given: list[Choices], wish: str, leave: bool) -> None:
+    bundle = bundles.read(holding(tensorrt_fp16={}))
+    choices = Choices(allow_unproven=leave)
+    if wish == "auto":
+        assert rebuild.choose(bundle, wish, "auto", choices, None).name == SOURCE
+    else:
+        with pytest.raises(EngineError, match="not proven") as caught:
+            rebuild.choose(bundle, wish, "auto", choices, None)
+        assert caught.value.stable_reason == "ENGINE_UNPROVEN"
+    assert [one.allow_unproven for one in given] == [False]
+
+
+def test_a_plan_that_cannot_be_opened_is_not_tried_again(
+    holding: Holding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opened(*_: object) -> FakeEngine:
         raise ProviderUnavailable("there is no NVIDIA driver on this machine")
 
-    monkeypatch.setattr(rebuild.tensorrt, "open_engine", opened)
+    monkeypatch.setattr(tensorrt, "open_engine", opened)
     bundle = bundles.read(holding(tensorrt_fp16={}))
-    choices = Choices(allow_unproven=True)
-    if allowed:
-        with pytest.raises(ProviderUnavailable):
-            rebuild.choose(bundle, wish, "auto", choices, None)
-    else:
-        assert rebuild.choose(bundle, wish, "auto", choices, None).name == SOURCE
-    assert [one.allow_unproven for one in given] == [allowed]
+    with pytest.raises(ProviderUnavailable):
+        rebuild.choose(bundle, "tensorrt-fp16", "auto", Choices(allow_unproven=True), None)
