@@ -19,6 +19,7 @@ class Found:
         vectors: the hits' embeddings, (K, D); None unless asked for.
         searched_by: the items searched by modality, (2,); None unless asked for.
         centring: the number of the centres by which all this is centred, 0 for none.
+        lost: items that are missing since the damaged gallery was salvaged.
     """
 
     hits: tuple[Hit, ...]
@@ -28,6 +29,7 @@ class Found:
     vectors: Float32Array | None = None
     searched_by: Int64Array | None = None
     centring: int = 0
+    lost: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ class Receipt:
         vectors: embeddings.
         version: the gallery's, afterwards.
         snapshots: snapshots removed with it.
-        still_in: snapshots of the gallery that still hold some of it.
+        still_in: snapshots of the gallery that still hold some of it, and damaged files that may.
     """
 
     items: int

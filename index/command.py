@@ -32,6 +32,7 @@ app = typer.Typer(
 )
 for command in (
     upkeep_command.verify,
+    upkeep_command.salvage,
     upkeep_command.snapshot,
     upkeep_command.restore,
     upkeep_command.compact,
@@ -55,6 +56,8 @@ def info(root: Root) -> None:
         )
         if gallery.centring:
             typer.echo(f"  {gallery.centring}")
+        if gallery.lost:
+            typer.echo(f"  {gallery.lost} items are missing since it was salvaged")
         if gallery.detail:
             typer.echo(f"  {gallery.detail}")
     if not found:

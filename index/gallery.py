@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from index import limits, opening, snapshots
+from index import limits, lost, opening, snapshots
 from index.answers import Found, Labelled, Receipt
 from index.backends import BACKENDS, DEFAULT
 from index.cache import Cache
@@ -51,6 +51,7 @@ class Gallery(Readable):
         self._dim = head.dim
         self._cache = Cache(path)
         self._snapshots = path.parent / snapshots.FOLDER
+        self._lost = lost.counted(path.parent)
         self._writer = threading.Lock()
         self._failure: StorageError | None = None
         self._gate = Gate(self._refusal)
@@ -272,6 +273,8 @@ class Gallery(Readable):
             for path in held if with_snapshots else ():
                 snapshots.remove(path)
         went, stay = (len(held), 0) if with_snapshots else (0, len(held))
+        if len(keys):  # what a damaged file holds nobody can say
+            stay += len(lost.kept(self._snapshots.parent))
         return Receipt(len(keys), images, len(keys), self._holdings.version, went, stay)
 
     def _recentre(self, centres: Centres | None, write: Callable[[], None]) -> None:

@@ -36,8 +36,25 @@ class Findings:
 
 def inspect(folder: Path) -> Findings:
     """Read everything in a gallery's folder that nobody has open, and its snapshots."""
+    items, pictures, damage = _read(folder)
+    whole = 0
+    for path in snapshots.listed(folder / snapshots.FOLDER):
+        try:
+            snapshots.check(path)
+            whole += 1
+        except VireidError as error:
+            damage.append(error.message)
+    return Findings(folder.name, items, pictures, whole, tuple(damage[:MAX_NAMED]))
+
+
+def damage(folder: Path) -> list[str]:
+    """Say what of a gallery itself is damaged, its snapshots aside."""
+    return _read(folder)[2]
+
+
+def _read(folder: Path) -> tuple[int, int, list[str]]:
     damage: list[str] = []
-    items = pictures = whole = 0
+    items = pictures = 0
     try:
         records = Records(folder / FILE)
     except VireidError as error:
@@ -58,13 +75,7 @@ def inspect(folder: Path) -> Findings:
             damage.append(error.message)
         finally:
             records.close()
-    for path in snapshots.listed(folder / snapshots.FOLDER):
-        try:
-            snapshots.check(path)
-            whole += 1
-        except VireidError as error:
-            damage.append(error.message)
-    return Findings(folder.name, items, pictures, whole, tuple(damage[:MAX_NAMED]))
+    return items, pictures, damage
 
 
 def _centres(records: Records) -> list[str]:

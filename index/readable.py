@@ -36,6 +36,7 @@ class Readable:
     _writer: threading.Lock
     _failure: StorageError | None
     _snapshots: Path
+    _lost: int
 
     @property
     def records(self) -> Records:
@@ -106,7 +107,8 @@ class Readable:
             FailedPrecondition: the gallery is centred otherwise by now (reason ``CENTRING_CHANGED``).
         """
         with self._gate.reading():
-            return self._holdings.search(queries, k, filter, min_score, detailed, centring)
+            found = self._holdings.search(queries, k, filter, min_score, detailed, centring)
+        return [replace(one, lost=self._lost) for one in found] if self._lost else found
 
     def item(self, item_id: str) -> Item:
         """Describe an item.
@@ -209,7 +211,7 @@ class Readable:
     def _described(self, failure: str = "") -> GalleryInfo:
         centres = self._holdings.centres
         described = self._records.head.described(failure)
-        return replace(described, centring=None if centres is None else centres.told)
+        return replace(described, centring=None if centres is None else centres.told, lost=self._lost)
 
     def _refusal(self) -> VireidError:
         if (failed := self._failure) is not None:

@@ -1,4 +1,4 @@
-"""``vireid index verify|snapshot|restore|compact|retention``: galleries on disk, without a server and without a model."""
+"""``vireid index verify|salvage|snapshot|restore|compact|retention``: galleries on disk, without a server and without a model."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from index import limits, restoration, snapshots
+from index import limits, lost, restoration, snapshots
+from index import salvage as salvaging
 from index.disk import FILE, disk_errors, hold
 from index.inspection import inspect
 from index.records import Records
@@ -81,6 +82,42 @@ def restore(
         head = records.head
         records.close()
     typer.echo(f"{head.name}: {head.items} items of {head.dim} numbers, version {head.version}")
+
+
+def salvage(
+    root: Root,
+    name: Name,
+    forget: Annotated[
+        bool,
+        typer.Option("--forget", help="Remove the damaged files that salvages have kept, and their lists."),
+    ] = False,
+) -> None:
+    """Save of a damaged gallery what proves itself by its checksum, and name all that is lost; status 1 if anything is.
+
+    The damaged file is kept beside the gallery, and answers say that items are missing, until --forget.
+    """
+    with held(root) as galleries:
+        folder = gallery_folder(galleries, name)
+        if forget:
+            typer.echo(f"{name}: {lost.forget(folder)} damaged files and their lists are removed")
+            return
+        found = salvaging.salvage(folder)
+    if found is None:
+        typer.echo(f"{name}: nothing is damaged, nothing was done")
+        return
+    typer.echo(
+        f"{name}: {found.saved} items saved, {found.count} items and {len(found.pictures)} pictures lost"
+    )
+    for one in found.items:
+        typer.echo(f"  item {one.item_id or '(its id cannot be read)'}: {one.why}")
+    if found.unnamed:
+        typer.echo(f"  {found.unnamed} items of which nothing can be read")
+    for one in found.pictures:
+        typer.echo(f"  item {one.item_id}: {one.why}")
+    for doubt in found.doubts:
+        typer.echo(f"  {doubt}")
+    typer.echo(f"the damaged file and this list are kept in {folder / lost.FOLDER}")
+    raise typer.Exit(1 if found.count or found.pictures or found.doubts else 0)
 
 
 def retention(

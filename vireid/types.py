@@ -211,6 +211,7 @@ class GalleryInfo:
         detail: why it failed, empty when ready.
         centring: how its vectors are centred; None where they are searched as they came.
         retention_s: seconds after its enrolment that an item expires, unless earlier by itself; 0 sets no time.
+        lost: items that a salvage of the damaged gallery could not save; 0 where nothing is known to be missing.
     """
 
     name: str
@@ -223,3 +224,4 @@ class GalleryInfo:
     detail: str = ""
     centring: Centring | None = None
     retention_s: int = 0
+    lost: int = 0
