@@ -73,6 +73,7 @@ def gallery_of(document: Document) -> GalleryInfo:
         detail=document["detail"],
         centring=_centring_of(document.get("centring")),
         retention_s=document.get("retention_s", 0),
+        lost=document.get("lost", 0),
     )
 
 
@@ -118,6 +119,7 @@ def search_reply_of(document: Document) -> SearchReply:
         timing=timing_of(document["timing"]),
         exact=coverage["exact"],
         centring=document.get("centring", 0),
+        items_lost=coverage.get("items_lost", 0),
     )
 
 

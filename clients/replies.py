@@ -76,6 +76,7 @@ class SearchReply:
         timing: seconds by stage, at the server.
         exact: none of those that passed was missed.
         centring: the gallery's version whose centres scores are relative to, 0 for none.
+        items_lost: items that are missing from the gallery since it was damaged and salvaged.
     """
 
     hits: tuple[Hit, ...]
@@ -89,6 +90,12 @@ class SearchReply:
     timing: Timing
     exact: bool = True
     centring: int = 0
+    items_lost: int = 0
+
+    @property
+    def degraded(self) -> bool:
+        """Whether the gallery is known to lack items."""
+        return self.items_lost > 0
 
 
 @dataclass(frozen=True, slots=True)

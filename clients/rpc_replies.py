@@ -51,6 +51,7 @@ def search_reply(message: pb.SearchResponse) -> SearchReply:
         timing=timing(message.timing),
         exact=message.coverage.exact,
         centring=message.centring,
+        items_lost=message.coverage.items_lost,
     )
 
 

@@ -152,7 +152,8 @@ class Embedded:
 class SearchAnswer:
     """Ranked hits and how they were found.
 
-    Where ``exact`` is false somebody may have been missed. ``centring`` is the gallery's version that brought the centres
+    Where ``exact`` is false somebody may have been missed; where ``items_lost`` is not 0, so many items are missing since the
+    damaged gallery was salvaged. ``centring`` is the gallery's version that brought the centres
     which scores are relative to, 0 without centres.
     """
 
@@ -167,6 +168,7 @@ class SearchAnswer:
     timing: Timing
     exact: bool = True
     centring: int = 0
+    items_lost: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -188,6 +188,7 @@ class RetrievalService(Keeper):
             centring=told.found.centring,
             timing=self._timing(began, done, told.search_s, told.rerank_s),
             exact=self._exact,
+            items_lost=told.found.lost,
         )
 
     async def put_item(

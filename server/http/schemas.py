@@ -64,7 +64,10 @@ class CentringAnswer(_Answer):
 
 
 class Gallery(_Answer):
-    """A gallery; its items expire ``retention_s`` after their enrolment, 0 for no such time."""
+    """A gallery; its items expire ``retention_s`` after their enrolment, 0 for no such time.
+
+    ``lost`` items are missing since it was salvaged.
+    """
 
     name: str
     space_id: str
@@ -76,6 +79,7 @@ class Gallery(_Answer):
     detail: str
     centring: CentringAnswer | None
     retention_s: int
+    lost: int
 
 
 class Galleries(_Answer):
@@ -171,11 +175,16 @@ class Asked(_Answer):
 
 
 class Coverage(_Answer):
-    """How many items the search looked at."""
+    """How many items there are, and pass the filter: all of these were compared, if ``exact``.
+
+    ``degraded``: ``items_lost`` items are missing since the damaged gallery was salvaged.
+    """
 
     items_total: int
     items_searched: int
     exact: bool
+    degraded: bool
+    items_lost: int
 
 
 class SearchReply(_Answer):

@@ -39,6 +39,7 @@ def gallery(info: GalleryInfo) -> dict[str, Any]:
         "detail": info.detail,
         "centring": None if info.centring is None else _centring(info.centring),
         "retention_s": info.retention_s,
+        "lost": info.lost,
     }
 
 
@@ -79,6 +80,8 @@ def search(found: SearchAnswer, gallery_name: str) -> dict[str, Any]:
             "items_total": found.items_total,
             "items_searched": found.items_searched,
             "exact": found.exact,
+            "degraded": found.items_lost > 0,
+            "items_lost": found.items_lost,
         },
         "space_id": found.space_id,
         "gallery_version": found.gallery_version,

@@ -130,7 +130,11 @@ def search_response_to(answer: SearchAnswer) -> pb.SearchResponse:
         modality_confidence=answer.confidence,
         warnings=_warnings_to(answer.warnings),
         coverage=pb.Coverage(
-            items_total=answer.items_total, items_searched=answer.items_searched, exact=answer.exact
+            items_total=answer.items_total,
+            items_searched=answer.items_searched,
+            exact=answer.exact,
+            degraded=answer.items_lost > 0,
+            items_lost=answer.items_lost,
         ),
         timing=timing_to(answer.timing),
         space_id=answer.space_id,

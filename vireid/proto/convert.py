@@ -236,6 +236,7 @@ def gallery_of(message: pb.Gallery) -> GalleryInfo:
         detail=message.state_detail,
         centring=_centring_of(message.centring) if message.HasField("centring") else None,
         retention_s=message.retention_s,
+        lost=message.lost,
     )
 
 
@@ -252,6 +253,7 @@ def gallery_to(info: GalleryInfo) -> pb.Gallery:
         state_detail=info.detail,
         centring=None if info.centring is None else _centring_to(info.centring),
         retention_s=info.retention_s,
+        lost=info.lost,
     )
 
 

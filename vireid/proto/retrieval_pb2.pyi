@@ -190,14 +190,18 @@ class SearchResponse(_message.Message):
     def __init__(self, hits: _Optional[_Iterable[_Union[Hit, _Mapping]]] = ..., query_modality: _Optional[_Union[Modality, str]] = ..., modality_confidence: _Optional[float] = ..., warnings: _Optional[_Iterable[_Union[ServiceWarning, _Mapping]]] = ..., coverage: _Optional[_Union[Coverage, _Mapping]] = ..., timing: _Optional[_Union[ServerTiming, _Mapping]] = ..., space_id: _Optional[str] = ..., gallery_version: _Optional[int] = ..., centring: _Optional[int] = ...) -> None: ...
 
 class Coverage(_message.Message):
-    __slots__ = ("items_total", "items_searched", "exact")
+    __slots__ = ("items_total", "items_searched", "exact", "degraded", "items_lost")
     ITEMS_TOTAL_FIELD_NUMBER: _ClassVar[int]
     ITEMS_SEARCHED_FIELD_NUMBER: _ClassVar[int]
     EXACT_FIELD_NUMBER: _ClassVar[int]
+    DEGRADED_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_LOST_FIELD_NUMBER: _ClassVar[int]
     items_total: int
     items_searched: int
     exact: bool
-    def __init__(self, items_total: _Optional[int] = ..., items_searched: _Optional[int] = ..., exact: _Optional[bool] = ...) -> None: ...
+    degraded: bool
+    items_lost: int
+    def __init__(self, items_total: _Optional[int] = ..., items_searched: _Optional[int] = ..., exact: _Optional[bool] = ..., degraded: _Optional[bool] = ..., items_lost: _Optional[int] = ...) -> None: ...
 
 class ServiceWarning(_message.Message):
     __slots__ = ("code", "message")
@@ -238,7 +242,7 @@ class ItemError(_message.Message):
     def __init__(self, code: _Optional[int] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
 
 class Gallery(_message.Message):
-    __slots__ = ("name", "space_id", "dim", "items", "version", "stores_images", "state", "state_detail", "centring", "retention_s")
+    __slots__ = ("name", "space_id", "dim", "items", "version", "stores_images", "state", "state_detail", "centring", "retention_s", "lost")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATE_UNSPECIFIED: _ClassVar[Gallery.State]
@@ -257,6 +261,7 @@ class Gallery(_message.Message):
     STATE_DETAIL_FIELD_NUMBER: _ClassVar[int]
     CENTRING_FIELD_NUMBER: _ClassVar[int]
     RETENTION_S_FIELD_NUMBER: _ClassVar[int]
+    LOST_FIELD_NUMBER: _ClassVar[int]
     name: str
     space_id: str
     dim: int
@@ -267,7 +272,8 @@ class Gallery(_message.Message):
     state_detail: str
     centring: Centring
     retention_s: int
-    def __init__(self, name: _Optional[str] = ..., space_id: _Optional[str] = ..., dim: _Optional[int] = ..., items: _Optional[int] = ..., version: _Optional[int] = ..., stores_images: _Optional[bool] = ..., state: _Optional[_Union[Gallery.State, str]] = ..., state_detail: _Optional[str] = ..., centring: _Optional[_Union[Centring, _Mapping]] = ..., retention_s: _Optional[int] = ...) -> None: ...
+    lost: int
+    def __init__(self, name: _Optional[str] = ..., space_id: _Optional[str] = ..., dim: _Optional[int] = ..., items: _Optional[int] = ..., version: _Optional[int] = ..., stores_images: _Optional[bool] = ..., state: _Optional[_Union[Gallery.State, str]] = ..., state_detail: _Optional[str] = ..., centring: _Optional[_Union[Centring, _Mapping]] = ..., retention_s: _Optional[int] = ..., lost: _Optional[int] = ...) -> None: ...
 
 class Centring(_message.Message):
     __slots__ = ("version", "since", "strength", "visible", "infrared")

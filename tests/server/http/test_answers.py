@@ -151,7 +151,9 @@ async def test_search_by_raw_body_and_by_json_alike(http: Any, draw: Draw) -> No
     raw = await http("POST", path, params={"top_k": 2}, content=draw(3))
     answer = schemas.SearchReply.model_validate(raw.json())
     assert (answer.hits[0].item_id, answer.hits[0].rank, len(answer.hits)) == ("i3", 1, 2)
-    assert answer.coverage == schemas.Coverage(items_total=5, items_searched=5, exact=True)
+    assert answer.coverage == schemas.Coverage(
+        items_total=5, items_searched=5, exact=True, degraded=False, items_lost=0
+    )
     assert answer.query.modality == "visible"
     for name in ("queue", "decode", "infer", "search", "total"):
         assert f"{name};dur=" in raw.headers["server-timing"]
