@@ -14,7 +14,7 @@ import onnxruntime as ort
 
 from vireid.arrays import Float32Array, Int64Array, UInt8Array
 from vireid.bundle import Bundle, EnginePart
-from vireid.engines import onnx_outside
+from vireid.engines import onnx_outside, onnx_sums
 from vireid.engines.base import EngineInfo, check_batch
 from vireid.engines.onnx_binding import Bindings
 from vireid.errors import BundleCorrupt, BundleError, EngineError, ProviderUnavailable
@@ -186,8 +186,8 @@ def _open(
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
     options.graph_optimization_level = LEVELS[layout]
-    # products of bytes are summed pairwise in 16 bits on processors without VNNI, and may overflow: not here
-    options.add_session_config_entry("session.x64quantprecision", "1")
+    for name, value in onnx_sums.settings().items():
+        options.add_session_config_entry(name, value)
     # waiting threads sleep: spinning ones take the cores that other sessions need
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # refused above; should one slip through, it is not read from the working directory
