@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from clients.call import USUAL, Answer, Call, Choices, Image, Progress, Query, Wanted, Wire
-from clients.replies import Embedding, Evaluation, Page, PutReply, Receipt, SearchReply
+from clients.replies import Embedding, Evaluation, Facets, Page, PutReply, Receipt, SearchReply
 from clients.retry import Retry
 from vireid.errors import VireidError
 from vireid.types import Filter, GalleryInfo, Item, ItemMeta, Modality, Snapshot
@@ -188,6 +188,10 @@ class Client(ABC):
         """List a page of items."""
         return self._run(self._wire.list_items(gallery, where=where, limit=limit, cursor=cursor))
 
+    def facets(self, gallery: str, *, where: Filter = EVERYTHING) -> Facets:
+        """Count the items that pass a filter by camera, modality and hour of the day."""
+        return self._run(self._wire.facets(gallery, where))
+
     def delete_items(
         self,
         gallery: str,
@@ -350,6 +354,10 @@ class AsyncClient(ABC):
     ) -> Page:
         """List a page of items."""
         return await self._run(self._wire.list_items(gallery, where=where, limit=limit, cursor=cursor))
+
+    async def facets(self, gallery: str, *, where: Filter = EVERYTHING) -> Facets:
+        """Count the items that pass a filter by camera, modality and hour of the day."""
+        return await self._run(self._wire.facets(gallery, where))
 
     async def delete_items(
         self,

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
-from clients.replies import Embedding, ItemRef, Page, PutReply, Receipt, SearchReply
+from clients.replies import Embedding, Facets, ItemRef, Page, PutReply, Receipt, SearchReply
 from vireid.errors import ImageTooLarge, InvalidRequest
 from vireid.types import Filter, GalleryInfo, Item, ItemMeta, Modality, Snapshot
 
@@ -161,6 +161,10 @@ class Wire(Protocol):
 
     def list_items(self, gallery: str, *, where: Filter, limit: int, cursor: str) -> Call[Page]:
         """Ask for a page of items."""
+        ...
+
+    def facets(self, gallery: str, where: Filter) -> Call[Facets]:
+        """Ask how many items there are of each camera, modality and hour."""
         ...
 
     def delete_items(

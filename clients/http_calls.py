@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from clients import http_documents as documents
 from clients.call import Call, Choices, Image, Query, Wanted, image_bytes
-from clients.replies import Embedding, ItemRef, Job, Page, PutReply, Receipt, SearchReply
+from clients.replies import Embedding, Facets, ItemRef, Job, Page, PutReply, Receipt, SearchReply
 from vireid.errors import GalleryNotFound, InvalidRequest, SnapshotNotFound
 from vireid.types import Filter, GalleryInfo, Item, ItemMeta, Modality, Snapshot
 
@@ -198,6 +198,12 @@ def list_items(gallery: str, *, where: Filter, limit: int, cursor: str) -> Call[
         parameters = (*parameters, ("cursor", cursor))
     request = Request("GET", f"{_gallery(gallery)}/items", parameters)
     return Call(request, lambda reply: documents.page_of(reply.document))
+
+
+def facets(gallery: str, where: Filter) -> Call[Facets]:
+    """Ask how many items there are of each camera, modality and hour."""
+    request = Request("GET", f"{_gallery(gallery)}/facets", _filter(where))
+    return Call(request, lambda reply: Facets(**reply.document))
 
 
 def delete_items(gallery: str, *, item_ids: Sequence[str], where: Filter, dry_run: bool) -> Call[Receipt]:

@@ -150,6 +150,21 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
+class Facets:
+    """How many items there are of each.
+
+    Attributes:
+        cameras: by camera.
+        modalities: by ``visible`` and ``infrared``.
+        hours: by the hour of the day they were captured in, ``00`` to ``23``, UTC.
+    """
+
+    cameras: Mapping[str, int]
+    modalities: Mapping[str, int]
+    hours: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class ItemFailure:
     """Why one item of many was not taken.
 

@@ -15,6 +15,7 @@ from clients.call import Answer, Call, Choices, Image, Progress, Query, Wanted, 
 from clients.replies import (
     Embedding,
     Evaluation,
+    Facets,
     ItemRef,
     Page,
     PutReply,
@@ -204,6 +205,12 @@ def list_items(gallery: str, *, where: Filter, limit: int, cursor: str) -> Call[
         page_token=cursor,
     )
     return _call(f"{GALLERIES}/ListItems", request, pb.ListItemsResponse, rpc_replies.page)
+
+
+def facets(gallery: str, where: Filter) -> Call[Facets]:
+    """Ask how many items there are of each camera, modality and hour."""
+    request = pb.GetFacetsRequest(gallery=gallery, filter=convert.filter_to(where))
+    return _call(f"{GALLERIES}/GetFacets", request, pb.Facets, rpc_replies.facets)
 
 
 def delete_items(gallery: str, *, item_ids: Sequence[str], where: Filter, dry_run: bool) -> Call[Receipt]:

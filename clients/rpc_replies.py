@@ -3,7 +3,17 @@
 from collections.abc import Iterable
 
 from clients import failures
-from clients.replies import Embedding, Evaluation, Page, PutReply, Receipt, SearchReply, Timing, Warned
+from clients.replies import (
+    Embedding,
+    Evaluation,
+    Facets,
+    Page,
+    PutReply,
+    Receipt,
+    SearchReply,
+    Timing,
+    Warned,
+)
 from vireid.errors import InvalidRequest, ServerUnreachable, VireidError
 from vireid.proto import convert
 from vireid.proto import retrieval_pb2 as pb
@@ -102,6 +112,11 @@ def put_reply(message: pb.PutItemResponse) -> PutReply:
 def page(message: pb.ListItemsResponse) -> Page:
     """Read a page of items."""
     return Page(items=tuple(convert.item_of(item) for item in message.items), cursor=message.next_page_token)
+
+
+def facets(message: pb.Facets) -> Facets:
+    """Read how many items there are of each."""
+    return Facets(dict(message.cameras), dict(message.modalities), dict(message.hours))
 
 
 def receipt(message: pb.DeletionReceipt) -> Receipt:

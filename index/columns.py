@@ -171,26 +171,27 @@ class Columns:
         chosen = self._alive[:n] if keys is None else np.searchsorted(self._keys[:n], keys)
         return int(self._has_image[:n][chosen].sum())
 
-    def cameras(self) -> dict[str, int]:
-        """Count the items by camera, those that have none aside."""
-        counts = np.bincount(self._camera[: self._count][self._visible()], minlength=len(self._cameras))
+    def cameras(self, keys: Int64Array | None = None) -> dict[str, int]:
+        """Count some items by camera, or all of them, those that have none aside."""
+        counts = np.bincount(self._camera[: self._count][self._among(keys)], minlength=len(self._cameras))
         return {
             name: int(count)
             for name, count in sorted(zip(self._cameras.words, counts.tolist(), strict=True))
             if name and count
         }
 
-    def hours(self) -> dict[str, int]:
-        """Count the items by the hour of the day they were captured in, UTC, those without a time aside."""
-        time = self._time[: self._count][self._visible()]
+    def hours(self, keys: Int64Array | None = None) -> dict[str, int]:
+        """Count some items by the hour of the day they were captured in, UTC, those without a time aside."""
+        time = self._time[: self._count][self._among(keys)]
         counts = np.bincount(time[time != NO_TIME] // HOUR_US % HOURS, minlength=HOURS)
         return {f"{hour:02}": int(count) for hour, count in enumerate(counts.tolist()) if count}
 
     def modalities(self, keys: Int64Array | None = None) -> Int64Array:
         """Count some items by modality, or all of them, (2,)."""
-        n = self._count
-        chosen = self._visible() if keys is None else np.searchsorted(self._keys[:n], keys)
-        return np.bincount(self._modality[:n][chosen], minlength=2)
+        return np.bincount(self._modality[: self._count][self._among(keys)], minlength=2)
+
+    def _among(self, keys: Int64Array | None) -> BoolArray | Int64Array:
+        return self._visible() if keys is None else np.searchsorted(self._keys[: self._count], keys)
 
     def _effective(self, asked: Int64Array, enrolled: Int64Array) -> Int64Array:
         return np.minimum(asked, enrolled + self._retention) if self._retention else asked

@@ -205,14 +205,15 @@ class Holdings:
         page = keys[np.searchsorted(keys, after, side="right") :][: limit + 1]
         return self._columns.items(page[:limit]), str(page[limit - 1]) if len(page) > limit else ""
 
-    def facets(self) -> dict[str, dict[str, int]]:
-        """Count the items by camera, modality and hour of the day."""
-        counts = self._columns.modalities()
+    def facets(self, where: Filter) -> dict[str, dict[str, int]]:
+        """Count the items that pass a filter by camera, modality and hour of the day."""
+        keys = None if where.is_empty else self._columns.passing(where)
+        counts = self._columns.modalities(keys)
         modalities = {one.word: int(counts[one]) for one in Modality if counts[one]}
         return {
-            "cameras": self._columns.cameras(),
+            "cameras": self._columns.cameras(keys),
             "modalities": dict(sorted(modalities.items())),
-            "hours": self._columns.hours(),
+            "hours": self._columns.hours(keys),
         }
 
     def labelled(self) -> Labelled:

@@ -182,10 +182,18 @@ class Readable:
         self._gate.check()
         return snapshots.told(self._snapshots)
 
-    def facets(self) -> dict[str, dict[str, int]]:
-        """Count the items by camera, modality and hour of the day."""
+    def facets(
+        self,
+        filter: Filter = Filter(),  # noqa: A002, B008 - the domain's word; a frozen value
+    ) -> dict[str, dict[str, int]]:
+        """Count the items that pass a filter by camera, modality and hour of the day.
+
+        Raises:
+            InvalidRequest: the filter is malformed.
+        """
+        limits.check_filter(filter)
         with self._gate.reading():
-            return self._holdings.facets()
+            return self._holdings.facets(filter)
 
     def labelled(self) -> Labelled:
         """Return every item that has a person, with its embedding as it came.

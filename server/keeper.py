@@ -42,9 +42,13 @@ class Keeper:
         """List a page of items."""
         return await self._threads.reading(self._store.get(gallery).items, where, limit, cursor)
 
-    async def facets(self, gallery: str) -> dict[str, dict[str, int]]:
-        """Count items by camera, modality and hour of the day."""
-        return await self._threads.reading(self._store.get(gallery).facets)
+    async def facets(
+        self,
+        gallery: str,
+        where: Filter = Filter(),  # noqa: B008 - a frozen value
+    ) -> dict[str, dict[str, int]]:
+        """Count the items that pass a filter by camera, modality and hour of the day."""
+        return await self._threads.reading(self._store.get(gallery).facets, where)
 
     async def delete_items(
         self, gallery: str, ids: Sequence[str] | None, where: Filter | None, dry_run: bool

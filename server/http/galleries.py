@@ -1,10 +1,13 @@
 """Routes of galleries."""
 
-from fastapi import APIRouter, Request, Response
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
 
 from server.http import bodies, documented, schemas, words
-from server.http.asked import GalleryBody, GalleryChange
+from server.http.asked import GalleryBody, GalleryChange, filter_parameters
 from server.service import RetrievalService
+from vireid.types import Filter
 
 
 def router(service: RetrievalService) -> APIRouter:
@@ -52,9 +55,9 @@ def router(service: RetrievalService) -> APIRouter:
     @routes.get(
         "/v1/galleries/{gallery}/facets",
         response_model=schemas.Facets,
-        summary="Count items by camera and modality",
+        summary="Count the items that pass a filter by camera, modality and hour",
     )
-    async def facets(gallery: str) -> Response:
-        return words.answer(await service.facets(gallery))
+    async def facets(gallery: str, where: Annotated[Filter, Depends(filter_parameters)]) -> Response:
+        return words.answer(await service.facets(gallery, where))
 
     return routes

@@ -94,8 +94,9 @@ class GalleryServicer:
         return _receipt_to(receipt, dry_run=request.dry_run)
 
     async def GetFacets(self, request: pb.GetFacetsRequest, _context: Any) -> pb.Facets:
-        """Count items by camera, modality and hour of the day."""
-        return pb.Facets(**await self._service.facets(request.gallery))
+        """Count the items that pass a filter by camera, modality and hour of the day."""
+        found = await self._service.facets(request.gallery, convert.filter_of(request.filter))
+        return pb.Facets(**found)
 
 
 def _receipt_to(receipt: Receipt, *, dry_run: bool) -> pb.DeletionReceipt:

@@ -222,6 +222,19 @@ def test_pages(client: Any, people: str) -> None:
     assert {item.item_id for item in few.items} == {"cam/2", "cam/6", "cam/10"}
 
 
+def test_facets_count_what_passes(client: Any, people: str) -> None:
+    every = client("facets", people)
+    assert every.cameras == {"c0": 4, "c1": 4, "c2": 4}
+    assert every.modalities == {"visible": 9, "infrared": 3}
+    assert every.hours == {"05": 12}
+    few = client("facets", people, where=Filter(persons=("p1", "p2"), attributes={"coat": "red"}))
+    assert (few.cameras, few.modalities) == (
+        {"c0": 1, "c1": 1, "c2": 1}, {"visible": 2, "infrared": 1},
+    )  # fmt: skip
+    none = client("facets", people, where=Filter(cameras=("nowhere",)))
+    assert (none.cameras, none.modalities, none.hours) == ({}, {}, {})
+
+
 def test_delete(client: Any, fresh: str, draw: Callable[..., bytes]) -> None:
     for number in range(6):
         client("put_item", fresh, f"i{number}", draw(number), meta=meta_of(number))

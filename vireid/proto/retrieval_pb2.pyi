@@ -431,10 +431,12 @@ class DeleteItemsRequest(_message.Message):
     def __init__(self, gallery: _Optional[str] = ..., item_ids: _Optional[_Iterable[str]] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., dry_run: _Optional[bool] = ...) -> None: ...
 
 class GetFacetsRequest(_message.Message):
-    __slots__ = ("gallery",)
+    __slots__ = ("gallery", "filter")
     GALLERY_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
     gallery: str
-    def __init__(self, gallery: _Optional[str] = ...) -> None: ...
+    filter: Filter
+    def __init__(self, gallery: _Optional[str] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ...) -> None: ...
 
 class Facets(_message.Message):
     __slots__ = ("cameras", "modalities", "hours")

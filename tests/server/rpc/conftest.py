@@ -103,8 +103,8 @@ class ScriptedService:
         await self._answer((gallery, ids, where, dry_run))
         return Receipt(items=1, images=1, vectors=1, version=5, snapshots=2, still_in=3)
 
-    async def facets(self, gallery: str) -> dict[str, dict[str, int]]:
-        await self._answer(gallery)
+    async def facets(self, gallery: str, where: Any = None) -> dict[str, dict[str, int]]:
+        await self._answer((gallery, where))
         return {"cameras": {"c0": 3}, "modalities": {"visible": 2, "infrared": 1}, "hours": {"02": 1}}
 
     async def create_gallery(self, name: str, store_images: bool = True, retention_s: int = 0) -> GalleryInfo:

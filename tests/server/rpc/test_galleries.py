@@ -45,8 +45,8 @@ async def test_put_carries_the_metadata(serving: Any) -> None:
 async def test_facets(serving: Any) -> None:
     async with serving() as running:
         ask = running.method(_path("GetFacets"), pb.GetFacetsRequest, pb.Facets)
-        facets = await ask(pb.GetFacetsRequest(gallery="g"))
-    assert running.service.asked == ["g"]
+        facets = await ask(pb.GetFacetsRequest(gallery="g", filter=pb.Filter(camera_ids=["c0"])))
+    assert running.service.asked == [("g", Filter(cameras=("c0",)))]
     assert (dict(facets.cameras), dict(facets.hours)) == ({"c0": 3}, {"02": 1})
     assert dict(facets.modalities) == {"visible": 2, "infrared": 1}
 
