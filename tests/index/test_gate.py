@@ -1,5 +1,7 @@
 import threading
 import time
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -117,3 +119,126 @@ def test_an_error_inside_lets_the_gate_go() -> None:
         with pytest.raises(ZeroDivisionError), enter():
             raise ZeroDivisionError
     gate.close()
+
+
+def until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
+def test_readers_who_wait_go_before_the_next_writer() -> None:
+    gate, order = make(), []
+    entered, release = threading.Event(), threading.Event()
+
+    def first() -> None:
+        with gate.writing():
+            entered.set()
+            release.wait(20)
+
+    def write() -> None:
+        with gate.writing():
+            order.append("writer")
+
+    def read() -> None:
+        with gate.reading():
+            order.append("reader")
+
+    threads = run(first)
+    assert entered.wait(20)
+    threads += run(write)
+    until(lambda: gate._writers_waiting == 1)
+    threads += run(read, read, read)
+    until(lambda: gate._readers_waiting == 3)
+    release.set()
+    for thread in threads:
+        thread.join(20)
+    assert order == ["reader", "reader", "reader", "writer"]
+
+
+def test_writers_one_after_the_other_starve_no_reader() -> None:
+    """A reader comes in a hundred times among writers who never rest; the writers end only when it has."""
+    gate, done, writes, reads = make(), threading.Event(), [0], [0]
+
+    def write() -> None:
+        while not done.is_set():
+            with gate.writing():
+                writes[0] += 1
+                time.sleep(0.0005)
+
+    def read() -> None:
+        for _ in range(100):
+            with gate.reading():
+                reads[0] += 1
+
+    writers = run(write, write, write)
+    until(lambda: writes[0] > 0)
+    (reader,) = run(read)
+    reader.join(30)
+    starved = reader.is_alive()
+    done.set()
+    for thread in (*writers, reader):
+        thread.join(30)
+        assert not thread.is_alive()
+    assert not starved
+    assert reads == [100]
+
+
+def test_readers_one_after_the_other_starve_no_writer() -> None:
+    gate, done, writes = make(), threading.Event(), [0]
+
+    def read() -> None:
+        while not done.is_set():
+            with gate.reading():
+                time.sleep(0.0005)
+
+    def write() -> None:
+        for _ in range(100):
+            with gate.writing():
+                writes[0] += 1
+
+    readers = run(read, read, read)
+    (writer,) = run(write)
+    writer.join(30)
+    starved = writer.is_alive()
+    done.set()
+    for thread in (*readers, writer):
+        thread.join(30)
+        assert not thread.is_alive()
+    assert not starved
+    assert writes == [100]
+
+
+@pytest.mark.parametrize("shut", [True, False])
+def test_who_waits_when_it_closes_is_refused_and_nobody_is_left_inside(shut: bool) -> None:
+    """``shut`` comes from the writer inside, as after a failed change; ``close`` from another thread."""
+    gate, entered, release, refused = make(), threading.Event(), threading.Event(), []
+
+    def first() -> None:
+        with gate.writing():
+            entered.set()
+            release.wait(20)
+            if shut:
+                gate.shut()
+
+    def enter(way: Callable[[], Any]) -> None:
+        try:
+            with way():
+                pytest.fail("entered a closed gate")
+        except LookupError:
+            refused.append(way)
+
+    threads = run(first)
+    assert entered.wait(20)
+    threads += run(*(lambda: enter(gate.reading) for _ in range(3)), lambda: enter(gate.writing))
+    until(lambda: (gate._readers_waiting, gate._writers_waiting) == (3, 1))
+    if not shut:
+        threads += run(gate.close)
+        until(lambda: gate._closed)
+    release.set()
+    for thread in threads:
+        thread.join(20)
+        assert not thread.is_alive()
+    assert len(refused) == 4
+    assert (gate._readers, gate._readers_waiting, gate._writers_waiting, gate._writing) == (0, 0, 0, False)
