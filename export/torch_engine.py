@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from vireid.arrays import Float32Array, Int64Array, UInt8Array
-from vireid.engines.base import EngineInfo
+from vireid.engines.base import EngineInfo, Loaded
 from vireid.errors import EngineError
 
 
-class TorchEngine:
+class TorchEngine(Loaded):
     """Runs a module whose forward takes (images, modality) and gives unit rows.
 
     Args:
@@ -22,35 +22,16 @@ class TorchEngine:
 
     def __init__(self, model: nn.Module, space_id: str = "") -> None:
         self._model = model.eval()
-        self._space_id = space_id
-        self._height, self._width, self._dim = shape_of(model)
-
-    @property
-    def info(self) -> EngineInfo:
-        """What really runs."""
-        parameter = next(self._model.parameters(), torch.zeros(0))
-        return EngineInfo(
+        parameter = next(model.parameters(), torch.zeros(0))
+        info = EngineInfo(
             runtime=f"torch {torch.__version__}",
             provider="torch",
             device=str(parameter.device),
             precision="fp32" if parameter.dtype == torch.float32 else str(parameter.dtype),
             threads=torch.get_num_threads(),
         )
-
-    @property
-    def space_id(self) -> str:
-        """The embedding space claimed at construction."""
-        return self._space_id
-
-    @property
-    def input_size(self) -> tuple[int, int]:
-        """(height, width) of the images ``embed`` takes."""
-        return self._height, self._width
-
-    @property
-    def dim(self) -> int:
-        """Embedding dimension D."""
-        return self._dim
+        height, width, dim = shape_of(model)
+        super().__init__(info, space_id, (height, width), dim)
 
     def embed(self, images: UInt8Array, modality: Int64Array) -> Float32Array:
         """Embed preprocessed images.

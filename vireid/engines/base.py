@@ -11,6 +11,8 @@ import numpy as np
 from vireid.arrays import Float32Array, Int64Array, UInt8Array
 from vireid.errors import EngineError
 
+UNIT_TOLERANCE = 1e-3
+
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
@@ -68,6 +70,54 @@ class Engine(Protocol):
             EngineError: the shape or type is wrong, or the runtime failed.
         """
         ...
+
+
+class Loaded:
+    """What every engine says of itself; a runtime inherits it and adds ``embed``.
+
+    Args:
+        info: what really runs.
+        space_id: the embedding space.
+        input_size: (height, width) of the images ``embed`` takes.
+        dim: embedding dimension D.
+    """
+
+    def __init__(self, info: EngineInfo, space_id: str, input_size: tuple[int, int], dim: int) -> None:
+        self._info, self._space_id, self._input_size, self._dim = info, space_id, input_size, dim
+
+    @property
+    def info(self) -> EngineInfo:
+        """What really runs."""
+        return self._info
+
+    @property
+    def space_id(self) -> str:
+        """The embedding space."""
+        return self._space_id
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """(height, width) of the images ``embed`` takes."""
+        return self._input_size
+
+    @property
+    def dim(self) -> int:
+        """Embedding dimension D."""
+        return self._dim
+
+
+def check_rows(rows: Float32Array) -> None:
+    """Refuse what a model may not give.
+
+    Args:
+        rows: (B, D).
+
+    Raises:
+        EngineError: a row's length is not 1, or no number.
+    """
+    norms = np.linalg.norm(rows, axis=1)
+    if not np.all(np.abs(norms - 1.0) < UNIT_TOLERANCE):  # which is false for NaN
+        raise EngineError(f"the model gave rows of norm {norms.min():.4g} to {norms.max():.4g}; expected 1")
 
 
 def check_batch(images: UInt8Array, modality: Int64Array, input_size: tuple[int, int]) -> None:

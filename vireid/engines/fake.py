@@ -9,14 +9,14 @@ import hashlib
 import numpy as np
 
 from vireid.arrays import Float32Array, Int64Array, UInt8Array
-from vireid.engines.base import EngineInfo, check_batch
+from vireid.engines.base import EngineInfo, Loaded, check_batch
 
 GRID_ROWS, GRID_COLUMNS = 16, 8
 SEED = 20261121
 MODALITY_SHIFT = 0.05
 
 
-class FakeEngine:
+class FakeEngine(Loaded):
     """A fixed random projection of the picture's coarse brightness.
 
     Args:
@@ -30,31 +30,12 @@ class FakeEngine:
             raise ValueError(
                 f"the size must be a multiple of {GRID_ROWS} x {GRID_COLUMNS}, not {height} x {width}"
             )
-        self._input_size = (height, width)
-        self._dim = dim
+        info = EngineInfo(runtime="fake", provider="fake", device="cpu", precision="fp32", threads=1)
+        space_id = hashlib.sha256(f"fake {(height, width)} {dim} {SEED}".encode()).hexdigest()
+        super().__init__(info, space_id, (height, width), dim)
         random = np.random.default_rng(SEED)
         self._projection = random.standard_normal((GRID_ROWS * GRID_COLUMNS, dim)).astype(np.float32)
         self._shift = MODALITY_SHIFT * random.standard_normal(dim).astype(np.float32)
-
-    @property
-    def info(self) -> EngineInfo:
-        """What really runs."""
-        return EngineInfo(runtime="fake", provider="fake", device="cpu", precision="fp32", threads=1)
-
-    @property
-    def space_id(self) -> str:
-        """The embedding space, of this size and dimension."""
-        return hashlib.sha256(f"fake {self._input_size} {self._dim} {SEED}".encode()).hexdigest()
-
-    @property
-    def input_size(self) -> tuple[int, int]:
-        """(height, width) of the images ``embed`` takes."""
-        return self._input_size
-
-    @property
-    def dim(self) -> int:
-        """Embedding dimension D."""
-        return self._dim
 
     def embed(self, images: UInt8Array, modality: Int64Array) -> Float32Array:
         """Embed preprocessed images.

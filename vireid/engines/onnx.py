@@ -15,7 +15,7 @@ import onnxruntime as ort
 from vireid.arrays import Float32Array, Int64Array, UInt8Array
 from vireid.bundle import Bundle, EnginePart
 from vireid.engines import onnx_outside, onnx_sums
-from vireid.engines.base import EngineInfo, check_batch
+from vireid.engines.base import EngineInfo, Loaded, check_batch, check_rows
 from vireid.engines.onnx_binding import Bindings
 from vireid.errors import BundleCorrupt, BundleError, EngineError, ProviderUnavailable
 
@@ -23,7 +23,6 @@ CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 DEVICES = ("auto", "cpu", "cuda")
 INPUTS = {"images": "tensor(uint8)", "modality": "tensor(int64)"}
 OUTPUT = "embeddings"
-UNIT_TOLERANCE = 1e-3
 # how the CPU's convolutions hold their maps: in blocks of channels as wide as a register, or as the graph says. Blocks are
 # a third faster for a ResNet, and a tenth slower for a network of many narrow layers
 Layout = Literal["blocked", "plain"]
@@ -44,7 +43,7 @@ CUDA_OPTIONS = {
 log = logging.getLogger(__name__)
 
 
-class OnnxEngine:
+class OnnxEngine(Loaded):
     """A bundle's graph in an ONNX Runtime session; one session may be used from several threads.
 
     Args:
@@ -68,40 +67,20 @@ class OnnxEngine:
         layout: Layout = "blocked",
         part: EnginePart | None = None,
     ) -> None:
-        self._space_id = bundle.space_id
-        self._dim = bundle.manifest.model.dim
-        self._input_size = (bundle.manifest.preprocess.height, bundle.manifest.preprocess.width)
         file = bundle.manifest.model.file if part is None else part.file
         self._session = _session(bundle, file, device, threads, layout)
         provider = self._session.get_providers()[0]
         self._bindings = Bindings(ort, self._session, "cuda", OUTPUT) if provider == CUDA else None
-        self._info = EngineInfo(
+        info = EngineInfo(
             runtime=f"onnxruntime {ort.__version__}",
             provider=provider,
             device="cuda:0" if provider == CUDA else "cpu",
             precision=(part or bundle.manifest.model).precision,
             threads=threads,
         )
-
-    @property
-    def info(self) -> EngineInfo:
-        """What really runs."""
-        return self._info
-
-    @property
-    def space_id(self) -> str:
-        """The embedding space."""
-        return self._space_id
-
-    @property
-    def input_size(self) -> tuple[int, int]:
-        """(height, width) of the images ``embed`` takes."""
-        return self._input_size
-
-    @property
-    def dim(self) -> int:
-        """Embedding dimension D."""
-        return self._dim
+        prepared = bundle.manifest.preprocess
+        size = (prepared.height, prepared.width)
+        super().__init__(info, bundle.space_id, size, bundle.manifest.model.dim)
 
     def embed(self, images: UInt8Array, modality: Int64Array) -> Float32Array:
         """Embed preprocessed images.
@@ -129,9 +108,7 @@ def _run(runs: ort.InferenceSession | Bindings, images: UInt8Array, modality: In
             rows = runs.run([OUTPUT], {"images": images, "modality": modality})[0]
     except Exception as error:  # onnxruntime's errors have no public base
         raise EngineError(f"onnxruntime failed: {error}") from error
-    norms = np.linalg.norm(rows, axis=1)
-    if not np.all(np.abs(norms - 1.0) < UNIT_TOLERANCE):
-        raise EngineError(f"the model gave rows of norm {norms.min():.4g} to {norms.max():.4g}; expected 1")
+    check_rows(rows)
     return rows
 
 

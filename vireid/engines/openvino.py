@@ -4,6 +4,7 @@ What really runs is read back from the compiled model; a precision this CPU cann
 ``openvino``, which is imported when an engine is opened.
 """
 
+import functools
 import queue
 from collections import Counter
 from typing import Any
@@ -12,12 +13,11 @@ import numpy as np
 
 from vireid.arrays import Float32Array, Int64Array, UInt8Array
 from vireid.bundle import Bundle, EnginePart
-from vireid.engines.base import EngineInfo, check_batch
+from vireid.engines.base import EngineInfo, Loaded, check_batch, check_rows
 from vireid.engines.onnx_outside import has_weights_outside
 from vireid.errors import BundleCorrupt, EngineError, MissingExtra, ProviderUnavailable
 
 MODALITY, OUTPUT = "modality", "embeddings"
-UNIT_TOLERANCE = 1e-3
 # precision of a part -> what the runtime is asked to calculate in; an int8 graph says itself where it is int8
 HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 # and what the runtime must say of most of its heavy layers once it is compiled
@@ -25,7 +25,7 @@ RUNS = {"fp32": ("f32",), "bf16": ("bf16",), "int8": ("i8", "u8")}
 HEAVY = ("Convolution", "FullyConnected", "MatMul")
 
 
-class OpenVinoEngine:
+class OpenVinoEngine(Loaded):
     """A bundle's graph compiled by OpenVINO; each call takes a request of its own, so several threads may call.
 
     Args:
@@ -44,41 +44,21 @@ class OpenVinoEngine:
     def __init__(self, bundle: Bundle, part: EnginePart, device: str = "auto", threads: int = 1) -> None:
         _check_wishes(part, device, threads)
         runtime = _runtime()
-        self._space_id = bundle.space_id
-        self._dim = bundle.manifest.model.dim
-        self._input_size = (bundle.manifest.preprocess.height, bundle.manifest.preprocess.width)
-        self._compiled = _compile(runtime, bundle, part, threads)
+        self._compiled = _compile(bundle, part, threads)
         # an input that nothing reads is dropped: a network of one stream treats both modalities alike
         self._takes = frozenset(entry.get_any_name() for entry in self._compiled.inputs)
         self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._info = EngineInfo(
+        info = EngineInfo(
             runtime=f"openvino {runtime.get_version().partition('-')[0]}",
             provider="+".join(self._compiled.get_property("EXECUTION_DEVICES")),
             device="cpu",
             precision=_precision(self._compiled, part),
             threads=int(self._compiled.get_property("INFERENCE_NUM_THREADS")),
         )
+        prepared = bundle.manifest.preprocess
+        size = (prepared.height, prepared.width)
+        super().__init__(info, bundle.space_id, size, bundle.manifest.model.dim)
         self._try_out(bundle)
-
-    @property
-    def info(self) -> EngineInfo:
-        """What really runs."""
-        return self._info
-
-    @property
-    def space_id(self) -> str:
-        """The embedding space."""
-        return self._space_id
-
-    @property
-    def input_size(self) -> tuple[int, int]:
-        """(height, width) of the images ``embed`` takes."""
-        return self._input_size
-
-    @property
-    def dim(self) -> int:
-        """Embedding dimension D."""
-        return self._dim
 
     def embed(self, images: UInt8Array, modality: Int64Array) -> Float32Array:
         """Embed preprocessed images.
@@ -105,11 +85,7 @@ class OpenVinoEngine:
         except RuntimeError as error:
             raise EngineError(f"openvino failed: {error}") from error
         self._requests.put(request)
-        norms = np.linalg.norm(rows, axis=1)
-        if not np.all(np.abs(norms - 1.0) < UNIT_TOLERANCE):
-            raise EngineError(
-                f"the model gave rows of norm {norms.min():.4g} to {norms.max():.4g}; expected 1"
-            )
+        check_rows(rows)
         return rows
 
     def _try_out(self, bundle: Bundle) -> None:
@@ -130,6 +106,19 @@ def _runtime() -> Any:
     return openvino
 
 
+@functools.cache
+def core() -> Any:
+    """Return the one core of this process, which is never given back.
+
+    OpenVINO's CPU plugin (seen in 2026.4) gives the thread that loads it a stack for signals, and frees it when its last model
+    goes, in whichever thread that is; a signal to the first thread then ends the process.
+
+    Raises:
+        MissingExtra: OpenVINO is not installed.
+    """
+    return _runtime().Core()
+
+
 def _check_wishes(part: EnginePart, device: str, threads: int) -> None:
     if device not in ("auto", "cpu", "cuda"):
         raise EngineError(f"found device {device!r}; expected one of auto, cpu, cuda")
@@ -143,12 +132,12 @@ def _check_wishes(part: EnginePart, device: str, threads: int) -> None:
         raise EngineError(f"found {part.precision} for OpenVINO on a CPU; expected one of {', '.join(HINTS)}")
 
 
-def _compile(runtime: Any, bundle: Bundle, part: EnginePart, threads: int) -> Any:
-    core = runtime.Core()
-    can = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+def _compile(bundle: Bundle, part: EnginePart, threads: int) -> Any:
+    its = core()
+    can = its.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if part.precision == "bf16" and "BF16" not in can:
         raise ProviderUnavailable(
-            f"this CPU ({core.get_property('CPU', 'FULL_DEVICE_NAME')}) has no bf16 instructions; "
+            f"this CPU ({its.get_property('CPU', 'FULL_DEVICE_NAME')}) has no bf16 instructions; "
             f"it has {', '.join(sorted(can))}: take the fp32 or int8 engine"
         )
     wishes = {
@@ -165,9 +154,9 @@ def _compile(runtime: Any, bundle: Bundle, part: EnginePart, threads: int) -> An
             "export it again"
         )
     try:
-        model = core.read_model(graph, b"")
+        model = its.read_model(graph, b"")
         _check_graph(bundle, model)
-        return core.compile_model(model, "CPU", wishes)
+        return its.compile_model(model, "CPU", wishes)
     except RuntimeError as error:
         raise BundleCorrupt(f"{bundle.path}: openvino cannot load {part.file}: {error}") from error
 

@@ -85,12 +85,14 @@ def _openvino() -> str:
         raise _Absent("not installed; run: pip install 'vireid[openvino]'")
     import openvino
 
-    core = openvino.Core()
-    can = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    from vireid.engines.openvino import core
+
+    its = core()
+    can = its.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     precisions = [word for word in ("FP32", "BF16", "INT8") if word in can]
     version = openvino.get_version().partition("-")[0]
     return (
-        f"{version}, CPU in {', '.join(precisions).lower()} ({core.get_property('CPU', 'FULL_DEVICE_NAME')})"
+        f"{version}, CPU in {', '.join(precisions).lower()} ({its.get_property('CPU', 'FULL_DEVICE_NAME')})"
     )
 
 

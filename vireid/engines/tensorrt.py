@@ -17,7 +17,7 @@ from vireid.arrays import Float32Array, Int64Array, UInt8Array
 from vireid.bundle import Bundle
 from vireid.engines import plans, tensorrt_library
 from vireid.engines import tensorrt_buckets as bucketing
-from vireid.engines.base import EngineInfo, check_batch
+from vireid.engines.base import EngineInfo, Loaded, check_batch, check_rows
 from vireid.engines.plans import Found, PlanStore, Purpose
 from vireid.engines.tensorrt_buckets import BUCKETS, Bucket
 from vireid.engines.tensorrt_driver import Driver, Gpu, open_driver
@@ -25,7 +25,6 @@ from vireid.engines.tensorrt_lane import EMBEDDINGS, IMAGES, MODALITY, Lane, Pla
 from vireid.engines.tensorrt_library import AUTO, Library
 from vireid.errors import EngineError
 
-UNIT_TOLERANCE = 1e-3
 UNPROVEN = "ENGINE_UNPROVEN"
 DTYPES = {IMAGES: "UINT8", MODALITY: "INT64", EMBEDDINGS: "FLOAT"}
 
@@ -193,7 +192,7 @@ def _differences(plan: Plan) -> str:
     return ""
 
 
-class TensorRtEngine:
+class TensorRtEngine(Loaded):
     """Runs a plan; batches beyond its largest bucket are cut.
 
     Args:
@@ -208,15 +207,16 @@ class TensorRtEngine:
     """
 
     def __init__(self, plan: Plan, driver: Driver, space_id: str, precision: str, choices: Choices) -> None:
-        self._plan, self._space_id = plan, space_id
+        self._plan = plan
         library = plan.library
-        self._info = EngineInfo(
+        info = EngineInfo(
             runtime=f"{library.name} {library.version}",
             provider=f"TensorRT on {driver.gpu.name} (sm {driver.gpu.sm})",
             device="cuda:0",
             precision=precision,
             threads=1,
         )
+        super().__init__(info, space_id, (plan.shape.height, plan.shape.width), plan.shape.dim)
         self._lanes: queue.LifoQueue[Lane] = queue.LifoQueue()
         # once in each size that is recorded, and in the largest: the first request is not to wait for it
         sizes = sorted({*range(1, min(choices.graphs_up_to, plan.most) + 1), min(2, plan.most), plan.most})
@@ -225,28 +225,8 @@ class TensorRtEngine:
         for _ in range(choices.lanes):
             lane = Lane(plan, driver, choices.graphs_up_to)
             for size in sizes:
-                self._checked(lane.run(grey[:size], modality[:size]))
+                check_rows(lane.run(grey[:size], modality[:size]))
             self._lanes.put(lane)
-
-    @property
-    def info(self) -> EngineInfo:
-        """What really runs."""
-        return self._info
-
-    @property
-    def space_id(self) -> str:
-        """The embedding space."""
-        return self._space_id
-
-    @property
-    def input_size(self) -> tuple[int, int]:
-        """(height, width) of the images ``embed`` takes."""
-        return self._plan.shape.height, self._plan.shape.width
-
-    @property
-    def dim(self) -> int:
-        """Embedding dimension D."""
-        return self._plan.shape.dim
 
     def embed(self, images: UInt8Array, modality: Int64Array) -> Float32Array:
         """Embed preprocessed images; as many calls run side by side as there are lanes.
@@ -267,7 +247,9 @@ class TensorRtEngine:
                 lane.run(images[part], modality[part])
                 for part in bucketing.parts(len(images), self._plan.most)
             ]
-        return self._checked(rows[0] if len(rows) == 1 else np.concatenate(rows))
+        found = rows[0] if len(rows) == 1 else np.concatenate(rows)
+        check_rows(found)
+        return found
 
     @contextmanager
     def _lane(self) -> Iterator[Lane]:
@@ -276,11 +258,3 @@ class TensorRtEngine:
             yield lane
         finally:
             self._lanes.put(lane)
-
-    def _checked(self, rows: Float32Array) -> Float32Array:
-        norms = np.linalg.norm(rows, axis=1)
-        if not np.all(np.abs(norms - 1.0) < UNIT_TOLERANCE):  # which is false for NaN
-            raise EngineError(
-                f"the plan gave rows of norm {norms.min():.4g} to {norms.max():.4g}; expected 1"
-            )
-        return rows

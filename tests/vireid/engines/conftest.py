@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import onnx
-import openvino
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from vireid import bundle
+from vireid.engines.openvino import core
 
 HEIGHT, WIDTH, DIM = 32, 16, 8
 
@@ -143,9 +143,7 @@ def part_of(tiny: bundle.Bundle, tmp_path: Path) -> Callable[[str], tuple[bundle
 
     def add(name: str) -> tuple[bundle.Bundle, bundle.EnginePart]:
         runtime, precision = name.split("-")
-        if precision == "bf16" and "BF16" not in openvino.Core().get_property(
-            "CPU", "OPTIMIZATION_CAPABILITIES"
-        ):
+        if precision == "bf16" and "BF16" not in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             pytest.skip("this CPU has no bf16")
         graphs = {"fp16": halved, "int8": quantised}
         own = graphs.get(precision)

@@ -1,22 +1,25 @@
 """OpenVINO: what really runs is read back, what the CPU cannot do is refused, and graphs are checked before they run."""
 
+import subprocess
+import sys
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import onnx
-import openvino
 import pytest
 from onnx import TensorProto, numpy_helper
 
 from vireid import bundle
 from vireid.bundle import EnginePart
 from vireid.engines import open_engine, open_part
+from vireid.engines import openvino as engine
 from vireid.errors import BundleCorrupt, EngineError, MissingExtra, ProviderUnavailable
 
 Graph = Callable[..., onnx.ModelProto]
 Bundles = Callable[..., bundle.Bundle]
-HAS_BF16 = "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+HAS_BF16 = "BF16" in engine.core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def part(precision: str = "fp32") -> EnginePart:
@@ -81,7 +84,7 @@ class Pretended:
 
 def test_bf16_is_refused_where_the_cpu_has_none(tiny: bundle.Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     old = {"OPTIMIZATION_CAPABILITIES": ["FP32", "INT8"], "FULL_DEVICE_NAME": "Old CPU"}
-    monkeypatch.setattr(openvino, "Core", Pretended(openvino.Core(), old, None))
+    monkeypatch.setattr(engine, "core", Pretended(engine.core(), old, None))
     with pytest.raises(ProviderUnavailable, match=r"this CPU \(Old CPU\) has no bf16 instructions"):
         open_part(tiny, part("bf16"))
 
@@ -90,7 +93,7 @@ def test_bf16_is_refused_where_the_cpu_has_none(tiny: bundle.Bundle, monkeypatch
 def test_another_precision_than_asked_for_is_found_out(
     tiny: bundle.Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(openvino, "Core", Pretended(openvino.Core(), {}, "f32"))
+    monkeypatch.setattr(engine, "core", Pretended(engine.core(), {}, "f32"))
     with pytest.raises(ProviderUnavailable, match=r"1 of 1 heavy layers in f32 here; .* promises bf16"):
         open_part(tiny, part("bf16"))
 
@@ -165,3 +168,23 @@ def test_a_graph_that_gives_nan(graph_of: Graph, bundle_of: Bundles) -> None:
     scale.CopyFrom(numpy_helper.from_array(np.asarray(np.float32("nan")), "scale"))
     with pytest.raises(BundleCorrupt, match="rows of norm nan"):
         open_part(bundle_of(graph.SerializeToString()), part())
+
+
+def test_an_engine_may_end_in_another_thread_than_it_began_in(tiny: bundle.Bundle) -> None:
+    code = """
+        import signal, sys, threading
+        from pathlib import Path
+        from vireid import bundle
+        from vireid.bundle import EnginePart
+        from vireid.engines import open_part
+        part = EnginePart(runtime="openvino", precision="fp32", file="model.onnx")
+        engines = [open_part(bundle.read(Path(sys.argv[1])), part)]
+        last = threading.Thread(target=engines.clear)
+        last.start()
+        last.join()
+        signal.signal(signal.SIGTERM, lambda *_: print("ended in peace"))
+        signal.raise_signal(signal.SIGTERM)
+    """
+    words = [sys.executable, "-c", textwrap.dedent(code), str(tiny.path)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "ended in peace\n"), done.stderr
