@@ -21,6 +21,7 @@ DOTS = {".", ".."}
 SHA256 = re.compile(r"[0-9a-f]{64}")
 MAX_TOP_K = 1000
 MAX_PAGE = 1000
+MAX_VALUES = 1000
 MAX_WORD = 200
 MAX_ATTRIBUTES = 64
 MAX_VALUE = 1000
@@ -120,6 +121,20 @@ def check_page(limit: int, cursor: str) -> int:
             f"found cursor {cursor[:40]!r}; expected one that a listing gave", field="cursor"
         )
     return int(cursor or 0)
+
+
+def check_values(count: int, field: str) -> None:
+    """Refuse a filter that names more than a caller has a use for.
+
+    Args:
+        count: values given.
+        field: where, for errors.
+
+    Raises:
+        InvalidRequest: there are too many.
+    """
+    if count > MAX_VALUES:
+        raise InvalidRequest(f"{field} holds {count} values; expected at most {MAX_VALUES}", field=field)
 
 
 def check_filter(where: Filter) -> None:

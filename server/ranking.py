@@ -56,8 +56,12 @@ def check(request: SearchRequest, calibration: Calibration | None) -> None:
     check_candidates(request.rerank)
 
 
-def check_candidates(order: Rerank | None) -> None:
+def check_candidates(order: Rerank | None, field: str = "rerank.candidates") -> None:
     """Refuse to re-rank more than a server should.
+
+    Args:
+        order: how; None for not at all.
+        field: where the number stands in the request, for errors.
 
     Raises:
         InvalidRequest: a number of candidates out of range.
@@ -65,7 +69,7 @@ def check_candidates(order: Rerank | None) -> None:
     if order is not None and not 1 <= order.candidates <= MAX_CANDIDATES:
         raise InvalidRequest(
             f"re-ranking takes 1 to {MAX_CANDIDATES} candidates, not {order.candidates}",
-            field="rerank.candidates",
+            field=field,
         )
 
 

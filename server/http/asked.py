@@ -9,6 +9,7 @@ import numpy as np
 from fastapi import Query, Request
 from pydantic import BaseModel, ConfigDict
 
+from index.limits import check_values
 from server import answers, ranking
 from server.http import bodies
 from vireid.described import modality_of, moment_of
@@ -16,7 +17,6 @@ from vireid.errors import InvalidRequest
 from vireid.evaluation.protocol import Rerank
 from vireid.types import Filter, Modality
 
-MAX_VALUES = 1000
 Words = Annotated[list[str] | None, Query()]
 
 
@@ -75,7 +75,7 @@ async def filter_parameters(  # noqa: PLR0913 - one for each field of a filter
         exclude_cameras=_few(exclude_camera, "exclude_camera"),
         captured_from=moment_of(captured_from, "from"),
         captured_to=moment_of(captured_to, "to"),
-        modalities=_modalities(modalities or ()),
+        modalities=_modalities(modalities, "modalities"),
         persons=_few(person, "person"),
         exclude_items=_few(exclude_item, "exclude_item"),
         attributes=_pairs(_few(attribute, "attribute")),
@@ -101,14 +101,14 @@ class FilterBody(_Body):
     def value(self) -> Filter:
         """Return it as a filter."""
         return Filter(
-            cameras=_few(self.cameras, "cameras"),
-            exclude_cameras=_few(self.exclude_cameras, "exclude_cameras"),
+            cameras=_few(self.cameras, "filter.cameras"),
+            exclude_cameras=_few(self.exclude_cameras, "filter.exclude_cameras"),
             captured_from=moment_of(self.captured_from, "filter.captured_from"),
             captured_to=moment_of(self.captured_to, "filter.captured_to"),
-            modalities=_modalities(self.modalities),
-            persons=_few(self.persons, "persons"),
-            exclude_items=_few(self.exclude_items, "exclude_items"),
-            attributes=dict(self.attributes),
+            modalities=_modalities(self.modalities, "filter.modalities"),
+            persons=_few(self.persons, "filter.persons"),
+            exclude_items=_few(self.exclude_items, "filter.exclude_items"),
+            attributes=_fewer(self.attributes, "filter.attributes"),
         )
 
 
@@ -121,8 +121,11 @@ class QueryBody(_Body):
     space_id: str = ""
     modality: str = "auto"
 
-    def value(self) -> answers.Query:
+    def value(self, place: str = "query") -> answers.Query:
         """Return it as a query.
+
+        Args:
+            place: where it stands in the request, for errors.
 
         Raises:
             InvalidRequest: none or several of the three, or a malformed one.
@@ -131,7 +134,7 @@ class QueryBody(_Body):
         if len(given) != 1:
             raise InvalidRequest(
                 f"the query holds {' and '.join(given) or 'nothing'}; expected one of image, item_id, embedding",
-                field="query",
+                field=place,
             )
         if self.item_id is not None:
             return answers.ItemQuery(self.item_id)
@@ -139,14 +142,14 @@ class QueryBody(_Body):
             modality = modality_of(self.modality)
             if modality is None:
                 raise InvalidRequest(
-                    "an embedding needs its modality: visible or infrared", field="query.modality"
+                    "an embedding needs its modality: visible or infrared", field=f"{place}.modality"
                 )
             # what a float32 cannot hold becomes infinite, and is refused as such
             with np.errstate(over="ignore"):
                 vector = np.array(self.embedding, np.float32)
             return answers.VectorQuery(vector, self.space_id, modality)
         assert self.image is not None
-        return answers.ImageQuery(_decoded(self.image), modality_of(self.modality))
+        return answers.ImageQuery(_decoded(self.image, f"{place}.image"), modality_of(self.modality))
 
 
 class RerankBody(_Body):
@@ -180,7 +183,7 @@ class TogetherBody(_Body):
             InvalidRequest: a malformed query, or an unknown way.
         """
         way = one_of(self.by, ("mean", "best"), "together.by")
-        queries = tuple(query.value() for query in self.queries)
+        queries = tuple(query.value(f"together.queries[{at}]") for at, query in enumerate(self.queries))
         return answers.Together(queries, tuple(self.weights), "best" if way == "best" else "mean")
 
 
@@ -260,10 +263,13 @@ def certain_modality(word: str, field: str) -> Modality:
 
 
 def _few(words: list[str] | None, field: str) -> tuple[str, ...]:
-    found = tuple(words or ())
-    if len(found) > MAX_VALUES:
-        raise InvalidRequest(f"{len(found)} values; at most {MAX_VALUES} are taken", field=field)
-    return found
+    check_values(len(words or ()), field)
+    return tuple(words or ())
+
+
+def _fewer(pairs: dict[str, str], field: str) -> dict[str, str]:
+    check_values(len(pairs), field)
+    return dict(pairs)
 
 
 def _pairs(words: Iterable[str]) -> dict[str, str]:
@@ -281,12 +287,12 @@ def _pairs(words: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def _modalities(words: Iterable[str]) -> tuple[Modality, ...]:
-    return tuple(certain_modality(word, "modalities") for word in words)
+def _modalities(words: list[str] | None, field: str) -> tuple[Modality, ...]:
+    return tuple(certain_modality(word, field) for word in _few(words, field))
 
 
-def _decoded(text: str) -> bytes:
+def _decoded(text: str, field: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise InvalidRequest("image is no base64", field="query.image", reason="MALFORMED_BASE64") from None
+        raise InvalidRequest("image is no base64", field=field, reason="MALFORMED_BASE64") from None

@@ -93,7 +93,7 @@ def of_error(error: VireidError, instance: str) -> Response:
     more: dict[str, Any] = {}
     headers: dict[str, str] = {}
     if isinstance(error, InvalidRequest) and error.field:
-        pointer = {"pointer": f"/{error.field}", "field": error.field}
+        pointer = {"pointer": _pointer(error.field), "field": error.field}
         more["errors"] = [{**pointer, "detail": error.message, "reason": error.stable_reason}]
     if isinstance(error, Overloaded | Unavailable):
         more["retry_after_s"] = round(error.retry_after_s, 3)
@@ -105,6 +105,11 @@ def of_error(error: VireidError, instance: str) -> Response:
     return response(
         status, reason=error.stable_reason, detail=error.message, instance=instance, headers=headers, **more
     )
+
+
+def _pointer(field: str) -> str:
+    """Write ``a.b[1].c`` as RFC 6901 has it: ``/a/b/1/c``."""
+    return "/" + field.replace("[", ".").replace("]", "").replace(".", "/")
 
 
 def response(

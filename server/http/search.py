@@ -54,6 +54,7 @@ def router(service: RetrievalService) -> APIRouter:
         else:
             query = await asked.image_body(request, modality)
             order = ranking.parameters(rerank) if rerank else None
+            ranking.check_candidates(order, "rerank")
             wanted = SearchRequest(
                 gallery,
                 query,

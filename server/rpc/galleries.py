@@ -76,7 +76,7 @@ class GalleryServicer:
         """List a page of items."""
         items, cursor = await self._service.list_items(
             request.gallery,
-            convert.filter_of(request.filter),
+            messages.filter_of(request.filter),
             request.page_size or DEFAULT_PAGE,
             request.page_token,
         )
@@ -84,7 +84,7 @@ class GalleryServicer:
 
     async def DeleteItems(self, request: pb.DeleteItemsRequest, _context: Any) -> pb.DeletionReceipt:
         """Remove the items named, or those a filter matches."""
-        chosen = convert.filter_of(request.filter)
+        chosen = messages.filter_of(request.filter)
         receipt = await self._service.delete_items(
             request.gallery,
             list(request.item_ids) or None,
@@ -95,7 +95,7 @@ class GalleryServicer:
 
     async def GetFacets(self, request: pb.GetFacetsRequest, _context: Any) -> pb.Facets:
         """Count the items that pass a filter by camera, modality and hour of the day."""
-        found = await self._service.facets(request.gallery, convert.filter_of(request.filter))
+        found = await self._service.facets(request.gallery, messages.filter_of(request.filter))
         return pb.Facets(**found)
 
 

@@ -9,6 +9,7 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
+from index.limits import check_values
 from server import ranking
 from server.answers import (
     Embedded,
@@ -28,6 +29,7 @@ from vireid.errors import InvalidRequest
 from vireid.evaluation.protocol import Rerank
 from vireid.proto import convert
 from vireid.proto import retrieval_pb2 as pb
+from vireid.types import Filter
 
 DEFAULT_TOP_K = 10
 
@@ -43,6 +45,8 @@ _WAYS: dict[int, Literal["mean", "best"]] = {
     pb.Together.BY_MEAN: "mean",
     pb.Together.BY_BEST: "best",
 }
+
+_FILTERED = ("camera_ids", "exclude_camera_ids", "modalities", "person_ids", "exclude_item_ids", "attributes")
 
 
 def image_query_of(message: pb.ImageInput, field: str) -> ImageQuery:
@@ -102,7 +106,7 @@ def search_request_of(message: pb.SearchRequest, timeout_s: float | None) -> Sea
         min_score=message.min_score if message.HasField("min_score") else None,
         min_probability=message.min_probability if message.HasField("min_probability") else None,
         rerank=rerank_of(message.rerank) if message.HasField("rerank") else None,
-        filter=convert.filter_of(message.filter),
+        filter=filter_of(message.filter),
         timeout_s=timeout_s,
         one_per_person=message.one_per_person,
         exclude_own_camera=message.exclude_own_camera,
@@ -111,6 +115,17 @@ def search_request_of(message: pb.SearchRequest, timeout_s: float | None) -> Sea
         together=_together_of(message.together) if message.HasField("together") else None,
         other_modality_first=message.other_modality_first,
     )
+
+
+def filter_of(message: pb.Filter) -> Filter:
+    """Read a filter.
+
+    Raises:
+        InvalidRequest: a modality or time in it is invalid, or a field holds too many values.
+    """
+    for name in _FILTERED:
+        check_values(len(getattr(message, name)), f"filter.{name}")
+    return convert.filter_of(message)
 
 
 def _together_of(message: pb.Together) -> Together:

@@ -222,6 +222,20 @@ def test_pages(client: Any, people: str) -> None:
     assert {item.item_id for item in few.items} == {"cam/2", "cam/6", "cam/10"}
 
 
+@pytest.mark.parametrize("name", ["cameras", "exclude_cameras", "persons", "exclude_items"])
+def test_too_many_values_are_refused_over_either_wire(client: Any, people: str, name: str) -> None:
+    fields: Any = {name: tuple(f"x{n}" for n in range(1001)), "attributes": {"coat": "red"}}
+    more, most = Filter(**fields), Filter(**{**fields, name: fields[name][:1000]})
+    asks: tuple[Callable[[Filter], Any], ...] = (
+        lambda where: client("search", people, ItemRef("cam/3"), where=where),
+        lambda where: client("delete_items", people, where=where, dry_run=True),
+    )
+    for ask in asks:
+        ask(most)
+        with pytest.raises(errors.InvalidRequest, match="1001 values; expected at most 1000"):
+            ask(more)
+
+
 def test_facets_count_what_passes(client: Any, people: str) -> None:
     every = client("facets", people)
     assert every.cameras == {"c0": 4, "c1": 4, "c2": 4}

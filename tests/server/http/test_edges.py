@@ -122,10 +122,10 @@ async def test_a_field_that_is_wrong_is_named(http: Any, draw: Draw) -> None:
         ("modality=IR", "modality"),
         ("modalities=thermal", "modalities"),
         ("modalities=auto", "modalities"),
-        ("from=yesterday", "captured_at"),
-        ("to=2026-03-01T10:00:00", "captured_at"),
-        ("from=0001-01-01T00:00:00%2B14:00", "captured_at"),  # in UTC, before all years there are
-        ("to=9999-12-31T23:59:59-14:00", "captured_at"),
+        ("from=yesterday", "from"),
+        ("to=2026-03-01T10:00:00", "to"),
+        ("from=0001-01-01T00:00:00%2B14:00", "from"),  # in UTC, before all years there are
+        ("to=9999-12-31T23:59:59-14:00", "to"),
         ("attribute=hat", "attribute"),
         ("attribute==yes", "attribute"),
         ("top_k=1.5", "top_k"),

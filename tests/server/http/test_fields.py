@@ -1,0 +1,52 @@
+"""Problems name the field that is wrong, where the caller wrote it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+SEARCH = "/v1/galleries/g/search"
+ITEM = {"item_id": "a"}
+MANY = [str(number) for number in range(1001)]
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "pointer"),
+    [
+        ({"query": ITEM, "rerank": {"candidates": 5000}}, "rerank.candidates", "/rerank/candidates"),
+        ({"query": ITEM, "filter": {"captured_from": "soon"}}, "filter.captured_from", "/filter/captured_from"),
+        ({"query": ITEM, "filter": {"captured_to": "soon"}}, "filter.captured_to", "/filter/captured_to"),
+        ({"query": ITEM, "filter": {"cameras": MANY}}, "filter.cameras", "/filter/cameras"),
+        ({"query": ITEM, "filter": {"modalities": ["blue"]}}, "filter.modalities", "/filter/modalities"),
+        ({"query": ITEM, "filter": {"attributes": dict.fromkeys(MANY, "")}}, "filter.attributes", "/filter/attributes"),
+        ({"query": {"image": "?"}}, "query.image", "/query/image"),
+        ({"query": {}}, "query", "/query"),
+        (
+            {"query": ITEM, "together": {"queries": [ITEM, {"image": "?"}]}},
+            "together.queries[1].image", "/together/queries/1/image",
+        ),
+        (
+            {"query": ITEM, "together": {"queries": [{"embedding": [1.0]}]}},
+            "together.queries[0].modality", "/together/queries/0/modality",
+        ),
+    ],
+)  # fmt: skip
+async def test_in_json(api: Any, body: dict[str, Any], field: str, pointer: str) -> None:
+    status, _, problem = await api.refused("POST", SEARCH, json=body)
+    assert status in {400, 422}
+    assert [(one["field"], one["pointer"]) for one in problem["errors"]] == [(field, pointer)]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("from", "soon"),
+        ("to", "soon"),
+        ("rerank", 5000),
+        ("camera", MANY),
+        ("modalities", ["visible"] * 1001),
+    ],
+)
+async def test_in_a_query_string(api: Any, draw: Callable[..., bytes], name: str, value: Any) -> None:
+    _, _, problem = await api.refused("POST", SEARCH, params={name: value}, content=draw(1))
+    assert [(one["field"], one["pointer"]) for one in problem["errors"]] == [(name, f"/{name}")]
