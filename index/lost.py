@@ -9,6 +9,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from vireid.errors import DataLoss
 
 FOLDER = "damaged"
 LIST = "lost.json"
+SETTLED = "was-lost.json"  # a list of what is there again
 READY = ".salvaged"  # in which all of a salvage lies ready, until its file is in its place
 FORMAT = 1
 
@@ -96,11 +98,25 @@ def counted(gallery: Path) -> int:
     """Count the items that salvages of a gallery could not save; a list that cannot be read counts one."""
     count = 0
     for path in kept(gallery):
+        if (path / SETTLED).exists():
+            continue
         try:
             count += read(path / LIST).count
         except DataLoss:
             count += 1
     return count
+
+
+def settle(gallery: Path, made_at: str) -> None:
+    """Count no longer what was lost after a snapshot was made that now is the gallery; the lists stay, under another name."""
+    for path in kept(gallery):
+        try:
+            since = datetime.fromisoformat(read(path / LIST).at)
+        except DataLoss:
+            continue  # nobody can say what it lists
+        if since > datetime.fromisoformat(made_at):
+            (path / LIST).rename(path / SETTLED)
+            sync(path)
 
 
 def forget(gallery: Path) -> int:

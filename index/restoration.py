@@ -5,7 +5,7 @@ import uuid
 from dataclasses import replace as altered
 from pathlib import Path
 
-from index import limits, snapshots
+from index import limits, lost, snapshots
 from index.cache import SUFFIX
 from index.disk import FILE, MAKING, disk_errors, sync
 from index.records import Records
@@ -55,6 +55,7 @@ def restore(snapshot: Path, galleries: Path, name: str = "", replace: bool = Fal
             sync(part)
             if place.exists():
                 _take_over(fresh, place)
+                lost.settle(place, manifest.made_at)
             else:
                 part.rename(place)
             sync(galleries)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from index import lost, salvage, schema
+from index import lost, restoration, salvage, schema
 from index.command import app
 from index.disk import FILE, sync
 from index.gallery import Gallery
@@ -128,6 +128,26 @@ def test_a_lost_row_is_named_by_the_index_of_ids(folder: Path, truth: dict[str, 
     assert "item-20" in went
     assert {one.item_id for one in found.items} == went
     check(folder, truth, went)
+
+
+def test_a_restored_snapshot_lacks_what_it_lacked(
+    folder: Path, truth: dict[str, Enrolment], tmp_path: Path
+) -> None:
+    def copied() -> Path:
+        gallery = Gallery(folder / FILE)
+        made = gallery.snapshot()
+        gallery.close()
+        return made
+
+    whole = copied()
+    change(folder, "UPDATE items SET camera = 'x' WHERE item_id = 'item-07'")
+    assert salvage.salvage(folder) is not None
+    without = copied()
+    restoration.restore(without, folder.parent, replace=True)
+    check(folder, truth, {"item-07"})
+    restoration.restore(whole, folder.parent, replace=True)
+    check(folder, truth, set())
+    assert lost.forget(folder) == 1
 
 
 def test_a_vanished_row_is_counted(folder: Path, truth: dict[str, Enrolment]) -> None:
