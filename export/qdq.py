@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper, version_converter
 
-from export import grids
+from export import grids, powers
 from export.grids import Grid, Kind
 from export.layers import Layer, carriers, ends
 from vireid.arrays import Float32Array, Float64Array
@@ -82,6 +82,8 @@ def insert(
     restoring += made.graph.node
     del made.graph.node[:]
     made.graph.node.extend(restoring)
+    if scheme.fused:
+        powers.by_logarithms(made.graph)
     read = {name for node in made.graph.node for name in node.input}
     kept = [tensor for tensor in made.graph.initializer if tensor.name in read]
     del made.graph.initializer[:]
