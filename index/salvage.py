@@ -175,7 +175,8 @@ def _copy(db: sqlite3.Connection, fresh: Path, found: _Read, head: Head) -> None
             try:
                 new.execute(INSERT_ITEM, kept)
             except sqlite3.IntegrityError:
-                found.items.append(Gone(decoded[0].item.item_id, f"item number {key} is there twice"))
+                told = decoded[0].item.item_id
+                found.doubts.append(f"item {told!r} is there twice, and only the first of them is kept")
                 continue
             new.execute(INSERT, picture)
             total ^= int.from_bytes(_bytes(kept[-1]), "big")

@@ -14,6 +14,7 @@ from index.command import app
 from index.disk import FILE, sync
 from index.gallery import Gallery
 from index.records import Enrolment
+from index.rows import encode
 from index.store import GalleryStore
 from vireid.errors import DataLoss, ImageNotStored, VireidError
 from vireid.types import Filter
@@ -21,6 +22,7 @@ from vireid.types import Filter
 Make = Callable[..., Enrolment]
 COUNT = 60
 SPACE, DIM = "5" * 64, 16
+TEXTS = (1, 3, 4, 6, 7)  # cells that are text in the file
 
 
 @pytest.fixture
@@ -199,6 +201,30 @@ def test_a_row_of_yesterday_is_no_certainty(
     found = salvage.salvage(folder)
     assert found is not None
     assert "earlier state" in found.doubts[0]
+
+
+def test_an_item_that_is_there_twice_is_no_certainty(folder: Path, truth: dict[str, Enrolment]) -> None:
+    """The index that forbids it is gone as well, and with it the names of what is lost."""
+    db = sqlite3.connect(folder / FILE)
+    db.execute("PRAGMA writable_schema=ON")
+    db.execute(
+        "UPDATE sqlite_master SET sql = replace(sql, 'NOT NULL UNIQUE', 'NOT NULL') WHERE name = 'items'"
+    )
+    db.execute("DELETE FROM sqlite_master WHERE name = 'sqlite_autoindex_items_1'")
+    db.commit()
+    db.close()
+    db = sqlite3.connect(folder / FILE)
+    again = [cell.decode() if at in TEXTS and isinstance(cell, bytes) else cell
+             for at, cell in enumerate(encode(30, replace(truth["item-04"], image=None), 10**15))]  # fmt: skip
+    db.execute("DELETE FROM items WHERE key = 30")
+    db.execute(f"INSERT INTO items ({schema.ITEM}) VALUES ({', '.join('?' * len(again))})", again)
+    db.commit()
+    db.close()
+    found = salvage.salvage(folder)
+    assert found is not None
+    assert found.doubts == ("item 'item-04' is there twice, and only the first of them is kept",)
+    assert (found.saved, found.unnamed, found.items) == (COUNT - 1, 1, ())
+    check(folder, truth, {"item-29"})
 
 
 def test_a_log_that_lost_its_end(folder: Path, truth: dict[str, Enrolment], enrolment: Make) -> None:
