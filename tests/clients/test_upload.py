@@ -68,6 +68,9 @@ class MemoryClient(Client):
     def evaluate(self, *asked: Any, **more: Any) -> Any:
         raise AssertionError("nobody evaluates here")
 
+    def snapshot(self, *asked: Any, **more: Any) -> Any:
+        raise AssertionError("nobody copies here")
+
     def _send(self, request: Any) -> Any:
         return request()
 
@@ -78,6 +81,9 @@ class AsyncMemoryClient(AsyncClient):
 
     async def evaluate(self, *asked: Any, **more: Any) -> Any:
         raise AssertionError("nobody evaluates here")
+
+    async def snapshot(self, *asked: Any, **more: Any) -> Any:
+        raise AssertionError("nobody copies here")
 
     async def _send(self, request: Any) -> Any:
         await asyncio.sleep(0)
