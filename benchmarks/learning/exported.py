@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from export import calibration_images, eight_bits, proving, to_onnx
+from export import calibration_images, eight_bits, proving, quantize, to_onnx
 from export import exam as exams
 from export.eight_bits import Order
 from export.exam import Exam
@@ -159,12 +159,24 @@ def engines(work: Path, name: str, bundle: Bundle, threads: int, *, quick: bool)
             refused[engine] = error.message
             print(f"{name}: {engine}: {error.message}", flush=True)
 
-    order = Order("onnxruntime", "int8", way="minmax" if quick else None, threads=threads)
-    attempt(
-        order.scheme,
-        lambda: eight_bits.make(bundles.read(path), calibration, people_asked, order, path, _quiet),
-    )
-    forms = [("bf16", bundle.manifest.model.file)]
+    order = Order("onnxruntime", "int8", threads=threads)
+
+    def unsearched() -> None:
+        quantiser = quantize.prepare(bundle.file(bundle.manifest.model.file), order.scheme, calibration)
+        # a search takes minutes; the first and the last layer harm most
+        part = EnginePart.model_validate(
+            {"runtime": order.runtime, "precision": order.precision, "file": order.file}
+        )
+        files = {order.file: quantiser.graph(quantiser.layers[1:-1])}
+        proving.prove_and_add(
+            bundles.read(path), part, files, people_asked, path, device="cpu", threads=threads
+        )
+
+    def searched() -> None:
+        eight_bits.make(bundles.read(path), calibration, people_asked, order, path, _quiet)
+
+    attempt(order.scheme, unsearched if quick else searched)
+    forms = [] if quick else [("bf16", bundle.manifest.model.file)]
     if order.scheme not in refused and not quick:
         forms.append(("int8", order.file))
     for precision, file in forms:
