@@ -64,6 +64,8 @@ def alone(copy: Callable[[str], Path], tmp_path: Path) -> Callable[[str], Path]:
 @pytest.fixture
 def copy(trained: dict[str, Path], tmp_path: Path) -> Callable[[str], Path]:
     def make(name: str) -> Path:
-        return Path(shutil.copytree(trained[name], tmp_path / name))
+        # without the page that another test may have made of it
+        pages = shutil.ignore_patterns("report.html")
+        return Path(shutil.copytree(trained[name], tmp_path / name, ignore=pages))
 
     return make
