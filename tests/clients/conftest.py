@@ -152,7 +152,8 @@ def picture(seed: int, kind: str = "JPEG") -> bytes:
     return out.getvalue()
 
 
-@pytest.fixture(scope="session")
+# a file's own: what another file left in it would be found
+@pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     with running(tmp_path_factory.mktemp("live")) as server:
         yield server
