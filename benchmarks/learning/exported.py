@@ -163,11 +163,11 @@ def engines(work: Path, name: str, bundle: Bundle, threads: int, *, quick: bool)
 
     def unsearched() -> None:
         quantiser = quantize.prepare(bundle.file(bundle.manifest.model.file), order.scheme, calibration)
-        # a search takes minutes; the first and the last layer harm most
+        # a search takes minutes; the first layers and the last harm most
         part = EnginePart.model_validate(
             {"runtime": order.runtime, "precision": order.precision, "file": order.file}
         )
-        files = {order.file: quantiser.graph(quantiser.layers[1:-1])}
+        files = {order.file: quantiser.graph(quantiser.layers[6:-1])}
         proving.prove_and_add(
             bundles.read(path), part, files, people_asked, path, device="cpu", threads=threads
         )
