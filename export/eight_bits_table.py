@@ -9,10 +9,11 @@ from rich.table import Table
 from export import calibration_images, eight_bits, exam_source
 from export.bars import BARS
 from export.eight_bits import Made, Order
+from export.options import target_of
 from export.ranges import WAYS, Way
 from vireid import bundle as bundles
 from vireid import progress
-from vireid.errors import AlreadyExists, ExportError
+from vireid.errors import ExportError
 
 RUNTIMES = ("onnxruntime", "tensorrt")
 SHOWN = 8  # layers that are named
@@ -47,11 +48,7 @@ def run(places: Places, order: Order, count: int) -> None:
         AlreadyExists: the place to write is a folder.
         ExportError: images of one modality, or a bar that cannot be met; nothing is written.
     """
-    target = places.out or places.bundle
-    if target.is_dir():
-        raise AlreadyExists(
-            f"{target} is a folder, which is not replaced; name a .zip or a new folder with --out"
-        )
+    target = target_of(places.bundle, places.out)
     bundle = bundles.read(places.bundle)
     with progress.bar("reading calibration images", count) as advance:
         calibration = calibration_images.read(places.calibrate, bundle.preprocess, count, advance)

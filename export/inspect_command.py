@@ -1,12 +1,12 @@
 """``vireid export inspect``: what a bundle is, its engines and its graphs. Needs no torch and no runtime."""
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from export import engine_table
+from export.options import BundlePath
 from vireid import bundle as bundles
 from vireid.bundle import Bundle
 
@@ -15,7 +15,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.command()
 def inspect(
-    path: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle: a folder or a .zip.")],
+    path: BundlePath,
     as_json: Annotated[bool, typer.Option("--json", help="Print bundle.json as it is.")] = False,
 ) -> None:
     """Say what a bundle is, whence it comes, which engines it holds and what was proven of them; checksums are verified."""

@@ -12,6 +12,7 @@ import typer
 from export import engine_table, exam_source, half_parts, magnitude
 from export.half import Half
 from export.half_parts import Added
+from export.options import People, target_of
 from vireid import bundle as bundles
 from vireid import progress
 from vireid.bundle import Bundle
@@ -41,9 +42,7 @@ def onnx(
     ] = None,
     name: Annotated[str, typer.Option(help="Of a run's bundle; the run's folder name if left out.")] = "",
     opset: Annotated[int, typer.Option(help="Of a run's graph, 18 to 23.")] = 22,
-    dataset: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="People to prove halves on; drawn ones if left out.")
-    ] = None,
+    dataset: People = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="Take the place of a bundle that is there.")
     ] = False,
@@ -108,11 +107,7 @@ def _target(source: Path, out: Path | None, *, is_bundle: bool, replace: bool) -
         return source
     if out.exists() and not replace:
         raise AlreadyExists(f"{out} exists already; name another --out, or replace it with --replace")
-    if out.is_dir():
-        raise AlreadyExists(
-            f"{out} is a folder, which is not replaced; name a .zip or a new folder with --out"
-        )
-    return out
+    return target_of(source, out)
 
 
 def _export(run: Path, out: Path, name: str, opset: int) -> None:

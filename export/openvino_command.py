@@ -1,12 +1,11 @@
 """``vireid export openvino``: a bundle's model in OpenVINO, in bf16, fp32 or eight bits, proven before it is added."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from export import comparison, exam_source, parity_table, proving
-from export.parity_command import target_of
+from export.options import BundlePath, KeepFailed, Out, People, Threads, target_of
 from export.parity_table import Outcome
 from vireid import bundle as bundles
 from vireid import progress
@@ -20,25 +19,14 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.command()
 def openvino(
-    path: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle: a folder or a .zip.")],
+    path: BundlePath,
     precision: Annotated[
         str, typer.Option(help="bf16, fp32, or int8, which takes the graph of onnxruntime-int8.")
     ] = "bf16",
-    dataset: Annotated[
-        Path | None,
-        typer.Option(
-            "--dataset", "--data", metavar="DIR", help="People to prove it on; drawn ones if left out."
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="The bundle with this engine; the .zip that was read if left out."),
-    ] = None,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of one call.")] = 1,
-    keep_failed: Annotated[
-        bool,
-        typer.Option("--keep-failed", help="Keep it though it fails; it serves with --allow-unproven only."),
-    ] = False,
+    dataset: People = None,
+    out: Out = None,
+    threads: Threads = 1,
+    keep_failed: KeepFailed = False,
 ) -> None:
     """Add an OpenVINO engine: the bundle's own graph, calculated in another way; nothing is written if it fails."""
     bundle = bundles.read(path)

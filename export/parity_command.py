@@ -7,34 +7,30 @@ import typer
 
 from export import comparison, exam_source, parity_table, proving
 from export.exam import Exam
+from export.options import BundlePath, People, Threads, target_of
 from export.parity_table import Outcome
 from vireid import bundle as bundles
 from vireid import progress
 from vireid.bundle import SOURCE, Bundle, EnginePart
 from vireid.engines import choice
-from vireid.errors import AlreadyExists, EngineError, ExportError, MissingExtra
+from vireid.errors import EngineError, ExportError, MissingExtra
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command()
 def parity(
-    path: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle: a folder or a .zip.")],
+    path: BundlePath,
     engine: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Which engine; repeatable; all if left out.")
     ] = None,
-    dataset: Annotated[
-        Path | None,
-        typer.Option(
-            "--dataset", "--data", metavar="DIR", help="People to compare on; drawn ones if left out."
-        ),
-    ] = None,
+    dataset: People = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="The bundle with the reports; the .zip that was read if left out."),
     ] = None,
     device: Annotated[str, typer.Option(help="Where the engines run: auto, cpu or cuda.")] = "auto",
-    threads: Annotated[int, typer.Option(min=1, help="Threads of one call.")] = 1,
+    threads: Threads = 1,
 ) -> None:
     """Hold engines against the model they were made from; the report goes into the bundle, status 1 if one fails."""
     bundle = bundles.read(path)
@@ -50,20 +46,6 @@ def parity(
     parity_table.show(outcomes, target)
     if not all(one.passed for one in outcomes):
         raise typer.Exit(1)
-
-
-def target_of(path: Path, out: Path | None) -> Path:
-    """Return where to write: ``out``, or over the .zip that was read.
-
-    Raises:
-        AlreadyExists: that is a folder.
-    """
-    target = out or path
-    if target.is_dir():
-        raise AlreadyExists(
-            f"{target} is a folder, which is not replaced; name a .zip or a new folder with --out"
-        )
-    return target
 
 
 def _asked(bundle: Bundle, names: list[str] | None) -> tuple[EnginePart, ...]:

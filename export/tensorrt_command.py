@@ -12,6 +12,7 @@ from rich.table import Table
 from export import exam_source, proving, tensorrt_graph, tensorrt_part, trtexec
 from export.bars import BARS
 from export.exam import Exam
+from export.options import BundlePath, KeepFailed, Out, People
 from export.tensorrt_part import Made, Workshop
 from vireid import bundle as bundles
 from vireid import progress
@@ -28,7 +29,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.command()
 def tensorrt(
-    path: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle: a folder or a .zip.")],
+    path: BundlePath,
     precision: Annotated[str, typer.Option(help="fp32, fp16, bf16, int8 or fp8.")] = "fp16",
     flavour: Annotated[
         str, typer.Option(help="tensorrt, tensorrt_rtx, or auto: the first that is installed.")
@@ -52,20 +53,11 @@ def tensorrt(
     level: Annotated[
         int | None, typer.Option(min=0, max=5, help="How long fast kernels are looked for.")
     ] = None,
-    dataset: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="People to prove the plan on; drawn ones if left out."),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="The bundle with this engine; the .zip that was read if left out."),
-    ] = None,
+    dataset: People = None,
+    out: Out = None,
     plan_only: Annotated[bool, typer.Option("--plan-only", help="Leave the bundle as it is.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Build though a plan is there.")] = False,
-    keep_failed: Annotated[
-        bool,
-        typer.Option("--keep-failed", help="Keep a plan that fails; it serves with --allow-unproven only."),
-    ] = False,
+    keep_failed: KeepFailed = False,
     graph_out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write the graph as TensorRT is given it.")
     ] = None,
