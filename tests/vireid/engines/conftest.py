@@ -1,6 +1,8 @@
-"""A tiny ONNX bundle: column means, projected, shifted by modality, unit."""
+"""A tiny ONNX bundle: column means, projected, shifted by modality, unit; and TensorRT over fakes that runs plans of it."""
 
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,16 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from tests.vireid.engines import fake_tensorrt as fake
+from tests.vireid.engines.fake_cuda import FakeCuda
+from tests.vireid.engines.fake_plans import BUCKETS, GPU, Keep
+from tests.vireid.engines.fake_tensorrt import FakeTensorRt, plan_bytes
 from vireid import bundle
+from vireid.engines import tensorrt, tensorrt_library
 from vireid.engines.openvino import core
+from vireid.engines.plans import PlanStore, Sidecar
+from vireid.engines.tensorrt import Choices, TensorRtEngine
+from vireid.engines.tensorrt_driver import CudaDriver, Gpu
 
 HEIGHT, WIDTH, DIM = 32, 16, 8
 
@@ -153,3 +163,57 @@ def part_of(tiny: bundle.Bundle, tmp_path: Path) -> Callable[[str], tuple[bundle
         return bundle.read(bundle.with_engine(tiny, part, files, tmp_path / "parts.zip")), part
 
     return add
+
+
+@pytest.fixture
+def cuda() -> FakeCuda:
+    return FakeCuda()
+
+
+@pytest.fixture
+def trt(cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> FakeTensorRt:
+    module = FakeTensorRt(cuda)
+    monkeypatch.setitem(sys.modules, "tensorrt", module)
+    return module
+
+
+@pytest.fixture
+def choices(tmp_path: Path) -> Choices:
+    return Choices(folder=tmp_path / "plans", buckets=BUCKETS, lanes=1, graphs_up_to=3)
+
+
+@pytest.fixture
+def keep(tiny: bundle.Bundle, choices: Choices) -> Keep:
+    """Keep a plan, by default the one that fits."""
+
+    def store(
+        plan: bytes | None = None,
+        gpu: Gpu = GPU,
+        version: str = fake.VERSION,
+        proven: bool = True,
+        **changes: Any,
+    ) -> Path:
+        library = tensorrt_library.Library("tensorrt", version, None, None, tensorrt_library.Journal())
+        purpose = tensorrt.purpose(tiny.file("model.onnx"), "fp32", library, choices, gpu)
+        sidecar = Sidecar(
+            purpose=purpose.model_copy(update=changes),
+            file="",
+            plan="",
+            parsed="",
+            built_s=1,
+            vireid="0",
+            parity={"passed": proven},
+        )
+        return PlanStore(choices.folder).keep(sidecar, plan or plan_bytes())
+
+    return store
+
+
+@pytest.fixture
+def opened(tiny: bundle.Bundle, choices: Choices, cuda: FakeCuda) -> Callable[..., TensorRtEngine]:
+    def make(**changes: Any) -> TensorRtEngine:
+        return tensorrt.open_engine(
+            tiny, "model.onnx", "fp32", replace(choices, **changes), lambda: CudaDriver(cuda)
+        )
+
+    return make
