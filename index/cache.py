@@ -6,12 +6,14 @@ Knows no SQL and no backend.
 """
 
 import hashlib
+import itertools
 import logging
 import os
 import struct
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import IO, Any
 
@@ -106,7 +108,8 @@ class Cache:
         """Open the cache, if there is one.
 
         Returns:
-            What it was written from, and its items and vectors in the order of ids, some thousand at a time.
+            What it was written from, and its items and vectors in the order of ids, some thousand at a time. The
+            vectors lie in memory that is used again: they are to be copied before the next part is asked for.
 
         Raises:
             StaleCacheError: at once, or while the parts are read: it is not as it was written, or of no use here.
@@ -179,28 +182,36 @@ def _footer(path: Path) -> dict[str, Any]:
 def _parts(path: Path, document: dict[str, Any]) -> Iterator[tuple[Table, Float32Array]]:
     with path.open("rb") as file, ThreadPoolExecutor(1) as ahead:
         file.seek(len(MAGIC))
-        table = _table([_get(path, file, *told) for told in document["sections"]])
+        table = _table([_get(path, file, bytearray(length), told) for length, told in document["sections"]])
         blocks = document["vectors"]
-        coming = ahead.submit(_get, path, file, *blocks[0]) if blocks else None
+        longest = max((length for length, _ in blocks), default=0)
+        # used in turn: where memory is new, the system has to find and clear each of its pages first
+        rooms = itertools.cycle((bytearray(longest), bytearray(longest)))
+
+        def get(at: int) -> Future[memoryview]:
+            length, told = blocks[at]
+            return ahead.submit(_get, path, file, memoryview(next(rooms))[:length], told)
+
+        coming = get(0) if blocks else None
         for at, start in enumerate(range(0, len(table), ROWS_AT_ONCE)):
             assert coming is not None
             block = coming.result()
             if at + 1 < len(blocks):  # the next is read and summed up while this one is taken in
-                coming = ahead.submit(_get, path, file, *blocks[at + 1])
+                coming = get(at + 1)
             yield (
                 table.part(start, start + ROWS_AT_ONCE),
                 np.frombuffer(block, "<f4").reshape(-1, document["dim"]),
             )
 
 
-def _get(path: Path, file: IO[bytes], length: int, told: str) -> bytes:
-    data = file.read(length)
-    if hashlib.sha256(data).hexdigest() != told:
+def _get(path: Path, file: BufferedReader, room: bytearray | memoryview, told: str) -> memoryview:
+    whole = memoryview(room)
+    if file.readinto(whole) != len(whole) or hashlib.sha256(whole).hexdigest() != told:
         raise StaleCacheError(f"{path} does not match its checksum")
-    return data
+    return whole
 
 
-def _table(found: list[bytes]) -> Table:
+def _table(found: list[memoryview]) -> Table:
     types: dict[str, type] = {"sha256": np.uint8, "has_image": np.bool_}
     cells: dict[str, Any] = {
         name: np.frombuffer(data, types.get(name, np.int64))
