@@ -277,7 +277,7 @@ def test_several_blocks(path: Path) -> None:
     sizes, seen = [], []
     for table, vectors in found[1]:
         sizes.append(len(table))
-        seen.append(vectors)
+        seen.append(vectors.copy())  # the next but one is read into the same memory
     np.testing.assert_array_equal(np.concatenate(seen), rows)
     assert sizes == [ROWS_AT_ONCE, ROWS_AT_ONCE, 100]
     with pytest.raises(StaleCacheError):
