@@ -16,7 +16,7 @@ class Backend(Protocol):
         ...
 
     def add(self, ids: Int64Array, vectors: Float32Array) -> None:
-        """Add vectors.
+        """Add copies of vectors; the arrays are the caller's again on return.
 
         Args:
             ids: unique, none held yet, (N,).

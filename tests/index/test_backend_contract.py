@@ -267,6 +267,26 @@ def test_refusals_change_nothing(make: Make) -> None:
     assert sorted(backend.search(rows(1, 1), 9)[1][0].tolist()) == [1, 2]
 
 
+@pytest.mark.parametrize("count", [3, 400])
+def test_what_was_added_is_the_backends_own(make: Make, count: int) -> None:
+    """Whoever adds may use the arrays again at once: neither vectors, ids, scores nor order change with them."""
+    backend, given, ids = make(64), np.empty((count, 64), np.float32), np.empty(count, np.int64)
+    held = rows(5, 2 * count, dim=64)
+    for start in (0, count):  # as a cache is read: part after part into the same memory
+        given[:], ids[:] = held[start : start + count], np.arange(start, start + count)
+        backend.add(ids, given)
+    queries = held[:: count // 3].copy()
+    before = backend.search(queries, 2 * count), backend.search(queries, 5, np.arange(0, 2 * count, 2))
+    given[:], ids[:] = rows(6, count, dim=64), -1
+    np.testing.assert_array_equal(backend.vectors(np.arange(2 * count)), held)
+    after = backend.search(queries, 2 * count), backend.search(queries, 5, np.arange(0, 2 * count, 2))
+    for old, new in zip((*before[0], *before[1]), (*after[0], *after[1]), strict=True):
+        np.testing.assert_array_equal(old, new)
+    got = backend.vectors(np.arange(3))
+    got[:] = 0  # and what it gave away is the caller's
+    np.testing.assert_array_equal(backend.vectors(np.arange(3)), held[:3])
+
+
 def test_room_that_was_made_changes_nothing(make: Make) -> None:
     backend = make(DIM)
     if isinstance(backend, Roomy):
