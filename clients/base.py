@@ -1,26 +1,52 @@
 """The clients without their wire: every call of the service, with patience, synchronously and asynchronously.
 
-A client of some wire is one of these two classes, given that wire's calls and a way to send them.
+A client of some wire is one of these two classes, given that wire's calls and a way to send them. What can be called, and with
+which arguments, is said once, in ``clients.calls``.
 """
 
 import asyncio
+import functools
 import itertools
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Callable, Coroutine
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Concatenate, ParamSpec, Self
 
-from clients.call import USUAL, Answer, Call, Choices, Image, Progress, Query, Wanted, Wire
-from clients.replies import Embedding, Evaluation, Facets, Page, PutReply, Receipt, SearchReply
+from clients.call import USUAL, Answer, Call, Choices, Progress, Wire
+from clients.calls import Calls
+from clients.replies import Evaluation
 from clients.retry import Retry
 from vireid.errors import VireidError
-from vireid.types import Filter, GalleryInfo, Item, ItemMeta, Modality, Snapshot
+from vireid.types import Snapshot
 
 DEFAULT_TIMEOUT_S = 30.0
-EVERYTHING = Filter()
-NOTHING_KNOWN = ItemMeta()
+
+Arguments = ParamSpec("Arguments")
+
+
+def _waited_for(
+    said: "Callable[Concatenate[Calls, Arguments], Call[Answer]]",
+) -> "Callable[Concatenate[Client, Arguments], Answer]":
+    """Make of a call a method that returns its answer."""
+
+    @functools.wraps(said)
+    def method(client: "Client", /, *values: Arguments.args, **named: Arguments.kwargs) -> Answer:
+        return client._run(said(client._calls, *values, **named))
+
+    return method
+
+
+def _awaited(
+    said: "Callable[Concatenate[Calls, Arguments], Call[Answer]]",
+) -> "Callable[Concatenate[AsyncClient, Arguments], Coroutine[Any, Any, Answer]]":
+    """Make of a call a method that is awaited for its answer."""
+
+    @functools.wraps(said)
+    async def method(client: "AsyncClient", /, *values: Arguments.args, **named: Arguments.kwargs) -> Answer:
+        return await client._run(said(client._calls, *values, **named))
+
+    return method
 
 
 class Client(ABC):
@@ -32,16 +58,24 @@ class Client(ABC):
     """
 
     def __init__(self, wire: Wire, retry: Retry | None) -> None:
-        self._wire = wire
+        self._calls = Calls(wire)
         self._retry = retry or Retry()
 
-    @abstractmethod
-    def close(self) -> None:
-        """Give the connection back."""
-
-    @abstractmethod
-    def _send(self, request: Any) -> Any:
-        """Send a request once; its reply, or the error the server raised."""
+    info = _waited_for(Calls.info)
+    embed = _waited_for(Calls.embed)
+    search = _waited_for(Calls.search)
+    create_gallery = _waited_for(Calls.create_gallery)
+    retain = _waited_for(Calls.retain)
+    get_gallery = _waited_for(Calls.get_gallery)
+    list_galleries = _waited_for(Calls.list_galleries)
+    delete_gallery = _waited_for(Calls.delete_gallery)
+    put_item = _waited_for(Calls.put_item)
+    get_item = _waited_for(Calls.get_item)
+    list_items = _waited_for(Calls.list_items)
+    facets = _waited_for(Calls.facets)
+    delete_items = _waited_for(Calls.delete_items)
+    list_snapshots = _waited_for(Calls.list_snapshots)
+    delete_snapshot = _waited_for(Calls.delete_snapshot)
 
     @abstractmethod
     def evaluate(
@@ -67,6 +101,10 @@ class Client(ABC):
             keep_days: after how many days the server removes the copy; 0 keeps it.
         """
 
+    @abstractmethod
+    def close(self) -> None:
+        """Give the connection back."""
+
     def __enter__(self) -> Self:
         return self
 
@@ -75,142 +113,9 @@ class Client(ABC):
     ) -> None:
         self.close()
 
-    def embed(self, image: Image, modality: Modality | None = None) -> Embedding:
-        """Embed one image; modality None lets the server decide."""
-        return self._run(self._wire.embed(image, modality))
-
-    def search(  # noqa: PLR0913 - each is said by name
-        self,
-        gallery: str,
-        query: Query,
-        *,
-        top_k: int = 10,
-        modality: Modality | None = None,
-        where: Filter = EVERYTHING,
-        min_score: float | None = None,
-        min_probability: float | None = None,
-        rerank: int = 0,
-        one_per_person: bool = False,
-        exclude_own_camera: bool = False,
-        more_like: Sequence[str] = (),
-        less_like: Sequence[str] = (),
-        together: Sequence[Query] = (),
-        weights: Sequence[float] = (),
-        best: bool = False,
-        other_modality_first: bool = False,
-    ) -> SearchReply:
-        """Find the items most like the query.
-
-        Args:
-            gallery: where to look.
-            query: an image (bytes or a file), an item of the gallery, or an embedding computed before.
-            top_k: hits at most.
-            modality: what the image was taken with; None lets the server decide.
-            where: which items may be hit.
-            min_score: hits below this cosine are left out.
-            min_probability: hits less likely than this are left out; the server's bundle must be calibrated.
-            rerank: put so many of the best into a new order by k-reciprocal neighbours; 0 keeps that of the scores.
-            one_per_person: of each person the best hit only; items of nobody stand for themselves.
-            exclude_own_camera: leave out what the camera of the asking item took; an item must ask.
-            more_like: items of the gallery that the query moves towards.
-            less_like: items that it moves away from, and that are left out.
-            together: more queries that show the same person, of the same ``modality`` where they are images.
-            weights: of the query and of each of those in their mean; empty for equal ones.
-            best: count for each item its best score with any of them, not that with their mean.
-            other_modality_first: items of the query's own modality come after all others.
-
-        Raises:
-            VireidError: what the server raised, or ``ServerUnreachable``.
-        """
-        wanted = Wanted(
-            top_k,
-            modality,
-            where,
-            min_score,
-            min_probability,
-            rerank,
-            one_per_person,
-            exclude_own_camera,
-            tuple(more_like),
-            tuple(less_like),
-            tuple(together),
-            tuple(weights),
-            best,
-            other_modality_first,
-        )
-        call = self._wire.search(gallery, query, wanted)
-        return self._run(call)
-
-    def create_gallery(self, name: str, *, store_images: bool = True, retention_s: int = 0) -> GalleryInfo:
-        """Make an empty gallery, whose items expire so long after their enrolment, 0 for no such time."""
-        call = self._wire.create_gallery(name, store_images=store_images, retention_s=retention_s)
-        return self._run(call)
-
-    def retain(self, name: str, seconds: int) -> GalleryInfo:
-        """Let a gallery's items expire so long after their enrolment, those that are there too; 0 sets no time."""
-        return self._run(self._wire.retain(name, seconds))
-
-    def get_gallery(self, name: str) -> GalleryInfo:
-        """Describe a gallery."""
-        return self._run(self._wire.get_gallery(name))
-
-    def list_galleries(self) -> tuple[GalleryInfo, ...]:
-        """Describe every gallery."""
-        return self._run(self._wire.list_galleries())
-
-    def delete_gallery(self, name: str) -> Receipt:
-        """Remove a gallery and all it holds."""
-        return self._run(self._wire.delete_gallery(name))
-
-    def put_item(
-        self,
-        gallery: str,
-        item_id: str,
-        image: Image,
-        *,
-        modality: Modality | None = None,
-        meta: ItemMeta = NOTHING_KNOWN,
-        expires_at: datetime | None = None,
-    ) -> PutReply:
-        """Enrol or replace one item, which goes at its time; the same again, or with no time said, changes nothing."""
-        call = self._wire.put_item(
-            gallery, item_id, image, modality=modality, meta=meta, expires_at=expires_at
-        )
-        return self._run(call)
-
-    def get_item(self, gallery: str, item_id: str) -> Item:
-        """Describe one item."""
-        return self._run(self._wire.get_item(gallery, item_id))
-
-    def list_items(
-        self, gallery: str, *, where: Filter = EVERYTHING, limit: int = 100, cursor: str = ""
-    ) -> Page:
-        """List a page of items."""
-        return self._run(self._wire.list_items(gallery, where=where, limit=limit, cursor=cursor))
-
-    def facets(self, gallery: str, *, where: Filter = EVERYTHING) -> Facets:
-        """Count the items that pass a filter by camera, modality and hour of the day."""
-        return self._run(self._wire.facets(gallery, where))
-
-    def delete_items(
-        self,
-        gallery: str,
-        *,
-        item_ids: Sequence[str] = (),
-        where: Filter = EVERYTHING,
-        dry_run: bool = False,
-    ) -> Receipt:
-        """Remove the items named, or those a filter that is not empty matches."""
-        call = self._wire.delete_items(gallery, item_ids=item_ids, where=where, dry_run=dry_run)
-        return self._run(call)
-
-    def list_snapshots(self, gallery: str) -> tuple[Snapshot, ...]:
-        """Describe a gallery's snapshots, the oldest first."""
-        return self._run(self._wire.list_snapshots(gallery))
-
-    def delete_snapshot(self, gallery: str, name: str) -> Snapshot:
-        """Remove a snapshot; describe what went."""
-        return self._run(self._wire.delete_snapshot(gallery, name))
+    @abstractmethod
+    def _send(self, request: Any) -> Any:
+        """Send a request once; its reply, or the error the server raised."""
 
     def _run(self, call: Call[Answer]) -> Answer:
         for failed in itertools.count(1):
@@ -233,16 +138,24 @@ class AsyncClient(ABC):
     """
 
     def __init__(self, wire: Wire, retry: Retry | None) -> None:
-        self._wire = wire
+        self._calls = Calls(wire)
         self._retry = retry or Retry()
 
-    @abstractmethod
-    async def close(self) -> None:
-        """Give the connection back."""
-
-    @abstractmethod
-    async def _send(self, request: Any) -> Any:
-        """Send a request once; its reply, or the error the server raised."""
+    info = _awaited(Calls.info)
+    embed = _awaited(Calls.embed)
+    search = _awaited(Calls.search)
+    create_gallery = _awaited(Calls.create_gallery)
+    retain = _awaited(Calls.retain)
+    get_gallery = _awaited(Calls.get_gallery)
+    list_galleries = _awaited(Calls.list_galleries)
+    delete_gallery = _awaited(Calls.delete_gallery)
+    put_item = _awaited(Calls.put_item)
+    get_item = _awaited(Calls.get_item)
+    list_items = _awaited(Calls.list_items)
+    facets = _awaited(Calls.facets)
+    delete_items = _awaited(Calls.delete_items)
+    list_snapshots = _awaited(Calls.list_snapshots)
+    delete_snapshot = _awaited(Calls.delete_snapshot)
 
     @abstractmethod
     async def evaluate(
@@ -254,6 +167,10 @@ class AsyncClient(ABC):
     async def snapshot(self, gallery: str, *, keep_days: int = 0) -> Snapshot:
         """Copy a gallery on the server's disk, and wait for the copy; the arguments are those of ``Client.snapshot``."""
 
+    @abstractmethod
+    async def close(self) -> None:
+        """Give the connection back."""
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -262,122 +179,9 @@ class AsyncClient(ABC):
     ) -> None:
         await self.close()
 
-    async def embed(self, image: Image, modality: Modality | None = None) -> Embedding:
-        """Embed one image; modality None lets the server decide."""
-        return await self._run(self._wire.embed(image, modality))
-
-    async def search(  # noqa: PLR0913 - each is said by name
-        self,
-        gallery: str,
-        query: Query,
-        *,
-        top_k: int = 10,
-        modality: Modality | None = None,
-        where: Filter = EVERYTHING,
-        min_score: float | None = None,
-        min_probability: float | None = None,
-        rerank: int = 0,
-        one_per_person: bool = False,
-        exclude_own_camera: bool = False,
-        more_like: Sequence[str] = (),
-        less_like: Sequence[str] = (),
-        together: Sequence[Query] = (),
-        weights: Sequence[float] = (),
-        best: bool = False,
-        other_modality_first: bool = False,
-    ) -> SearchReply:
-        """Find the items most like the query; the arguments are those of ``Client.search``."""
-        wanted = Wanted(
-            top_k,
-            modality,
-            where,
-            min_score,
-            min_probability,
-            rerank,
-            one_per_person,
-            exclude_own_camera,
-            tuple(more_like),
-            tuple(less_like),
-            tuple(together),
-            tuple(weights),
-            best,
-            other_modality_first,
-        )
-        call = self._wire.search(gallery, query, wanted)
-        return await self._run(call)
-
-    async def create_gallery(
-        self, name: str, *, store_images: bool = True, retention_s: int = 0
-    ) -> GalleryInfo:
-        """Make an empty gallery, whose items expire so long after their enrolment, 0 for no such time."""
-        call = self._wire.create_gallery(name, store_images=store_images, retention_s=retention_s)
-        return await self._run(call)
-
-    async def retain(self, name: str, seconds: int) -> GalleryInfo:
-        """Let a gallery's items expire so long after their enrolment, those that are there too; 0 sets no time."""
-        return await self._run(self._wire.retain(name, seconds))
-
-    async def get_gallery(self, name: str) -> GalleryInfo:
-        """Describe a gallery."""
-        return await self._run(self._wire.get_gallery(name))
-
-    async def list_galleries(self) -> tuple[GalleryInfo, ...]:
-        """Describe every gallery."""
-        return await self._run(self._wire.list_galleries())
-
-    async def delete_gallery(self, name: str) -> Receipt:
-        """Remove a gallery and all it holds."""
-        return await self._run(self._wire.delete_gallery(name))
-
-    async def put_item(
-        self,
-        gallery: str,
-        item_id: str,
-        image: Image,
-        *,
-        modality: Modality | None = None,
-        meta: ItemMeta = NOTHING_KNOWN,
-        expires_at: datetime | None = None,
-    ) -> PutReply:
-        """Enrol or replace one item, which goes at its time; the same again, or with no time said, changes nothing."""
-        call = self._wire.put_item(
-            gallery, item_id, image, modality=modality, meta=meta, expires_at=expires_at
-        )
-        return await self._run(call)
-
-    async def get_item(self, gallery: str, item_id: str) -> Item:
-        """Describe one item."""
-        return await self._run(self._wire.get_item(gallery, item_id))
-
-    async def list_items(
-        self, gallery: str, *, where: Filter = EVERYTHING, limit: int = 100, cursor: str = ""
-    ) -> Page:
-        """List a page of items."""
-        return await self._run(self._wire.list_items(gallery, where=where, limit=limit, cursor=cursor))
-
-    async def facets(self, gallery: str, *, where: Filter = EVERYTHING) -> Facets:
-        """Count the items that pass a filter by camera, modality and hour of the day."""
-        return await self._run(self._wire.facets(gallery, where))
-
-    async def delete_items(
-        self,
-        gallery: str,
-        *,
-        item_ids: Sequence[str] = (),
-        where: Filter = EVERYTHING,
-        dry_run: bool = False,
-    ) -> Receipt:
-        """Remove the items named, or those a filter that is not empty matches."""
-        call = self._wire.delete_items(gallery, item_ids=item_ids, where=where, dry_run=dry_run)
-        return await self._run(call)
-
-    async def list_snapshots(self, gallery: str) -> tuple[Snapshot, ...]:
-        """Describe a gallery's snapshots, the oldest first."""
-        return await self._run(self._wire.list_snapshots(gallery))
-
-    async def delete_snapshot(self, gallery: str, name: str) -> Snapshot:
-        """Remove a snapshot; describe what went."""
-        return await self._run(self._wire.delete_snapshot(gallery, name))
+    @abstractmethod
+    async def _send(self, request: Any) -> Any:
+        """Send a request once; its reply, or the error the server raised."""
 
     async def _run(self, call: Call[Answer]) -> Answer:
         for failed in itertools.count(1):

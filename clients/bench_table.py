@@ -54,8 +54,6 @@ def _about(figures: Figures) -> Iterator[str]:
 
 def _server(server: Figures) -> str:
     where = "started here" if server["local"] else ", ".join(server["addresses"].values())
-    if server["info"] is None:
-        return f"{where}; its version is told over HTTP only"
     model, engine = server["info"]["model"], server["info"]["engine"]
     return (
         f"vireid {server['info']['version']}, model {model['name']}, {engine['runtime']} on {engine['device']} "

@@ -4,16 +4,13 @@ Knows no dataset and no measure.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
-
-import httpx
 
 from clients.base import DEFAULT_TIMEOUT_S, Client
 from clients.connect import connect
-from clients.http_failures import FIRST_FAILURE, error_of
-from clients.retry import Retry
-from vireid.errors import ServerUnreachable, SettingsError
+from clients.retry import NEVER, Retry
+from vireid.errors import SettingsError
 
 GRPC, HTTP = "grpc", "http"
 WIRES = (GRPC, HTTP)
@@ -42,28 +39,15 @@ class Target:
         """Make a client."""
         return connect(self.addresses[wire], api_key=self.api_key, timeout_s=self.timeout_s, retry=retry)
 
-    def info(self) -> dict[str, Any] | None:
-        """Ask what the server is: version, model, engine; None if its HTTP address is not known.
+    def info(self) -> dict[str, Any]:
+        """Ask what the server is: version, model, engine, limits.
 
         Raises:
             ServerUnreachable: nobody answers there.
             VireidError: it refused.
         """
-        if HTTP not in self.addresses:
-            return None
-        address = self.addresses[HTTP]
-        headers = {} if self.api_key is None else {"authorization": f"Bearer {self.api_key}"}
-        try:
-            with httpx.Client(trust_env=False, timeout=self.timeout_s, headers=headers) as http:
-                reply = http.get(f"{address.rstrip('/')}/v1/info")
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise ServerUnreachable(
-                f"no vireid server answers at {address} ({error}); is `vireid serve` running, and is this its HTTP port?"
-            ) from None
-        if reply.status_code >= FIRST_FAILURE:
-            raise error_of(reply.status_code, reply.headers, reply.content)
-        found: dict[str, Any] = reply.json()
-        return found
+        with self.connect(self.wires[0], NEVER) as client:
+            return asdict(client.info())
 
 
 def addresses_of(servers: Sequence[str]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from clients.replies import Embedding, Facets, ItemRef, Page, PutReply, Receipt, SearchReply
+from clients.server_info import ServerInfo
 from vireid.errors import ImageTooLarge, InvalidRequest
 from vireid.types import Filter, GalleryInfo, Item, ItemMeta, Modality, Snapshot
 
@@ -113,6 +114,10 @@ Progress = Callable[[int, int], None]
 
 class Wire(Protocol):
     """Builds the calls of one wire; pure functions, so that a module can be one."""
+
+    def info(self) -> Call[ServerInfo]:
+        """Ask what the server runs."""
+        ...
 
     def embed(self, image: Image, modality: Modality | None) -> Call[Embedding]:
         """Ask for one image's embedding."""

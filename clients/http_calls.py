@@ -15,6 +15,7 @@ from urllib.parse import quote
 from clients import http_documents as documents
 from clients.call import Call, Choices, Image, Query, Wanted, image_bytes
 from clients.replies import Embedding, Facets, ItemRef, Job, Page, PutReply, Receipt, SearchReply
+from clients.server_info import ServerInfo, info_of
 from vireid.errors import GalleryNotFound, InvalidRequest, SnapshotNotFound
 from vireid.types import Filter, GalleryInfo, Item, ItemMeta, Modality, Snapshot
 
@@ -76,6 +77,11 @@ class Reply:
         """The body, read as JSON."""
         found: dict[str, Any] = json.loads(self.body) if self.body else {}
         return found
+
+
+def info() -> Call[ServerInfo]:
+    """Ask what the server runs."""
+    return Call(Request("GET", "/v1/info"), lambda reply: info_of(reply.document))
 
 
 def embed(image: Image, modality: Modality | None) -> Call[Embedding]:

@@ -22,6 +22,7 @@ from clients.replies import (
     Receipt,
     SearchReply,
 )
+from clients.server_info import ServerInfo
 from vireid.errors import BodyTooLarge, InvalidRequest, VireidError
 from vireid.proto import convert
 from vireid.proto import retrieval_pb2 as pb
@@ -32,6 +33,7 @@ RETRIEVAL = "vireid.v1.RetrievalService"
 GALLERIES = "vireid.v1.GalleryService"
 SNAPSHOTS = "vireid.v1.SnapshotService"
 EVALUATIONS = "vireid.v1.EvaluationService"
+INFO = "vireid.v1.InfoService"
 
 Number = TypeVar("Number")
 
@@ -94,6 +96,11 @@ def _call(
             metadata={"limit": str(MAX_MESSAGE_BYTES), "actual": str(size)},
         )
     return Call(Unary(f"/{method}", message, reply), read, repeatable)
+
+
+def info() -> Call[ServerInfo]:
+    """Ask what the server runs."""
+    return _call(f"{INFO}/GetInfo", pb.GetInfoRequest(), pb.Info, rpc_replies.info)
 
 
 def search(gallery: str, query: Query, wanted: Wanted) -> Call[SearchReply]:

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+from google.protobuf.json_format import MessageToDict
+
 from clients import failures
 from clients.replies import (
     Embedding,
@@ -14,6 +16,7 @@ from clients.replies import (
     Timing,
     Warned,
 )
+from clients.server_info import ServerInfo, info_of
 from vireid.errors import InvalidRequest, ServerUnreachable, VireidError
 from vireid.proto import convert
 from vireid.proto import retrieval_pb2 as pb
@@ -24,6 +27,15 @@ _OUTCOMES = {
     pb.PutItemResponse.OUTCOME_REPLACED: "replaced",
     pb.PutItemResponse.OUTCOME_UNCHANGED: "unchanged",
 }
+
+
+def info(message: pb.Info) -> ServerInfo:
+    """Read what the server runs."""
+    document = MessageToDict(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+    # JSON made of messages has words for numbers of 64 bits
+    return info_of(document | {"limits": {name: int(most) for name, most in document["limits"].items()}})
 
 
 def evaluation(last: pb.EvaluateProgress | None) -> Evaluation:

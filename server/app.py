@@ -67,6 +67,7 @@ class Server:
         self.settings = settings
         self._keys: Authenticator = authenticator(settings)
         self._metrics = Metrics()
+        self._version = version("vireid")
         engines, choice, manifest, preprocess, self._rebuild = _engines(settings)
         first = engines[0]
         BACKENDS[settings.backend](first.dim)  # what is not there is said now, and its loops are compiled
@@ -121,7 +122,7 @@ class Server:
             self._rebuild.start(self._take)
         try:
             self._rpc: RpcServer = serve_rpc(
-                self.service, self.board, self.settings, self._keys, self._metrics
+                self.service, self.board, self.settings, self._keys, self._metrics, self._version
             )
             await self.service.check_ready()
             http = self._http()
@@ -174,7 +175,7 @@ class Server:
             authenticator=self._keys,
             max_upload_bytes=self.settings.max_upload_bytes,
             hosts=(*LOOPBACK_HOSTS, self.settings.host) if is_loopback(self.settings.host) else None,
-            version=version("vireid"),
+            version=self._version,
         )
         config = uvicorn.Config(
             app,

@@ -7,12 +7,11 @@ from typing import Any
 from fastapi import APIRouter, Depends, Response
 from fastapi.responses import PlainTextResponse
 
-from index.limits import MAX_TOP_K
+from server import about
 from server.http import schemas, words
 from server.metrics import Metrics
 from server.service import RetrievalService
 from vireid.errors import VireidError
-from vireid.images.decode import Limits
 
 UNREADY = 503
 
@@ -78,20 +77,7 @@ def router(
         "/v1/info", response_model=schemas.Info, summary="Version, model, device and limits; no secrets"
     )
     async def info() -> Response:
-        limits = Limits()
-        return words.answer(
-            {
-                "version": version,
-                **service.info(),
-                "limits": {
-                    "image_bytes": limits.max_bytes,
-                    "image_pixels": limits.max_pixels,
-                    "image_side": limits.max_side,
-                    "upload_bytes": max_upload_bytes,
-                    "top_k": MAX_TOP_K,
-                },
-            }
-        )
+        return words.answer(about.document(service, version, max_upload_bytes))
 
     @routes.get("/metrics", response_class=PlainTextResponse, summary="Prometheus metrics")
     async def prometheus() -> Response:

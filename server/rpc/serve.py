@@ -9,6 +9,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from server import about
 from server.auth import Authenticator, is_loopback
 from server.jobs import JobBoard
 from server.metrics import Metrics
@@ -16,6 +17,7 @@ from server.rpc.credentials import Credentials
 from server.rpc.evaluations import EvaluationServicer
 from server.rpc.failures import Failures
 from server.rpc.galleries import GalleryServicer
+from server.rpc.info import InfoServicer
 from server.rpc.retrieval import RetrievalServicer
 from server.rpc.snapshots import SnapshotServicer
 from server.service import RetrievalService
@@ -74,15 +76,17 @@ def serve_rpc(
     settings: ServerSettings,
     authenticator: Authenticator,
     metrics: Metrics,
+    version: str,
 ) -> RpcServer:
     """Put the gRPC server together and bind its port; it answers once started.
 
     Args:
         service: does the work.
         board: background jobs.
-        settings: host and port.
+        settings: host, port, and what is taken at most.
         authenticator: says which keys are good.
         metrics: told each answer.
+        version: of vireid.
 
     Raises:
         SettingsError: the port is taken, or the host is none of this machine's.
@@ -96,6 +100,9 @@ def serve_rpc(
     stubs.add_GalleryServiceServicer_to_server(GalleryServicer(service), server)
     stubs.add_EvaluationServiceServicer_to_server(EvaluationServicer(service, board), server)
     stubs.add_SnapshotServiceServicer_to_server(SnapshotServicer(service, board), server)
+    stubs.add_InfoServiceServicer_to_server(
+        InfoServicer(lambda: about.document(service, version, settings.max_upload_bytes)), server
+    )
     probes = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(probes, server)
     if is_loopback(settings.host):

@@ -92,7 +92,7 @@ def running(
     folder: Path, *, key: str | None = None, queue_limit: int = 64, workers: int = 2
 ) -> Iterator[Live]:
     engine, metrics, board = SlowEngine(), Metrics(), JobBoard(8)
-    settings = ServerSettings(bundle="fake", data=folder, http_port=0, grpc_port=0)
+    settings = ServerSettings(bundle="fake", data=folder, http_port=0, grpc_port=0, max_upload_bytes=2**24)
     keys = Authenticator([] if key is None else [digest(key)])
     service = RetrievalService(
         manifest=None,
@@ -115,12 +115,12 @@ def running(
             board=board,
             metrics=metrics,
             authenticator=keys,
-            max_upload_bytes=2**24,
+            max_upload_bytes=settings.max_upload_bytes,
             hosts=None,
             version="test",
         )
         http = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off"))
-        rpc: RpcServer = serve_rpc(service, board, settings, keys, metrics)
+        rpc: RpcServer = serve_rpc(service, board, settings, keys, metrics, "test")
         ports.append(rpc.port)
         end, loop = asyncio.Event(), asyncio.get_running_loop()
         stop.append(lambda: loop.call_soon_threadsafe(end.set))

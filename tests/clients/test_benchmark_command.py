@@ -98,16 +98,16 @@ def test_every_figure_over_both_wires(live: Any, people: Path, tmp_path: Path) -
     assert _galleries(live) == []
 
 
-def test_over_grpc_alone_the_version_is_not_known(live: Any, people: Path, tmp_path: Path) -> None:
+def test_over_grpc_alone_the_server_says_what_it_is(live: Any, people: Path, tmp_path: Path) -> None:
     out = tmp_path / "figures.json"
     result = _bench(people, "--server", live.grpc, *QUICK, "--rate", 50, "--top-k", 3, "--json", out)
     assert result.exit_code == 0, result.output
     figures = json.loads(out.read_text())
-    assert figures["server"]["info"] is None
-    assert figures["server"]["space_id"]
+    assert figures["server"]["info"]["version"] == "test"
+    assert figures["server"]["space_id"] == figures["server"]["info"]["model"]["space_id"]
     assert {(each["loop"], each["rate"], each["wire"]) for each in figures["speed"]} == {("open", 50, "grpc")}
     assert [each["top_k"] for each in figures["speed"]] == [None, 3, 3]
-    assert "told over HTTP only" in result.output
+    assert "vireid test, model fake" in result.output
     assert "open loop: 50 calls/s" in result.output
 
 

@@ -8,10 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import numpy as np
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from clients.grpc_client import AsyncGrpcClient
+from clients.server_info import ServerInfo
 from server import app, rebuild
 from server.app import Server
 from server.settings import ServerSettings
@@ -22,6 +26,8 @@ from vireid.engines import open_engine
 from vireid.engines.base import EngineInfo
 from vireid.engines.tensorrt import Choices
 from vireid.errors import EngineError
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
 
 
 @pytest.fixture
@@ -94,6 +100,16 @@ def serve(
     return make
 
 
+async def over_grpc(address: str) -> tuple[ServerInfo, int]:
+    """Ask a server over gRPC what it runs, and how its health is."""
+    client = AsyncGrpcClient(address)
+    info = await client.info()
+    await client.close()
+    async with grpc.aio.insecure_channel(address) as channel:
+        health = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+    return info, health.status
+
+
 async def until(asked: Callable[[], Any], expected: Callable[[Any], bool]) -> Any:
     """Ask again and again, over HTTP, until what is expected is said."""
     for _ in range(round(PATIENCE_S / 0.02)):
@@ -130,12 +146,14 @@ async def test_requests_are_answered_before_during_and_after_the_switch(
             asking = [asyncio.create_task(ask()) for _ in range(4)]
             seen["before"] = await until(info, lambda one: one["building"]["done"] == 0.4)
             seen["ready"] = (await client.get("/readyz")).json()
+            seen["over grpc"] = await over_grpc(running.grpc_address)
             await asyncio.to_thread(gate.touch)
             seen["after"] = await until(info, lambda one: one["building"]["state"] != "building_engine")
             await until(lambda: asyncio.sleep(0, len(built.batches)), lambda count: bool(count >= 5))
             over.set()
             await asyncio.gather(*asking)
             seen["ready after"] = (await client.get("/readyz")).json()
+            seen["over grpc after"] = await over_grpc(running.grpc_address)
             seen["metrics"] = (await client.get("/metrics")).text
         signal.raise_signal(signal.SIGTERM)
 
@@ -148,6 +166,13 @@ async def test_requests_are_answered_before_during_and_after_the_switch(
     assert seen["before"]["building"]["engine"] == "tensorrt-fp16"
     assert seen["ready"]["ready"] is True
     assert seen["ready"]["engine"] == "building_engine"
+    info, health = seen["over grpc"]
+    assert (info.engine.name, info.engine.building.state) == ("onnxruntime-fp32", "building_engine")
+    assert info.engine.building.done == 0.4
+    assert health == SERVING  # which it does, by another engine
+    info, health = seen["over grpc after"]
+    assert (info.engine.name, info.engine.building.state) == ("tensorrt-fp16", "switched")
+    assert health == SERVING
     assert seen["after"]["building"]["state"] == "switched"
     assert (seen["after"]["name"], seen["after"]["device"]) == ("tensorrt-fp16", "cuda:0")
     assert seen["after"]["runtime"] == "tensorrt 11.4"

@@ -1,6 +1,7 @@
 import datetime
 
 from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -604,3 +605,101 @@ class EvaluationReport(_message.Message):
     csv: str
     html: str
     def __init__(self, json: _Optional[str] = ..., csv: _Optional[str] = ..., html: _Optional[str] = ...) -> None: ...
+
+class GetInfoRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Info(_message.Message):
+    __slots__ = ("version", "model", "engine", "limits")
+    class Model(_message.Message):
+        __slots__ = ("name", "method", "space_id", "input", "metrics", "parity", "licence", "calibrated")
+        NAME_FIELD_NUMBER: _ClassVar[int]
+        METHOD_FIELD_NUMBER: _ClassVar[int]
+        SPACE_ID_FIELD_NUMBER: _ClassVar[int]
+        INPUT_FIELD_NUMBER: _ClassVar[int]
+        METRICS_FIELD_NUMBER: _ClassVar[int]
+        PARITY_FIELD_NUMBER: _ClassVar[int]
+        LICENCE_FIELD_NUMBER: _ClassVar[int]
+        CALIBRATED_FIELD_NUMBER: _ClassVar[int]
+        name: str
+        method: str
+        space_id: str
+        input: Info.InputSize
+        metrics: _struct_pb2.Struct
+        parity: _struct_pb2.Struct
+        licence: str
+        calibrated: _containers.RepeatedCompositeFieldContainer[_struct_pb2.Struct]
+        def __init__(self, name: _Optional[str] = ..., method: _Optional[str] = ..., space_id: _Optional[str] = ..., input: _Optional[_Union[Info.InputSize, _Mapping]] = ..., metrics: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., parity: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., licence: _Optional[str] = ..., calibrated: _Optional[_Iterable[_Union[_struct_pb2.Struct, _Mapping]]] = ...) -> None: ...
+    class InputSize(_message.Message):
+        __slots__ = ("height", "width")
+        HEIGHT_FIELD_NUMBER: _ClassVar[int]
+        WIDTH_FIELD_NUMBER: _ClassVar[int]
+        height: int
+        width: int
+        def __init__(self, height: _Optional[int] = ..., width: _Optional[int] = ...) -> None: ...
+    class Engine(_message.Message):
+        __slots__ = ("runtime", "provider", "device", "precision", "name", "reason", "proven", "not_taken", "building")
+        RUNTIME_FIELD_NUMBER: _ClassVar[int]
+        PROVIDER_FIELD_NUMBER: _ClassVar[int]
+        DEVICE_FIELD_NUMBER: _ClassVar[int]
+        PRECISION_FIELD_NUMBER: _ClassVar[int]
+        NAME_FIELD_NUMBER: _ClassVar[int]
+        REASON_FIELD_NUMBER: _ClassVar[int]
+        PROVEN_FIELD_NUMBER: _ClassVar[int]
+        NOT_TAKEN_FIELD_NUMBER: _ClassVar[int]
+        BUILDING_FIELD_NUMBER: _ClassVar[int]
+        runtime: str
+        provider: str
+        device: str
+        precision: str
+        name: str
+        reason: str
+        proven: bool
+        not_taken: _containers.RepeatedCompositeFieldContainer[Info.NotTaken]
+        building: Info.Building
+        def __init__(self, runtime: _Optional[str] = ..., provider: _Optional[str] = ..., device: _Optional[str] = ..., precision: _Optional[str] = ..., name: _Optional[str] = ..., reason: _Optional[str] = ..., proven: _Optional[bool] = ..., not_taken: _Optional[_Iterable[_Union[Info.NotTaken, _Mapping]]] = ..., building: _Optional[_Union[Info.Building, _Mapping]] = ...) -> None: ...
+    class NotTaken(_message.Message):
+        __slots__ = ("name", "reason")
+        NAME_FIELD_NUMBER: _ClassVar[int]
+        REASON_FIELD_NUMBER: _ClassVar[int]
+        name: str
+        reason: str
+        def __init__(self, name: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+    class Building(_message.Message):
+        __slots__ = ("engine", "state", "stage", "done", "seconds", "reason")
+        ENGINE_FIELD_NUMBER: _ClassVar[int]
+        STATE_FIELD_NUMBER: _ClassVar[int]
+        STAGE_FIELD_NUMBER: _ClassVar[int]
+        DONE_FIELD_NUMBER: _ClassVar[int]
+        SECONDS_FIELD_NUMBER: _ClassVar[int]
+        REASON_FIELD_NUMBER: _ClassVar[int]
+        engine: str
+        state: str
+        stage: str
+        done: float
+        seconds: float
+        reason: str
+        def __init__(self, engine: _Optional[str] = ..., state: _Optional[str] = ..., stage: _Optional[str] = ..., done: _Optional[float] = ..., seconds: _Optional[float] = ..., reason: _Optional[str] = ...) -> None: ...
+    class Limits(_message.Message):
+        __slots__ = ("image_bytes", "image_pixels", "image_side", "upload_bytes", "top_k")
+        IMAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
+        IMAGE_PIXELS_FIELD_NUMBER: _ClassVar[int]
+        IMAGE_SIDE_FIELD_NUMBER: _ClassVar[int]
+        UPLOAD_BYTES_FIELD_NUMBER: _ClassVar[int]
+        TOP_K_FIELD_NUMBER: _ClassVar[int]
+        image_bytes: int
+        image_pixels: int
+        image_side: int
+        upload_bytes: int
+        top_k: int
+        def __init__(self, image_bytes: _Optional[int] = ..., image_pixels: _Optional[int] = ..., image_side: _Optional[int] = ..., upload_bytes: _Optional[int] = ..., top_k: _Optional[int] = ...) -> None: ...
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    ENGINE_FIELD_NUMBER: _ClassVar[int]
+    LIMITS_FIELD_NUMBER: _ClassVar[int]
+    version: str
+    model: Info.Model
+    engine: Info.Engine
+    limits: Info.Limits
+    def __init__(self, version: _Optional[str] = ..., model: _Optional[_Union[Info.Model, _Mapping]] = ..., engine: _Optional[_Union[Info.Engine, _Mapping]] = ..., limits: _Optional[_Union[Info.Limits, _Mapping]] = ...) -> None: ...

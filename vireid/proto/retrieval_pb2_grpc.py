@@ -835,3 +835,78 @@ class EvaluationService:
             timeout,
             metadata,
             _registered_method=True)
+
+
+class InfoServiceStub:
+    """Says what runs. Health stays SERVING while another engine is built, as this one answers; Info.engine.building tells of it.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.GetInfo = channel.unary_unary(
+                '/vireid.v1.InfoService/GetInfo',
+                request_serializer=vireid_dot_proto_dot_retrieval__pb2.GetInfoRequest.SerializeToString,
+                response_deserializer=vireid_dot_proto_dot_retrieval__pb2.Info.FromString,
+                _registered_method=True)
+
+
+class InfoServiceServicer:
+    """Says what runs. Health stays SERVING while another engine is built, as this one answers; Info.engine.building tells of it.
+    """
+
+    def GetInfo(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_InfoServiceServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'GetInfo': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetInfo,
+                    request_deserializer=vireid_dot_proto_dot_retrieval__pb2.GetInfoRequest.FromString,
+                    response_serializer=vireid_dot_proto_dot_retrieval__pb2.Info.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'vireid.v1.InfoService', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('vireid.v1.InfoService', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class InfoService:
+    """Says what runs. Health stays SERVING while another engine is built, as this one answers; Info.engine.building tells of it.
+    """
+
+    @staticmethod
+    def GetInfo(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vireid.v1.InfoService/GetInfo',
+            vireid_dot_proto_dot_retrieval__pb2.GetInfoRequest.SerializeToString,
+            vireid_dot_proto_dot_retrieval__pb2.Info.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)

@@ -160,10 +160,10 @@ def serving() -> Callable[..., Any]:
     @asynccontextmanager
     async def start(key: str | None = None, host: str = "127.0.0.1") -> AsyncIterator[Running]:
         service = ScriptedService()
-        settings: Any = SimpleNamespace(host=host, grpc_port=0)
+        settings: Any = SimpleNamespace(host=host, grpc_port=0, max_upload_bytes=7)
         server: Any = service
         metrics = Metrics()
-        rpc = serve_rpc(server, JobBoard(4), settings, OneKey(key), metrics)
+        rpc = serve_rpc(server, JobBoard(4), settings, OneKey(key), metrics, "test")
         await rpc.start()
         options = (("grpc.max_send_message_length", -1),)
         async with grpc.aio.insecure_channel(f"127.0.0.1:{rpc.port}", options=options) as channel:

@@ -32,7 +32,7 @@ def running(make: Callable[..., Any]) -> Callable[..., Any]:
         made = make(jobs=1)
         settings: Any = SimpleNamespace(host="127.0.0.1", grpc_port=0)
         keys = Authenticator([] if key is None else [digest(key)])
-        rpc = serve_rpc(made.service, made.board, settings, keys, made.metrics)
+        rpc = serve_rpc(made.service, made.board, settings, keys, made.metrics, "test")
         await made.service.create_gallery("yard", True)
         _fill(made.service.gallery("yard"))
         await rpc.start()

@@ -22,7 +22,11 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 @pytest.mark.parametrize(
-    "name", ["", "vireid.v1.RetrievalService", "vireid.v1.GalleryService", "vireid.v1.EvaluationService"]
+    "name",
+    [
+        "",
+        *(f"vireid.v1.{word}Service" for word in ("Retrieval", "Gallery", "Snapshot", "Evaluation", "Info")),
+    ],
 )
 async def test_health_of_each_service(serving: Any, name: str) -> None:
     async with serving() as running:
@@ -118,7 +122,7 @@ async def test_a_taken_port_is_an_error(serving: Any) -> None:
         service: Any = running.service
         open_door: Any = SimpleNamespace(check=lambda key: None)
         with pytest.raises(SettingsError, match=str(running.rpc.port)) as caught:
-            serve_rpc(service, JobBoard(4), settings, open_door, Metrics())
+            serve_rpc(service, JobBoard(4), settings, open_door, Metrics(), "test")
     assert caught.value.stable_reason == "PORT_TAKEN"
 
 
