@@ -1,6 +1,8 @@
 """The server's settings, from a file, the environment and flags."""
 
+import re
 from pathlib import Path
+from typing import Literal, get_args, get_origin
 
 import pytest
 
@@ -85,3 +87,18 @@ def test_two_transports_need_two_ports() -> None:
         loader.load(ServerSettings, prefix=PREFIX, overrides={"http_port": 18200, "grpc_port": 18200})
     free = loader.load(ServerSettings, prefix=PREFIX, overrides={"http_port": 0, "grpc_port": 0})
     assert (free.http_port, free.grpc_port) == (0, 0)
+
+
+def test_the_documentation_names_every_setting_its_default_and_its_choices() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "serving.md").read_text()
+    table = text.partition("### Settings")[2].partition("\n### ")[0]
+    rows = re.findall(r"^\| `(\w+)` \| (.+?) \| (.+) \|$", table, re.MULTILINE)
+    fields = ServerSettings.model_fields
+    assert [name for name, _, _ in rows] == list(fields)
+    words = {None: "not set", (): "none", True: "`true`", False: "`false`"}
+    for name, told, means in rows:
+        usual, kind = fields[name].default, fields[name].annotation
+        spelled = words[usual] if usual is None or isinstance(usual, bool | tuple) else f"`{usual}`"
+        assert told == spelled, name
+        choices = get_args(kind) if get_origin(kind) is Literal else ()
+        assert [one for one in choices if f"`{one}`" not in means] == [], name
