@@ -6,7 +6,7 @@ and below ten thousand items, search stays exact; for more than ten hits the eff
 are true in any case; what may happen is that somebody is missed.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -19,7 +19,7 @@ LEAST_ROWS = 10_000
 # of the rows: a filter that lets fewer pass is searched exactly, as is for more hits than this
 LEAST_SHARE, MOST_HITS = 0.3, 100
 TARGET, MEASURED_K = 0.95, 10
-PROBES = 64
+PROBES = QUERIES_AT_ONCE = 64
 # how far to look is measured anew when the gallery has grown by this
 GROWTH = 2
 
@@ -33,15 +33,15 @@ class Nearby(Protocol):
         ...
 
     def add(self, vectors: Float32Array, first: int) -> None:
-        """Take in rows from one on, of all there are, (N, D)."""
+        """Take in rows from one on, of all there are, (N, D); from 0 on forget what was before."""
         ...
 
-    def remove(self, holes: Int64Array, movers: Int64Array, left: int) -> None:
-        """Follow the last rows to where others went; ``left`` rows remain."""
+    def remove(self, vectors: Float32Array, holes: Int64Array, movers: Int64Array) -> None:
+        """Follow the last rows to where others went; these rows remain, (N, D), some thousand at least."""
         ...
 
-    def rows(self, query: Float32Array, k: int, effort: int) -> Int64Array:
-        """Return rows near a query, each once, k of them if it can; more effort finds more of the true ones."""
+    def rows(self, queries: Float32Array, k: int, effort: int) -> Sequence[Int64Array]:
+        """Return rows near each query, each once, k of them if it can; more effort finds more of the true ones."""
         ...
 
 
@@ -50,12 +50,11 @@ class ApproxBackend:
 
     Args:
         dim: embedding dimension D.
-        nearby: makes who points.
+        nearby: who points; empty, from now on ours.
     """
 
-    def __init__(self, dim: int, nearby: Callable[[int], Nearby]) -> None:
-        self._stock = Stock(dim)
-        self._nearby = nearby(dim)
+    def __init__(self, dim: int, nearby: Nearby) -> None:
+        self._stock, self._nearby = Stock(dim), nearby
         self._known = self._measured_at = 0
         self._effort: int | None = None
 
@@ -85,8 +84,10 @@ class ApproxBackend:
         """Remove vectors; see ``index.backend.Backend.remove``."""
         held = len(self._stock)
         holes, movers = self._stock.remove(ids)
-        if self._known:
-            self._nearby.remove(holes, movers, len(self._stock))
+        if 2 * len(self._stock) < LEAST_ROWS:  # is searched exactly, and told anew when it has grown
+            self._known = self._measured_at = 0
+        elif self._known:
+            self._nearby.remove(self._stock.vectors, holes, movers)
             self._known = len(self._stock)
         return held - len(self._stock)
 
@@ -115,11 +116,11 @@ class ApproxBackend:
         found: list[ranking.Answer] = []
         wanted = -(-k * len(self._stock) // len(rows))
         effort = self._effort * -(-wanted // MEASURED_K)
-        for query in queries:
-            near = self._nearby.rows(query, wanted, effort)
-            if passing is not None:
-                near = near[passing[near]]
-            found += self._stock.search(query[None], k, near if len(near) >= k else rows)
+        for start in range(0, len(queries), QUERIES_AT_ONCE):
+            some = queries[start : start + QUERIES_AT_ONCE]
+            for query, near in zip(some, self._nearby.rows(some, wanted, effort), strict=True):
+                good = near if passing is None else near[passing[near]]
+                found += self._stock.search(query[None], k, good if len(good) >= k else rows)
         return ranking.stacked(found, k)
 
     def _measured(self) -> int | None:
@@ -131,9 +132,9 @@ class ApproxBackend:
         exact = [set(ids.tolist()) for _, ids in self._stock.search(probes, wanted, self._stock.rows(None))]
         for effort in self._nearby.efforts:
             hits = 0
-            for own, probe, true in zip(self._stock.ids[chosen].tolist(), probes, exact, strict=True):
-                near = self._stock.ids[self._nearby.rows(probe, wanted, effort)]
-                hits += len(true.intersection(near.tolist()) - {own})
+            named = self._nearby.rows(probes, wanted, effort)
+            for own, near, true in zip(self._stock.ids[chosen].tolist(), named, exact, strict=True):
+                hits += len(true.intersection(self._stock.ids[near].tolist()) - {own})
             if hits >= TARGET * PROBES * MEASURED_K:
                 return effort
         return None

@@ -34,7 +34,15 @@ def _ivf(dim: int) -> Backend:
     from index.approx import ApproxBackend
     from index.faiss_cells import Cells
 
-    return ApproxBackend(dim, nearby=Cells)
+    return ApproxBackend(dim, Cells(dim))
+
+
+def _hnsw(dim: int) -> Backend:
+    from index.approx import ApproxBackend
+    from index.faiss_graph import Graph
+    from index.numbered import Numbered
+
+    return ApproxBackend(dim, Numbered(Graph(dim)))
 
 
 def _faiss_gpu(dim: int) -> Backend:
@@ -43,11 +51,22 @@ def _faiss_gpu(dim: int) -> Backend:
     return GpuBackend(dim)
 
 
-def _hnsw(dim: int) -> Backend:
+def _faiss_gpu_ivfpq(dim: int) -> Backend:
     from index.approx import ApproxBackend
-    from index.faiss_graph import Graph
+    from index.faiss_device import Device
+    from index.faiss_gpu_cells import GpuCells
+    from index.numbered import Numbered
 
-    return ApproxBackend(dim, nearby=Graph)
+    return ApproxBackend(dim, Numbered(GpuCells(dim, Device())))
+
+
+def _faiss_gpu_cagra(dim: int) -> Backend:
+    from index.approx import ApproxBackend
+    from index.faiss_device import Device
+    from index.faiss_gpu_graph import GpuGraph
+    from index.numbered import Numbered
+
+    return ApproxBackend(dim, Numbered(GpuGraph(dim, Device())))
 
 
 BACKENDS: dict[str, Callable[[int], Backend]] = {
@@ -55,8 +74,12 @@ BACKENDS: dict[str, Callable[[int], Backend]] = {
     "faiss": _faiss,
     "exact": _exact,
     "ivf": _ivf,
-    "faiss-gpu": _faiss_gpu,
     "hnsw": _hnsw,
+    "faiss-gpu": _faiss_gpu,
+    "faiss-gpu-ivfpq": _faiss_gpu_ivfpq,
+    "faiss-gpu-cagra": _faiss_gpu_cagra,
 }
 # those that may miss somebody in a large gallery
-APPROXIMATE = frozenset({"ivf", "hnsw"})
+APPROXIMATE = frozenset({"ivf", "hnsw", "faiss-gpu-ivfpq", "faiss-gpu-cagra"})
+# those that are refused where there is no GPU
+NEEDS_GPU = frozenset({"faiss-gpu", "faiss-gpu-ivfpq", "faiss-gpu-cagra"})

@@ -43,14 +43,17 @@ class Cells:
         self._cell = np.concatenate([self._cell[:first], *new])
         self._list()
 
-    def remove(self, holes: Int64Array, movers: Int64Array, left: int) -> None:
+    def remove(self, vectors: Float32Array, holes: Int64Array, movers: Int64Array) -> None:
         """Follow rows; see ``index.approx.Nearby.remove``."""
         self._cell[holes] = self._cell[movers]
-        self._cell = self._cell[:left]
+        self._cell = self._cell[: len(vectors)]
         self._list()
 
-    def rows(self, query: Float32Array, k: int, effort: int) -> Int64Array:  # noqa: ARG002 - cells hold what they hold
+    def rows(self, queries: Float32Array, k: int, effort: int) -> list[Int64Array]:  # noqa: ARG002 - cells hold what they hold
         """Return the rows of the nearest cells; see ``index.approx.Nearby.rows``."""
+        return [self._near(query, effort) for query in queries]
+
+    def _near(self, query: Float32Array, effort: int) -> Int64Array:
         likeness = self._centres @ query
         nearest = np.argpartition(-likeness, min(effort, len(likeness)) - 1)[:effort]
         return np.concatenate([self._listed[self._starts[cell] : self._starts[cell + 1]] for cell in nearest])

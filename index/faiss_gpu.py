@@ -9,31 +9,27 @@ What such an index does not do is done here:
 - Its classic kernels take a filter and ignore it: whether filters work is tried at the start. Where they do not, more
   is fetched than asked for and what does not pass is dropped; where that would be too much, the host searches.
 - It gives 2048 hits at most: for more the host searches.
-- It may be used by one thread only: one worker asks it, callers wait for that.
-
-No other library holds memory of the device for it.
+- It may be used by one thread only: see ``index.faiss_device``.
 """
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import faiss
 import numpy as np
 
 from index import ranking
+from index.faiss_device import MOST_AT_ONCE, Device
 from index.nodes import NOWHERE, Nodes
 from index.stock import Stock
 from vireid.arrays import BoolArray, Float32Array, Int64Array
-from vireid.errors import EngineError, ProviderUnavailable
+from vireid.errors import EngineError
 
-MOST_HITS = 2048
 # rows that wait on the host: so many, or this share of those on the device
 LATE, LATE_SHARE = 65_536, 0.05
 # dead numbers are fetched beside the living, so there must not be many
 MOST_DEAD = 512
 # beyond what is asked for, for those whose half-precision score is out of order
 SPARE, SPARE_SHARE = 64, 1.25
-TEMPORARY_BYTES = 256 * 2**20
 HALF, SINGLE = 2.0**-11, 2.0**-24
 
 
@@ -51,24 +47,14 @@ class GpuBackend:
     """
 
     def __init__(self, dim: int, device: int = 0, late: int = LATE, library: Any = faiss) -> None:
-        if not hasattr(library, "StandardGpuResources"):
-            raise ProviderUnavailable(
-                "the installed FAISS is built for CPUs; install faiss-gpu in the place of faiss-cpu, or choose backend 'scan'"
-            )
-        found = library.get_num_gpus()
-        if found <= device:
-            raise ProviderUnavailable(
-                f"FAISS finds {found} GPUs, number {device} is asked for; see that the driver is there, or choose backend 'scan'"
-            )
-        self._library, self._dim, self._device, self._most_late = library, dim, device, late
+        self._device, self._dim, self._most_late = Device(device, library), dim, late
         self._stock, self._nodes = Stock(dim), Nodes()
         self._held = 0  # numbers below this are on the device
         self._late: Int64Array = np.empty(0, np.int64)
         self._slack = slack(dim)
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="faiss-gpu")
         self._index: Any = None
         self._filters = False
-        self._ask(self._start)
+        self._device.ask(self._start)
 
     def __len__(self) -> int:
         """Count the vectors held."""
@@ -115,14 +101,14 @@ class GpuBackend:
         rows = self._stock.rows(allow)
         k = min(k, len(rows))
         wide = self._width(k, len(rows), allow is not None)
-        if not (k and self._held and len(queries)) or wide > MOST_HITS:
+        if not (k and self._held and len(queries)) or wide > MOST_AT_ONCE:
             return ranking.stacked(self._stock.search(queries, k, rows), k)
         passing = None
         if allow is not None:
             passing = np.zeros(len(self._stock), np.bool_)
             passing[rows] = True
         wide = min(wide, self._held)
-        rough, numbers = self._ask(self._fetch, queries, wide, passing)
+        rough, numbers = self._device.ask(self._fetch, queries, wide, passing)
         late = self._late if passing is None else self._late[passing[self._late]]
         found: list[ranking.Answer] = []
         for query, scores, near in zip(queries, rough, numbers, strict=True):
@@ -176,7 +162,7 @@ class GpuBackend:
         self._late = self._nodes.since(self._held)
         dead = self._held - (self._nodes.live - len(self._late))
         if len(self._late) > max(self._most_late, LATE_SHARE * self._held) or dead > MOST_DEAD:
-            self._ask(self._move)
+            self._device.ask(self._move)
             self._nodes.renew(len(self._stock))
             self._held, self._late = len(self._stock), np.empty(0, np.int64)
 
@@ -189,11 +175,10 @@ class GpuBackend:
 
     def _start(self) -> None:
         """Make an empty index and try its filters; on the worker only."""
-        resources = self._library.StandardGpuResources()
-        resources.setTempMemory(TEMPORARY_BYTES)
-        settings = self._library.GpuIndexFlatConfig()
-        settings.device, settings.useFloat16 = self._device, True
-        self._index = self._library.GpuIndexFlatIP(resources, self._dim, settings)
+        library = self._device.library
+        settings = library.GpuIndexFlatConfig()
+        settings.device, settings.useFloat16 = self._device.number, True
+        self._index = library.GpuIndexFlatIP(self._device.resources, self._dim, settings)
         pair = np.zeros((2, self._dim), np.float32)
         pair[0, 0], pair[1, 0] = 1.0, 0.5
         self._index.add(pair)
@@ -208,17 +193,8 @@ class GpuBackend:
         self._index.reset()
 
     def _parameters(self, chosen: BoolArray) -> Any:
-        selector = self._library.IDSelectorBitmap(np.packbits(chosen, bitorder="little"))
-        return self._library.SearchParameters(sel=selector)
-
-    def _ask(self, what: Any, *arguments: Any) -> Any:
-        """Have the worker do something."""
-        try:
-            return self._worker.submit(what, *arguments).result()
-        except RuntimeError as error:
-            raise EngineError(
-                f"the GPU's index failed ({error}); see what else uses the GPU, or choose backend 'scan'"
-            ) from error
+        library = self._device.library
+        return library.SearchParameters(sel=library.IDSelectorBitmap(np.packbits(chosen, bitorder="little")))
 
 
 def slack(dim: int) -> float:

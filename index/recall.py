@@ -71,12 +71,12 @@ def measure(
 def table(found: Sequence[Measured]) -> list[str]:
     """Say what was measured, line by line."""
     levels = sorted({k for one in found for k in one.recall})
-    head = f"{'backend':10}{'build s':>9}{'p50 ms':>9}{'p95 ms':>9}{'batch ms':>10}"
+    head = f"{'backend':16}{'build s':>9}{'p50 ms':>9}{'p95 ms':>9}{'batch ms':>10}"
     lines = [head + "".join(f"{f'recall@{k}':>12}" for k in levels)]
     for one in found:
         shares = "".join(f"{one.recall[k]:>12.4f}" for k in levels)
         lines.append(
-            f"{one.name:10}{one.build_s:>9.1f}{one.p50_ms:>9.2f}{one.p95_ms:>9.2f}{one.batch_ms:>10.3f}{shares}"
+            f"{one.name:16}{one.build_s:>9.1f}{one.p50_ms:>9.2f}{one.p95_ms:>9.2f}{one.batch_ms:>10.3f}{shares}"
         )
     return lines
 

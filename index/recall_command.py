@@ -9,14 +9,14 @@ import numpy as np
 import typer
 
 from index import recall as recalls
-from index.backends import APPROXIMATE, BACKENDS, DEFAULT
+from index.backends import APPROXIMATE, BACKENDS, DEFAULT, NEEDS_GPU
 from index.disk import FILE
 from index.kept_centres import KeptCentres
 from index.records import Records
 from index.upkeep_command import Name, Root, gallery_folder, held
 from vireid.errors import InvalidRequest
 
-USUAL = (DEFAULT, "faiss", *sorted(APPROXIMATE))
+USUAL = (DEFAULT, "faiss", *sorted(APPROXIMATE - NEEDS_GPU))
 
 
 def recall(

@@ -53,7 +53,9 @@ class ServerSettings(BaseModel):
     allow_unproven: bool = False
     engine_cache: Path | None = None
     tensorrt: Literal["auto", "tensorrt", "tensorrt_rtx"] = "auto"
-    backend: Literal["scan", "faiss", "exact", "faiss-gpu", "ivf", "hnsw"] = "scan"
+    backend: Literal[
+        "scan", "faiss", "exact", "ivf", "hnsw", "faiss-gpu", "faiss-gpu-ivfpq", "faiss-gpu-cagra"
+    ] = "scan"
     workers: int = Field(0, ge=0, le=256)
     max_batch: int = Field(0, ge=0, le=1024)
     queue_limit: int = Field(256, ge=1)

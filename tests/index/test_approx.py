@@ -5,8 +5,9 @@ import pytest
 
 from index import approx
 from index.approx import ApproxBackend
-from index.backends import APPROXIMATE, BACKENDS
+from index.backends import APPROXIMATE, BACKENDS, NEEDS_GPU
 from index.scan import ScanBackend
+from tests.index.fake_gpu import gpu_cells, gpu_graph
 from vireid.arrays import Float32Array, Int64Array
 
 COUNT, DIM, PERSONS = 12_000, 32, 1200
@@ -20,8 +21,12 @@ def drawn(count: int, seed: int, persons: int = PERSONS) -> Float32Array:
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
+MAKERS = {"gpu cells": gpu_cells, "gpu graph": gpu_graph} | {name: BACKENDS[name] for name in APPROXIMATE}
+GPU = [pytest.param(name, marks=pytest.mark.gpu) for name in sorted(APPROXIMATE & NEEDS_GPU)]
+
+
 def filled(name: str, ids: Int64Array, vectors: Float32Array) -> ApproxBackend:
-    backend = BACKENDS[name](vectors.shape[1])
+    backend = MAKERS[name](vectors.shape[1])
     assert isinstance(backend, ApproxBackend)
     for start in range(0, len(ids), 4000):
         backend.add(ids[start : start + 4000], vectors[start : start + 4000])
@@ -34,7 +39,7 @@ def recall(found: Int64Array, true: Int64Array) -> float:
     )
 
 
-@pytest.fixture(scope="module", params=sorted(APPROXIMATE))
+@pytest.fixture(scope="module", params=[*sorted(MAKERS.keys() - NEEDS_GPU), *GPU])
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -69,7 +74,7 @@ def test_most_are_found_and_scores_are_true(pair: tuple[ApproxBackend, ScanBacke
 def test_the_work_is_less(pair: tuple[ApproxBackend, ScanBackend]) -> None:
     backend, _ = pair
     assert backend.effort is not None
-    near = [backend._nearby.rows(query, 10, backend.effort) for query in drawn(20, 2)]
+    near = backend._nearby.rows(drawn(20, 2), 10, backend.effort)
     assert np.mean([len(rows) for rows in near]) < COUNT / 4
     assert all(len(np.unique(rows)) == len(rows) for rows in near)
 

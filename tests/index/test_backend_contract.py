@@ -9,25 +9,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from index.backend import Backend, Roomy
-from index.backends import BACKENDS
+from index.backends import BACKENDS, NEEDS_GPU
 from index.faiss_gpu import GpuBackend
-from tests.index.fake_gpu import FakeFaiss
+from tests.index.fake_gpu import FakeFaiss, gpu_cells, gpu_graph
 from vireid.arrays import Float32Array, Int64Array
 from vireid.errors import EmbeddingNotFinite
 
 Make = Callable[[int], Backend]
 DIM = 8
 # those that may miss somebody miss nobody in galleries as small as these
-MAKERS: dict[str, Make] = {name: BACKENDS[name] for name in sorted(BACKENDS) if name != "faiss-gpu"} | {
+MAKERS: dict[str, Make] = {name: BACKENDS[name] for name in sorted(BACKENDS.keys() - NEEDS_GPU)} | {
     "gpu without filters": lambda dim: GpuBackend(dim, late=3, library=FakeFaiss()),
     "gpu with filters": lambda dim: GpuBackend(dim, late=3, library=FakeFaiss(native=True)),
+    "gpu cells": lambda dim: gpu_cells(dim, FakeFaiss(rounds=1)),
+    "gpu graph": gpu_graph,
 }
-GPU = pytest.param("faiss-gpu", marks=pytest.mark.gpu)
+GPU = [pytest.param(name, marks=pytest.mark.gpu) for name in sorted(NEEDS_GPU)]
 
 
-@pytest.fixture(params=[*MAKERS, GPU])
+@pytest.fixture(params=[*MAKERS, *GPU])
 def make(request: pytest.FixtureRequest) -> Make:
-    return (MAKERS | {"faiss-gpu": BACKENDS["faiss-gpu"]})[request.param]
+    return (BACKENDS | MAKERS)[request.param]
 
 
 def rows(seed: int, count: int, dim: int = DIM, distinct: int | None = None) -> Float32Array:

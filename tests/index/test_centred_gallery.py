@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from index import opening
-from index.backends import BACKENDS
+from index.backends import BACKENDS, NEEDS_GPU
 from index.faiss_gpu import GpuBackend
 from index.gallery import Gallery
 from index.records import Enrolment
@@ -36,7 +36,7 @@ from vireid.types import Filter
 
 Make = Callable[..., Enrolment]
 # those that may miss somebody miss nobody in galleries as small as these
-CPU = [name for name in sorted(BACKENDS) if name != "faiss-gpu"]
+CPU = sorted(BACKENDS.keys() - NEEDS_GPU)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index.backends import APPROXIMATE, BACKENDS
+from index.backends import APPROXIMATE, BACKENDS, NEEDS_GPU
 from index.gallery import Enrolment, Gallery
 from index.store import GalleryStore
 from vireid.arrays import Float32Array
@@ -22,7 +22,7 @@ CAMERAS = ("", "1", "2", "gate", "Zürich")
 PERSONS = ("", "7", "ann", "bob")
 COUNT = 240
 DIM = 24
-EXACT = sorted(BACKENDS.keys() - APPROXIMATE - {"faiss-gpu"})
+EXACT = sorted(BACKENDS.keys() - APPROXIMATE - NEEDS_GPU)
 
 
 @dataclass

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from index.backends import BACKENDS, DEFAULT
+from index.backends import BACKENDS, DEFAULT, NEEDS_GPU
 from index.gallery import Enrolment, Gallery
 from index.head import Head
 from index.records import Records
@@ -21,7 +21,7 @@ START = datetime(2026, 3, 1, 20, tzinfo=UTC)
 CAMERAS = np.array(["", "c1", "c2", "gate", "Zürich"])
 PERSONS = np.array(["", *(f"p{n}" for n in range(40))])
 NO_TIME = -1
-FILTERS = {name: 1000 if name == DEFAULT else 150 for name in sorted(BACKENDS) if name != "faiss-gpu"}
+FILTERS = {name: 1000 if name == DEFAULT else 150 for name in sorted(BACKENDS.keys() - NEEDS_GPU)}
 
 
 class Truth:
