@@ -118,8 +118,14 @@ def _accuracy(scores: Float64Array, exam: Exam) -> Accuracy:
 
 
 def _chance(exam: Exam) -> float:
-    """Return about what a random order scores: the share of right images."""
+    """Return what a random order scores on average.
+
+    Of n images of which r are right, a right one stands at each place k with r - 1 others spread evenly, so the mean of its
+    precision is 1/k + (r - 1)/(n - 1) (1 - 1/k), and each place is as likely as another.
+    """
     asks, finds = exam.person[exam.of(Modality.INFRARED)], exam.person[exam.of(Modality.VISIBLE)]
-    right = (asks[:, None] == finds[None, :]) & (asks != metrics.UNKNOWN)[:, None]
-    share = right.mean(axis=1)
-    return float(share[share > 0].mean())
+    right = ((asks[:, None] == finds[None, :]) & (asks != metrics.UNKNOWN)[:, None]).sum(axis=1)
+    right, count = right[right > 0], len(finds)
+    first = float((1 / np.arange(1, count + 1)).mean())
+    others = (right - 1) / max(count - 1, 1)
+    return float((first + others * (1 - first)).mean())

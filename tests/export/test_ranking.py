@@ -1,5 +1,7 @@
 """What two engines find, against a slow reference: overlap of first places, accuracy, and what chance gives."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 
@@ -71,7 +73,20 @@ def test_accuracy_is_that_of_infrared_asking_and_visible_being_found(exam: Exam)
     assert found.candidate.mean_ap == pytest.approx((3 + ap) / 4)
     assert found.map_change == pytest.approx(100 * (found.candidate.mean_ap - 1))
     assert found.rank1_change == pytest.approx(-25)
-    assert found.chance == pytest.approx(2 / 8)
+
+
+def test_chance_is_the_mean_over_every_order(exam: Exam) -> None:
+    rows = np.eye(4, dtype=np.float32)[exam.person]
+    every = []
+    for places in combinations(range(1, 9), 2):  # where two right images of eight may stand
+        every.append(np.mean([(at + 1) / place for at, place in enumerate(places)]))
+    assert ranking.rank(rows, rows, exam).chance == pytest.approx(np.mean(every))
+    # with one right image of four it is twice the share of right ones
+    kept = exam.camera != 2
+    single = Exam(exam.images[kept], exam.person[kept], exam.camera[kept], exam.modality[kept])
+    assert ranking.rank(rows[kept], rows[kept], single).chance == pytest.approx(
+        (1 + 1 / 2 + 1 / 3 + 1 / 4) / 4
+    )
 
 
 def test_strangers_are_compared_within_their_modality_only(exam: Exam) -> None:
