@@ -20,7 +20,7 @@ from typing import IO, Any
 import numpy as np
 import orjson
 
-from index.disk import sync
+from index.disk import disk_errors, sync
 from index.head import Head
 from index.table import SHA256_BYTES, Table
 from vireid.arrays import Float32Array, Int64Array
@@ -77,12 +77,17 @@ class Cache:
         self.state: State | None = None
 
     def discard(self) -> None:
-        """Take the cache away, if there is one, durable on return."""
+        """Take the cache away, if there is one, durable on return.
+
+        Raises:
+            StorageError: the disk refuses.
+        """
         self.state = None
-        for path in (self.path, self._part):
-            if path.exists():
-                path.unlink()
-                sync(path.parent)
+        with disk_errors(self.path):
+            for path in (self.path, self._part):
+                if path.exists():
+                    path.unlink()
+                    sync(path.parent)
 
     def write(self, head: Head, table: Table, vectors: Callable[[Int64Array], Float32Array]) -> None:
         """Write the cache anew, whole or not at all; a disk that refuses is logged, for nothing depends on it.

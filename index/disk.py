@@ -15,6 +15,8 @@ from typing import IO
 from vireid.errors import DataLoss, StorageError
 
 FILE = "gallery.sqlite"
+# what to do about a damaged file
+REMEDY = "restore a snapshot, or save what is left with 'vireid index salvage'"
 # begins the names of what a kill may leave half made
 MAKING = ".making-"
 # SQLite's words for what the disk or the system did; everything else it reports means a damaged file
@@ -92,6 +94,4 @@ def sqlite_errors(path: Path) -> Iterator[None]:
             raise StorageError(
                 f"{path} is held by another program; end it, then try again", reason="GALLERY_BUSY"
             ) from error
-        raise DataLoss(
-            f"{path}: {error}; restore a copy of the gallery, or delete and build it again"
-        ) from error
+        raise DataLoss(f"{path}: {error}; {REMEDY}") from error

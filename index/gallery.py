@@ -26,7 +26,7 @@ from index.rows import Enrolment
 from index.second_space import SecondSpace
 from index.table import Table
 from vireid.arrays import Float32Array, Int64Array
-from vireid.errors import StorageError
+from vireid.errors import GalleryMismatch, StorageError
 from vireid.types import Filter, Item, Snapshot
 
 __all__ = ["BACKENDS", "Enrolment", "Found", "Gallery", "Labelled", "Receipt"]
@@ -48,16 +48,13 @@ class Gallery(Readable):
     def __init__(self, path: Path, backend: str = DEFAULT, cached: bool = True) -> None:
         self._records = Records(path)
         head = self._records.head
-        self._dim = head.dim
         self._cache = Cache(path)
         self._snapshots = path.parent / snapshots.FOLDER
         self._lost = lost.counted(path.parent)
         self._writer = threading.Lock()
         self._failure: StorageError | None = None
         self._gate = Gate(self._refusal)
-        self._make: Callable[[Centres | None], Holdings] = lambda centres: Holdings(
-            head.name, self._dim, BACKENDS[backend](self._dim), centres
-        )
+        self._backend = BACKENDS[backend]
         try:
             self._holdings = opening.opened(self._records, self._cache if cached else None, self._make)
         except MemoryError as error:
@@ -92,9 +89,7 @@ class Gallery(Readable):
 
     def enroll(self, batch: Sequence[Enrolment]) -> list[str]:
         """Store items as ``enrolled`` does; return ``created``, ``replaced`` or ``unchanged`` for each."""
-        settled = limits.settle(batch, self._dim, self._records.head.stores_images)
-        with self._writer:
-            return [outcome for outcome, _ in self._enrol(settled)[0]]
+        return [outcome for outcome, _ in self._enrol(batch, told=False)[0]]
 
     def enrolled(self, batch: Sequence[Enrolment]) -> list[tuple[str, Item]]:
         """Store items, durable on return, all or none, and describe them as they were stored.
@@ -108,13 +103,11 @@ class Gallery(Readable):
         Raises:
             InvalidRequest: a malformed id, word or vector; nothing was stored.
             EmbeddingNotFinite: NaN or infinity in a vector; nothing was stored.
+            GalleryMismatch: the gallery went over to another space meanwhile; nothing was stored.
             StorageError: the disk is full; nothing was stored.
         """
-        settled = limits.settle(batch, self._dim, self._records.head.stores_images)
-        with self._writer:
-            outcomes, items, stored = self._enrol(settled)
-            items |= self._holdings.items(stored)
-            return [(outcome, items[item_id]) for outcome, item_id in outcomes]
+        outcomes, items = self._enrol(batch, told=True)
+        return [(outcome, items[item_id]) for outcome, item_id in outcomes]
 
     def remove(
         self,
@@ -160,10 +153,13 @@ class Gallery(Readable):
             if head.retention_s == seconds:
                 return
             self._records.amend(replace(head, retention_s=seconds, version=head.version + 1))
-            with self._gate.writing():
+
+            def retained() -> Holdings:
                 self._holdings.retain(seconds)
-                self._holdings.version = self._records.head.version
-                self._info = self._described()
+                return self._holdings
+
+            with self._gate.writing():
+                self._follow(retained)
 
     def expire(self) -> Receipt:
         """Remove the items and snapshots whose time has come, durable on return."""
@@ -183,7 +179,7 @@ class Gallery(Readable):
         with self._writer, self._gate.writing():
             KeptCentres(self._records).check()
             self._cache.discard()
-            self._dim = SecondSpace(self._records).exchange().dim
+            SecondSpace(self._records).exchange()
             self._follow(lambda: opening.opened(self._records, None, self._make))
 
     def centre(self, centres: Centres) -> None:
@@ -221,10 +217,14 @@ class Gallery(Readable):
             keep: how long the snapshot is kept; None for ever.
 
         Raises:
+            InvalidRequest: a time to keep it that cannot be counted.
             StorageError: the disk refuses; there is no such snapshot.
+            DataLoss: a record or the centres are damaged, as the copy were; there is no such snapshot.
         """
+        limits.check_keep_days(0 if keep is None else keep.days)
         with self._writer:
             self._gate.check()
+            KeptCentres(self._records).check()
             return snapshots.make(self._records, self._snapshots, keep)
 
     def drop_snapshot(self, name: str) -> Snapshot:
@@ -247,21 +247,33 @@ class Gallery(Readable):
             self._gate.check()
             self._records.compact()
 
-    def _enrol(
-        self, settled: Sequence[Enrolment]
-    ) -> tuple[list[tuple[str, str]], dict[str, Item], Sequence[str]]:
-        """Store items; return what became of each id, those that were there unchanged, and the ids stored."""
-        self._gate.check()
-        # only the writer changes the holdings, so the writer needs no gate to read them
-        outcomes, unchanged, todo = self._holdings.judged(settled)
-        if not todo:
-            return outcomes, unchanged, ()
-        replaced = self._holdings.keys(tuple(todo)).tolist()
-        if replaced:
-            self._cache.discard()  # it holds what is to go
-        table = self._records.put(list(todo.values()), replaced)
-        self._change(replaced, table, np.stack([new.vector for new in todo.values()]))
-        return outcomes, unchanged, table.ids
+    def _enrol(self, batch: Sequence[Enrolment], told: bool) -> tuple[list[tuple[str, str]], dict[str, Item]]:
+        """Store items; return what became of each id, and the items, those that were stored only where ``told``."""
+        head = self._records.head
+        settled = limits.settle(batch, head.dim, head.stores_images)
+        with self._writer:
+            self._gate.check()
+            self._check_space(head.space_id)
+            # only the writer changes the holdings, so the writer needs no gate to read them
+            outcomes, items, todo = self._holdings.judged(settled)
+            if todo:
+                replaced = self._holdings.keys(tuple(todo)).tolist()
+                if replaced:
+                    self._cache.discard()  # it holds what is to go
+                table = self._records.put(list(todo.values()), replaced)
+                self._change(replaced, table, np.stack([new.vector for new in todo.values()]))
+                items |= self._holdings.items(table.ids) if told else {}
+            return outcomes, items
+
+    def _check_space(self, settled_for: str) -> None:
+        """Refuse vectors that waited while the gallery went over to another space: they are of the one before."""
+        if self.space_id != settled_for:
+            name = self._records.head.name
+            raise GalleryMismatch(
+                f"gallery {name!r} went over from space {settled_for[:12]}... to {self.space_id[:12]}... meanwhile; "
+                "nothing was stored: embed the images with the other bundle",
+                metadata={"gallery": name, "found": settled_for, "expected": self.space_id},
+            )
 
     def _remove(self, keys: Int64Array, dry_run: bool = False, with_snapshots: bool = False) -> Receipt:
         images = self._holdings.images(keys)
@@ -276,6 +288,11 @@ class Gallery(Readable):
         if len(keys):  # what a damaged file holds nobody can say
             stay += len(lost.kept(self._snapshots.parent))
         return Receipt(len(keys), images, len(keys), self._holdings.version, went, stay)
+
+    def _make(self, centres: Centres | None) -> Holdings:
+        """Make empty holdings of the space in use."""
+        head = self._records.head
+        return Holdings(head.name, head.dim, self._backend(head.dim), centres)
 
     def _recentre(self, centres: Centres | None, write: Callable[[], None]) -> None:
         """Make the index of some centres beside the one in use, write, and go over to it in one step."""

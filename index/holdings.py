@@ -85,7 +85,9 @@ class Holdings:
         unchanged: dict[str, Item] = {}
         todo: dict[str, Enrolment] = {}
         for new in batch:
-            same = self.same(new.item_id, new.sha256, new.modality, new.meta, new.expires_at)
+            same = self.same(
+                new.item_id, new.sha256, new.modality, new.meta, new.expires_at, new.image is not None
+            )
             if new.item_id not in todo and same is not None:
                 unchanged[new.item_id] = same
                 outcomes.append(("unchanged", new.item_id))
@@ -142,13 +144,18 @@ class Holdings:
         modality: Modality | None,
         meta: ItemMeta,
         expires_at: datetime | None = None,
+        keeps_image: bool = False,
     ) -> Item | None:
-        """Return the item if the very same image and metadata are there; a modality or an end of None accepts any."""
+        """Return the item if the very same image and metadata are there; a modality or an end of None accepts any.
+
+        One that has no image is not the same where an image is to be kept: a salvage may have lost it.
+        """
         item = self._columns.find(item_id)
         if (
             item is None
             or (item.sha256, item.meta) != (sha256, meta)
             or modality not in (None, item.modality)
+            or (keeps_image and not item.has_image)
             or (expires_at is not None and self._columns.expiry(item_id) != microseconds(expires_at))
         ):
             return None

@@ -10,6 +10,7 @@ from index import snapshots
 from index.disk import FILE
 from index.kept_centres import KeptCentres
 from index.records import Records
+from index.second_space import SecondSpace, said
 from vireid.errors import ImageNotStored, VireidError
 
 MAX_NAMED = 100
@@ -67,6 +68,7 @@ def _read(folder: Path) -> tuple[int, int, list[str]]:
                 )
             damage += records.structure()
             damage += _centres(records)
+            damage += _second(records)
             items, found = _records(records)
             damage += found
             pictures, found = _pictures(records)
@@ -84,6 +86,15 @@ def _centres(records: Records) -> list[str]:
     except VireidError as error:
         return [error.message]
     return []
+
+
+def _second(records: Records) -> list[str]:
+    second = SecondSpace(records)
+    try:
+        space = second.space()
+        return [said(records.head.name, key, space[0]) for key in second.unsound()] if space else []
+    except VireidError as error:
+        return [error.message]
 
 
 def _records(records: Records) -> tuple[int, list[str]]:

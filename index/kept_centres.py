@@ -61,10 +61,10 @@ class KeptCentres:
             DataLoss: they are not.
         """
         with self._records.changing() as (db, head):
-            second = db.execute("SELECT space_id, dim, centres FROM second_space").fetchone()
+            second = schema.second_space(db)
             chains = [(head, head.centres)]
             if second is not None:
-                chains.append((replace(head, space_id=second[0].decode(), dim=second[1]), second[2]))
+                chains.append((replace(head, space_id=second[0], dim=second[1]), second[2]))
             for space, told in chains:
                 while told != NONE:
                     _, told = self._read(db, space, told)

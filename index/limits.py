@@ -26,7 +26,8 @@ MAX_WORD = 200
 MAX_ATTRIBUTES = 64
 MAX_VALUE = 1000
 UNIT_TOLERANCE = 1e-3
-LONGEST_RETENTION_S = 1000 * 366 * 86400
+LONGEST_RETENTION_DAYS = 1000 * 366
+LONGEST_RETENTION_S = LONGEST_RETENTION_DAYS * 86400
 
 
 def check_gallery_name(name: str) -> None:
@@ -192,9 +193,9 @@ def check_keep_days(days: int) -> None:
     Raises:
         InvalidRequest: it is negative, or more than a thousand years.
     """
-    if not 0 <= days <= LONGEST_RETENTION_S // 86400:
+    if not 0 <= days <= LONGEST_RETENTION_DAYS:
         raise InvalidRequest(
-            f"found keep_days {days}; expected 0, which keeps it, to {LONGEST_RETENTION_S // 86400}",
+            f"found keep_days {days}; expected 0, which keeps it, to {LONGEST_RETENTION_DAYS}",
             field="keep_days",
         )
 
@@ -300,8 +301,17 @@ def _check_word(word: str, field: str, longest: int) -> None:
 
 
 def _check_moment(moment: datetime | None, field: str) -> None:
-    if moment is not None and moment.tzinfo is None:
+    if moment is None:
+        return
+    if moment.tzinfo is None:
         raise InvalidRequest(f"{field} is {moment} without a timezone; say which, such as UTC", field=field)
+    try:
+        moment.astimezone(UTC)
+    except OverflowError:
+        raise InvalidRequest(
+            f"{field} is {moment}, in UTC before the year 1 or after 9999; expected a time between them",
+            field=field,
+        ) from None
 
 
 def _settled(meta: ItemMeta) -> ItemMeta:

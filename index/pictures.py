@@ -47,7 +47,7 @@ class Pictures:
             return None
         image, converted = found
         expected = converted or item.sha256.encode()  # its own only where it is not the file's
-        if image is None or hashlib.sha256(image).hexdigest().encode() != expected:
+        if not isinstance(image, bytes) or hashlib.sha256(image).hexdigest().encode() != expected:
             raise self._damaged(f"the image of item {item.item_id!r} does not match its sha256")
         return image
 

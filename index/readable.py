@@ -67,7 +67,7 @@ class Readable:
         meta: ItemMeta,
         expires_at: datetime | None = None,
     ) -> Item | None:
-        """Return the item if the very same image and metadata are there already.
+        """Return the item if the very same image and metadata are there already, and its image if it is to be kept.
 
         Args:
             item_id: the operator's id.
@@ -77,7 +77,8 @@ class Readable:
             expires_at: when it is to go by its own word; None accepts any.
         """
         with self._gate.reading():
-            return self._holdings.same(item_id, sha256, modality, meta, expires_at)
+            keeps_image = self._records.head.stores_images
+            return self._holdings.same(item_id, sha256, modality, meta, expires_at, keeps_image)
 
     def search(
         self,

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from index import schema
-from index.disk import disk_errors, sqlite_errors, sync
+from index.disk import REMEDY, disk_errors, sqlite_errors, sync
 from index.head import Head
 from index.pictures import INSERT, Pictures, cells_of
 from index.rows import Cell, Enrolment, Row, decode, encode, microseconds, row_checksum
@@ -54,11 +54,11 @@ class Records:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._writing = threading.RLock()
-        for left in path.parent.glob(_part(path).name + "*"):  # by a compaction that was cut short
-            left.unlink()
-        if not path.is_file():
-            raise DataLoss(f"{path} is missing; restore a copy of the gallery, or delete it")
         with sqlite_errors(path), disk_errors(path):
+            for left in path.parent.glob(_part(path).name + "*"):  # by a compaction that was cut short
+                left.unlink()
+            if not path.is_file():
+                raise DataLoss(f"{path} is missing; restore a snapshot of the gallery, or delete it")
             self._writer = schema.connect(path)
             try:
                 self._head = self._read_head()
@@ -173,10 +173,11 @@ class Records:
         self.follow(head)
 
     def copy_to(self, path: Path) -> None:
-        """Copy the file as it is after the last change, durable on return; changes wait meanwhile.
+        """Copy the file as it is after the last change, durable and proven on return; changes wait meanwhile.
 
         Raises:
             StorageError: the disk refuses.
+            DataLoss: the file is damaged, and so is the copy.
         """
         with self._writing, sqlite_errors(path):
             copy = sqlite3.connect(path, isolation_level=None)
@@ -184,8 +185,9 @@ class Records:
                 self._writer.backup(copy)
             finally:
                 copy.close()
-        with disk_errors(path):
-            sync(path)
+            with disk_errors(path):
+                sync(path)
+            self._check_copy(path)
 
     def compact(self) -> None:
         """Write the file anew without the room that removed items left; changes and pictures wait meanwhile.
@@ -199,7 +201,7 @@ class Records:
             try:
                 self._writer.execute("VACUUM INTO ?", (str(part),))
                 sync(part)
-                _check_copy(part, self._head)
+                self._check_copy(part)
                 self._let_go()
             except BaseException:
                 part.unlink(missing_ok=True)
@@ -271,6 +273,22 @@ class Records:
             db.execute("DELETE FROM second_vectors WHERE key = ?", (key,))
         return len(keys), total
 
+    def _check_copy(self, path: Path) -> None:
+        """See that a copy of the file holds all that it must; what it lacks is told of the file itself."""
+        try:
+            copy = Records(path)
+            try:
+                if copy.head != self._head:
+                    raise copy.damaged(f"the copy says {copy.head}, not {self._head}")
+                for _ in copy.chunks():
+                    pass
+            finally:
+                copy.close()
+        except DataLoss as error:
+            raise DataLoss(error.message.replace(str(path), str(self._path))) from error
+        finally:
+            path.with_name(path.name + SUFFIX).unlink(missing_ok=True)
+
     def _empty_log(self) -> bool:
         """Write the log back and empty it; return whether another program was in the way."""
         return bool(self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0][0])
@@ -322,8 +340,8 @@ class Records:
         if told is not None and (told[0] > here[0] or (told[0] == here[0] and told[1] != here[1])):
             raise DataLoss(
                 f"{self._path}-wal, the log, is cut or damaged, or another file was put in the place of {self._path}: "
-                f"change {told[0]} was acknowledged, {here[0]} is the last one found; restore a copy of the gallery, "
-                f"or delete {self._seal.path} to go on with what is left",
+                f"change {told[0]} was acknowledged, {here[0]} is the last one found; {REMEDY}, or delete "
+                f"{self._seal.path} to go on with what is left",
                 reason="CHANGES_LOST",
             )
         if told != here:
@@ -361,24 +379,11 @@ class Records:
 
     def damaged(self, what: str) -> DataLoss:
         """Make the error that says what of the file is damaged."""
-        return DataLoss(f"{self._path}: {what}; restore a copy of the gallery, or delete and build it again")
+        return DataLoss(f"{self._path}: {what}; {REMEDY}")
 
 
 def _part(path: Path) -> Path:
     return path.with_name(f"{path.name}.part")
-
-
-def _check_copy(path: Path, head: Head) -> None:
-    """See that a copy of a gallery's file holds all that it must."""
-    copy = Records(path)
-    try:
-        if copy.head != head:
-            raise copy.damaged(f"the copy says {copy.head}, not {head}")
-        for _ in copy.chunks():
-            pass
-    finally:
-        copy.close()
-        path.with_name(path.name + SUFFIX).unlink(missing_ok=True)
 
 
 def _named(cells: Sequence[Cell]) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from index import limits
 from index.records import Records
 from index.rows import Row
 from index.second_space import SecondSpace
@@ -46,6 +47,7 @@ def fill(records: Records, engine: Engine, preprocess: Preprocess, advance: Call
     Raises:
         InvalidRequest: the gallery is in that space already.
         EngineError: the model could not be run.
+        EmbeddingNotFinite: it made NaN or infinity of an image; what was made before stays.
         StorageError: the disk refuses; what was made before stays.
     """
     second, report, last = SecondSpace(records), Report(), 0
@@ -58,6 +60,7 @@ def fill(records: Records, engine: Engine, preprocess: Preprocess, advance: Call
         if ready:
             modalities = np.array([int(row.item.modality) for row, _ in ready], np.int64)
             vectors = engine.embed(np.stack([image for _, image in ready]), modalities)
+            limits.check_embeddings(vectors, engine.dim)
             second.put([row.key for row, _ in ready], vectors)
             report.embedded += len(ready)
         advance(len(rows))

@@ -9,7 +9,7 @@ import hashlib
 import shutil
 import sqlite3
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +31,7 @@ from vireid.errors import DataLoss, VireidError
 
 LOG = ("-wal", "-shm")
 HAS_IMAGE, ITEM_ID, SHA256 = 8, 1, 7
+LARGEST_KEY = 2**63 - 1
 ROWS_AT_ONCE = 1024
 UNCENTRED = "the centres are lost: vectors are searched as they were embedded; centre it anew"
 
@@ -161,7 +162,7 @@ def _copy(db: sqlite3.Connection, fresh: Path, found: _Read, head: Head) -> None
     try:
         new.execute("BEGIN")
         total = 0
-        for key, cells in _every(db, f"SELECT {ITEM} FROM items", max([head.next_key, *names])):  # noqa: S608
+        for key, cells in _every(db, f"SELECT {ITEM} FROM items", head.next_key, names):  # noqa: S608
             name = names.pop(key, "")
             decoded = None if cells is None else decode(cells, head.dim)
             if decoded is None or cells is None:
@@ -220,17 +221,28 @@ def _names(db: sqlite3.Connection) -> dict[int, str]:
     names: dict[int, str] = {}
     try:
         for key, name in db.execute(query):
-            if isinstance(key, int) and key > 0:
+            if isinstance(key, int) and 0 < key < LARGEST_KEY:
                 names[key] = _readable(name)
     except sqlite3.DatabaseError:
         return names  # those that were read before
     return names
 
 
-def _every(db: sqlite3.Connection, query: str, last: int) -> Iterator[tuple[int, tuple[Cell, ...] | None]]:
-    """Read rows by their key, in its order; a key where nothing can be read is given without a row."""
-    for low in range(0, last + 1, ROWS_AT_ONCE):
-        yield from _between(db, query, low, min(low + ROWS_AT_ONCE, last + 1))
+def _every(
+    db: sqlite3.Connection, query: str, next_key: int, names: Iterable[int]
+) -> Iterator[tuple[int, tuple[Cell, ...] | None]]:
+    """Read rows by their key, in its order; a key where nothing can be read is given without a row.
+
+    Args:
+        db: the damaged file.
+        query: reads them.
+        next_key: as far as the head knows, all keys are below this.
+        names: keys that the index of ids has; a flipped bit makes one of them astronomic.
+    """
+    for low in range(0, next_key, ROWS_AT_ONCE):
+        yield from _between(db, query, low, min(low + ROWS_AT_ONCE, next_key))
+    for key in sorted(key for key in names if key >= next_key):
+        yield from _between(db, query, key, key + 1)
 
 
 def _between(
@@ -252,7 +264,7 @@ def _between(
 
 def _picture(
     db: sqlite3.Connection, key: int, cells: tuple[Cell, ...], found: _Read
-) -> tuple[tuple[Cell, ...], tuple[Cell, ...]]:
+) -> tuple[tuple[Cell, ...], tuple[Cell | str, ...]]:
     """Return an item's cells and those of its pictures; of an item whose image is lost, cells that say so."""
     name = _readable(cells[ITEM_ID])
     query = "SELECT thumbnail, thumbnail_checksum, image, image_sha256 FROM pictures WHERE key = ?"
@@ -263,18 +275,21 @@ def _picture(
     if not rows:
         found.pictures.append(Gone(name, "its pictures cannot be read"))
     thumbnail, told, image, converted = rows[0] if rows else (None, None, None, None)
+    sha256 = _readable(converted)  # a flipped bit can make a number of it
     if (thumbnail, told) != (None, None) and (thumbnail is None or told != checksum((key, thumbnail))):
         found.pictures.append(Gone(name, "its thumbnail does not match its checksum"))
         thumbnail = told = None
-    if cells[HAS_IMAGE] and (
-        image is None or hashlib.sha256(image).hexdigest().encode() != (converted or cells[SHA256])
+    if not cells[HAS_IMAGE]:
+        image, sha256 = None, ""
+    elif not isinstance(image, bytes) or hashlib.sha256(image).hexdigest() != (
+        sha256 or _readable(cells[SHA256])
     ):
         if rows:
             found.pictures.append(Gone(name, "its image does not match its sha256"))
-        image = converted = None
+        image, sha256 = None, ""
         body = (*cells[:HAS_IMAGE], 0, *cells[HAS_IMAGE + 1 : -1])
         cells = (*body, row_checksum(body))
-    return cells, (key, thumbnail, told, image, None if converted is None else converted.decode())
+    return cells, (key, thumbnail, told, image, sha256 or None)
 
 
 def _centres(db: sqlite3.Connection, new: sqlite3.Connection, found: _Read) -> bytes:

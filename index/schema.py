@@ -118,6 +118,20 @@ def bring_on(db: sqlite3.Connection, found: int) -> None:
     db.execute("COMMIT")
 
 
+def second_space(db: sqlite3.Connection) -> tuple[str, int, bytes] | None:
+    """Read the second space: its id, its dimension, and the checksum of its centres; None if none was begun.
+
+    Raises:
+        sqlite3.DatabaseError: the row holds what was never written.
+    """
+    found = db.execute("SELECT space_id, dim, centres FROM second_space").fetchone()
+    if found is None:
+        return None
+    if tuple(map(type, found)) != (bytes, int, bytes):
+        raise sqlite3.DatabaseError("the row that tells of the second embedding space is damaged")
+    return found[0].decode(), found[1], found[2]
+
+
 def write_head(db: sqlite3.Connection, head: Head) -> None:
     """Put the head row in the place of the one before."""
     cells = [

@@ -12,11 +12,19 @@ from dataclasses import replace
 from index import schema
 from index.head import Head
 from index.records import Records
-from index.rows import Row, checksum, decode, row_checksum
+from index.rows import Cell, Row, checksum, decode, row_checksum
 from vireid.arrays import Float32Array
-from vireid.errors import FailedPrecondition, InvalidRequest
+from vireid.errors import DataLoss, FailedPrecondition, InvalidRequest
 
 AT_ONCE = 1000
+
+
+def said(gallery: str, key: int, space_id: str) -> str:
+    """Say of an item that its vector of this space is damaged, and what to do."""
+    return (
+        f"the second vector of item number {key} does not match its checksum; 'vireid index reembed DIR --gallery "
+        f"{gallery} --bundle BUNDLE' with the bundle of space {space_id[:12]}... makes it again"
+    )
 
 
 class SecondSpace:
@@ -34,8 +42,13 @@ class SecondSpace:
         with self._records.changing() as (db, _):
             return _space(db)
 
+    def unsound(self) -> list[int]:
+        """Return our ids of the items whose vector of this space is not as it was written."""
+        with self._records.changing() as (db, _):
+            return _unsound(db)
+
     def begin(self, space_id: str, dim: int) -> None:
-        """Fill this space from now on; vectors of another one are dropped.
+        """Fill this space from now on; vectors of another one, and damaged ones, are dropped.
 
         Raises:
             InvalidRequest: it is the one in use.
@@ -47,6 +60,7 @@ class SecondSpace:
                     field="bundle",
                 )
             if _space(db) == (space_id, dim):
+                db.executemany("DELETE FROM second_vectors WHERE key = ?", [(key,) for key in _unsound(db)])
                 return
             db.execute("DELETE FROM second_vectors")
             db.execute("DELETE FROM centres WHERE space_id <> ?", (head.space_id,))
@@ -104,12 +118,13 @@ class SecondSpace:
             StorageError: the disk refuses; nothing changed.
         """
         with self._records.changing() as (db, head):
-            space = _space(db)
-            if space is None:
+            second = schema.second_space(db)
+            if second is None:
                 raise FailedPrecondition(
                     f"gallery {head.name!r} has vectors of one space only; embed its images with another bundle first",
                     reason="NO_SECOND_SPACE",
                 )
+            space, centres = second[:2], second[2]
             if missing := _missing(db):
                 raise FailedPrecondition(
                     f"{missing} items of gallery {head.name!r} have no vector of space {space[0][:12]}...; embed them "
@@ -120,7 +135,7 @@ class SecondSpace:
                 head,
                 space_id=space[0],
                 dim=space[1],
-                centres=db.execute("SELECT centres FROM second_space").fetchone()[0],
+                centres=centres,
                 version=head.version + 1,
                 total=self._exchange(db, head, space),
             )
@@ -144,10 +159,8 @@ class SecondSpace:
                 key, *_ = cells
                 if decode(cells, head.dim) is None:
                     raise self._records.damaged(f"item number {key} does not match its checksum")
-                if told != _sum(key, space[0], vector) or len(vector) != 4 * space[1]:
-                    raise self._records.damaged(
-                        f"the second vector of item number {key} does not match its checksum"
-                    )
+                if not _sound(key, vector, told, space):
+                    raise DataLoss(said(head.name, key, space[0]))
                 old, cells[schema.VECTOR] = cells[schema.VECTOR], vector
                 summed = row_checksum(cells[:-1])
                 total ^= int.from_bytes(summed, "big")
@@ -160,8 +173,8 @@ class SecondSpace:
 
 
 def _space(db: sqlite3.Connection) -> tuple[str, int] | None:
-    found = db.execute("SELECT space_id, dim FROM second_space").fetchone()
-    return None if found is None else (found[0].decode(), int(found[1]))
+    found = schema.second_space(db)
+    return None if found is None else found[:2]
 
 
 def _tell(db: sqlite3.Connection, space_id: str, dim: int, centres: bytes) -> None:
@@ -174,6 +187,18 @@ def _tell(db: sqlite3.Connection, space_id: str, dim: int, centres: bytes) -> No
 def _missing(db: sqlite3.Connection) -> int:
     query = "SELECT count(*) FROM items WHERE key NOT IN (SELECT key FROM second_vectors)"
     return int(db.execute(query).fetchone()[0])
+
+
+def _unsound(db: sqlite3.Connection) -> list[int]:
+    space = _space(db)
+    if space is None:
+        return []
+    rows = db.execute("SELECT key, vector, checksum FROM second_vectors ORDER BY key")
+    return [key for key, vector, told in rows if not _sound(key, vector, told, space)]
+
+
+def _sound(key: int, vector: Cell, told: Cell, space: tuple[str, int]) -> bool:
+    return isinstance(vector, bytes) and told == _sum(key, space[0], vector) and len(vector) == 4 * space[1]
 
 
 def _sum(key: int, space_id: str, vector: bytes) -> bytes:

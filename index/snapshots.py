@@ -73,6 +73,7 @@ def make(records: Records, folder: Path, keep: timedelta | None = None) -> Path:
 
     Raises:
         StorageError: the disk refuses; there is no such snapshot.
+        DataLoss: a record is damaged; there is no such snapshot.
     """
     now = datetime.now(UTC)
     with disk_errors(folder):

@@ -95,8 +95,8 @@ class GalleryStore:
                 shutil.rmtree(part, ignore_errors=True)
                 raise
             sync(self._folder)
-            self._open[name] = Gallery(path / FILE, self._backend)
-            return self._open[name]
+            self._try_to_open(path)  # where that fails, the gallery is there all the same
+            return self.get(name)
 
     def get(self, name: str) -> Gallery:
         """Return an open gallery of this store's space.
@@ -188,8 +188,8 @@ class GalleryStore:
     def _mismatch(self, head: Head) -> GalleryMismatch:
         return GalleryMismatch(
             f"gallery {head.name!r} holds embeddings of space {head.space_id[:12]}... ({head.dim} numbers each), the "
-            f"bundle in use makes {self._space_id[:12]}... ({self._dim}); use the bundle it was made with, or build "
-            f"a new gallery from the images",
+            f"bundle in use makes {self._space_id[:12]}... ({self._dim}); use the bundle it was made with, "
+            "embed the images it keeps anew with 'vireid index reembed', or build a new gallery from the images",
             metadata={"gallery": head.name, "found": head.space_id, "expected": self._space_id},
         )
 

@@ -13,6 +13,7 @@ from index import limits, lost, restoration, snapshots
 from index import salvage as salvaging
 from index.disk import FILE, disk_errors, hold
 from index.inspection import inspect
+from index.kept_centres import KeptCentres
 from index.records import Records
 from vireid.errors import GalleryNotFound
 
@@ -50,7 +51,13 @@ def snapshot(
     root: Root,
     name: Name,
     keep_days: Annotated[
-        int, typer.Option("--keep-days", min=0, help="Remove it after so many days; 0 keeps it.")
+        int,
+        typer.Option(
+            "--keep-days",
+            min=0,
+            max=limits.LONGEST_RETENTION_DAYS,
+            help="Remove it after so many days; 0 keeps it.",
+        ),
     ] = 0,
 ) -> None:
     """Copy a gallery into a folder with a manifest; prints the folder."""
@@ -59,6 +66,7 @@ def snapshot(
         records = Records(folder / FILE)
         try:
             keep = timedelta(days=keep_days) if keep_days else None
+            KeptCentres(records).check()
             place = snapshots.make(records, folder / snapshots.FOLDER, keep)
         finally:
             records.close()
@@ -124,7 +132,12 @@ def retention(
     root: Root,
     name: Name,
     days: Annotated[
-        float | None, typer.Option(min=0, help="Items expire so many days after enrolment; 0 keeps them.")
+        float | None,
+        typer.Option(
+            min=0,
+            max=limits.LONGEST_RETENTION_DAYS,
+            help="Items expire so many days after enrolment; 0 keeps them.",
+        ),
     ] = None,
 ) -> None:
     """Say how long a gallery keeps its items, or set it; a server removes what has expired."""
@@ -132,8 +145,7 @@ def retention(
         records = Records(gallery_folder(galleries, name) / FILE)
         try:
             if days is not None:
-                seconds = round(days * DAY_S)
-                limits.check_retention(seconds)
+                seconds = max(1, round(days * DAY_S)) if days else 0  # to round to 0 would keep them for ever
                 head = records.head
                 records.amend(replaced(head, retention_s=seconds, version=head.version + 1))
             kept = records.head.retention_s

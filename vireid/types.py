@@ -4,7 +4,7 @@ Frozen values without behaviour. Knows no arrays (clients carry no NumPy), no fi
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import IntEnum
 from pathlib import Path
@@ -121,7 +121,7 @@ class Filter:
     @property
     def is_empty(self) -> bool:
         """Whether every item passes."""
-        return self == Filter()
+        return not any(getattr(self, one.name) for one in fields(self))
 
 
 @dataclass(frozen=True, slots=True)

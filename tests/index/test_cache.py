@@ -13,7 +13,7 @@ from index.gallery import Gallery
 from index.head import Head
 from index.records import Enrolment, Records
 from index.scan import ScanBackend
-from vireid.errors import DataLoss
+from vireid.errors import DataLoss, StorageError
 from vireid.types import ItemMeta, Modality
 
 Make = Callable[..., Enrolment]
@@ -303,3 +303,24 @@ def test_room_is_made_once_where_a_backend_can(
             assert gallery.search(enrolment("i3").vector[None], 1)[0].hits[0].item.item_id == "i3"
             gallery.close()
     assert expected == [0, 5, 5]
+
+
+def test_a_cache_that_cannot_be_taken_away_keeps_what_it_holds(
+    path: Path, enrolment: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It holds what is to go, so nothing goes."""
+    gallery = Gallery(path)
+    gallery.enroll(some(enrolment, range(5)))
+    gallery.close()
+    gallery = Gallery(path)
+
+    def refuses(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "unlink", refuses)
+        with pytest.raises(StorageError, match="Read-only"):
+            gallery.remove(ids=["i2"])
+    assert gallery.item("i2").item_id == "i2"
+    assert gallery.remove(ids=["i2"]).items == 1
+    gallery.close()

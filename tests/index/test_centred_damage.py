@@ -116,6 +116,15 @@ def test_centres_before_that_are_damaged_are_found_by_verify(path: Path) -> None
     assert any("centres" in sentence for sentence in inspect(path.parent).damage)
 
 
+def test_damaged_centres_are_not_copied_in_silence(path: Path) -> None:
+    gallery = Gallery(path)
+    _execute(path, "UPDATE centres SET visible = 41 WHERE number = 2")
+    with pytest.raises(DataLoss, match="centres"):
+        gallery.snapshot()
+    assert gallery.snapshots() == []
+    gallery.close()
+
+
 def test_every_flip_in_the_centres_is_noticed(path: Path) -> None:
     """Each of the bytes that hold them, wherever SQLite put them."""
     gallery = Gallery(path)

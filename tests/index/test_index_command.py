@@ -123,6 +123,7 @@ def test_verify_snapshot_restore_compact(people: Path, tmp_path: Path) -> None:
     build(root, people)
     code, output = run("verify", root)
     assert (code, output) == (0, "g: sound, 16 items, 32 pictures and 0 snapshots as they were written\n")
+    assert run("snapshot", root, "-g", "g", "--keep-days", 999_999_999)[0] == 2
     code, output = run("snapshot", root, "-g", "g", "--keep-days", 3)
     place = Path(output.strip())
     assert (code, place.parent) == (0, root / "galleries/g/snapshots")
@@ -155,6 +156,11 @@ def test_retention(people: Path, tmp_path: Path) -> None:
     assert run("retention", root, "-g", "g", "--days", 1.5) == (0, "g: items are kept 1.5 days\n")
     assert run("retention", root, "-g", "g") == (0, "g: items are kept 1.5 days\n")
     assert run("retention", root, "-g", "g", "--days", 0)[1] == "g: items are kept until they are removed\n"
+    # less than a second is not for ever
+    assert run("retention", root, "-g", "g", "--days", 1e-9)[1] == "g: items are kept 1.15741e-05 days\n"
+    for wrong in ("inf", "nan", -1, 1e9):
+        assert run("retention", root, "-g", "g", "--days", wrong)[0] == 2
+    assert run("retention", root, "-g", "g", "--days", 0)[0] == 0
     assert "g: sound, 16 items" in run("verify", root)[1]
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from index import restoration, snapshots
+from index.disk import MAKING
 from index.gallery import Gallery
 from index.head import Head
 from index.inspection import inspect
@@ -152,6 +153,22 @@ def test_a_copy_that_breaks_off_leaves_no_snapshot(
     (folder / ".making-left").mkdir()  # by a kill
     assert list(snapshots.listed(folder)) == []
     assert list(folder.iterdir()) == []
+    open_gallery.close()
+
+
+def test_what_is_damaged_in_the_file_is_not_copied_in_silence(open_gallery: Gallery, galleries: Path) -> None:
+    """It was read before it was damaged and answers as ever; whoever relied on the copy would learn of it too late."""
+    db = sqlite3.connect(galleries / "g" / FILE)
+    db.execute("UPDATE items SET person = 'else' WHERE item_id = 'i3'")
+    db.commit()
+    db.close()
+    with pytest.raises(DataLoss, match="'i3'") as caught:
+        open_gallery.snapshot()
+    assert str(galleries / "g" / FILE) in caught.value.message
+    assert MAKING not in caught.value.message
+    assert open_gallery.snapshots() == []
+    assert list((galleries / "g" / snapshots.FOLDER).iterdir()) == []
+    assert open_gallery.item("i3").meta.person == "p3"
     open_gallery.close()
 
 

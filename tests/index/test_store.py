@@ -191,6 +191,23 @@ def test_creating_that_fails_leaves_nothing(
     assert isinstance(store.create("people"), Gallery)
 
 
+def test_a_gallery_that_is_made_and_cannot_be_opened_is_listed(
+    store: GalleryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise StorageError("no handle is free")
+
+    with monkeypatch.context() as held:
+        held.setattr(stores, "Gallery", full)
+        with pytest.raises(StorageError, match="no handle"):
+            store.create("people")
+    assert [(one.name, one.state, one.detail) for one in store.list()] == [
+        ("people", "failed", "no handle is free")
+    ]
+    assert store.delete("people").items == 0
+    assert isinstance(store.create("people"), Gallery)
+
+
 def test_a_gallery_is_on_disk_before_and_after_it_gets_its_name(
     store: GalleryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
