@@ -32,8 +32,8 @@ ENTRYPOINT ["vireid", "serve", "--host", "0.0.0.0", "--data", "/data"]
 FROM base AS server-gpu
 ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility VIREID_ENGINE_CACHE=/data/engines
 # The CPU and GPU builds of onnxruntime and of faiss share one import name each: the CPU ones go first.
-# TensorRT plans are built in this image: onnx reads the graph, and people are drawn to prove the plan on.
-RUN pip install -c constraints/ci.txt '.[server,synthetic]' onnx \
+# TensorRT plans are built in this image: onnx reads the graph, people are drawn to prove the plan on, and the proof as a page.
+RUN pip install -c constraints/ci.txt '.[server,synthetic,evaluation]' onnx \
     && pip uninstall --yes onnxruntime faiss-cpu \
     && pip install 'onnxruntime-gpu[cuda,cudnn]==1.31.1' 'faiss-gpu==1.15.1' 'tensorrt==11.4.0.106'
 USER 10001

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from export import parity, parity_page
+from export import parity
 from export.bars import BARS
 from export.exam import Exam
 from export.parity import Report
@@ -46,7 +46,10 @@ def prove_and_add(  # noqa: PLR0913 - what is proven, where, and how it is told
         ExportError: the engine missed a bar, or the model itself is broken; nothing is written.
         EngineError: the engine does not run here.
         BundleError: the engine cannot be loaded.
+        MissingExtra: the page needs the extra ``evaluation``.
     """
+    from export import parity_page  # what builds plans does without pictures, as a server does
+
     trial = with_files(bundle, part, files)
     source = open_engine(bundle, device="cpu", threads=threads)
     candidate = open_part(trial, part, device=device, threads=threads)

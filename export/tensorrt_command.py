@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -97,7 +98,7 @@ def tensorrt(
             keep_failed=keep_failed,
         )
     if target is not None:
-        bundles.with_engine(bundle, part.model_copy(update={"parity": made.sidecar.parity}), files, target)
+        _into_bundle(bundle, part, files, made, workshop, target)
     _summary(bundle, part, workshop, made)
     line = trtexec.line(workshop, bundle.manifest.preprocess, graph_out, made.sidecar.file)
     typer.echo(f"the same by hand: {shlex.join(line)}")
@@ -145,6 +146,20 @@ def _exam(bundle: Bundle, dataset: Path | None, lines: bool) -> Exam:
     return exam_source.of(bundle, dataset)
 
 
+def _into_bundle(
+    bundle: Bundle,
+    part: EnginePart,
+    files: Mapping[str, bytes],
+    made: Made,
+    workshop: Workshop,
+    target: Path,
+) -> None:
+    shown = workshop.store.page(made.sidecar)
+    page = f"{part.name}.{plans.PAGE}" if shown else ""
+    proven = part.model_copy(update={"parity": made.sidecar.parity, "report": page})
+    bundles.with_engine(bundle, proven, {**files, **({page: shown} if shown else {})}, target)
+
+
 def _summary(bundle: Bundle, part: EnginePart, workshop: Workshop, made: Made) -> None:
     purpose, parity = made.sidecar.purpose, made.sidecar.parity
     table = Table(show_header=False, box=None, pad_edge=False)
@@ -159,6 +174,8 @@ def _summary(bundle: Bundle, part: EnginePart, workshop: Workshop, made: Made) -
     how = f"built in {made.sidecar.built_s:.1f} s" if made.built else "there already"
     table.add_row("plan", f"{workshop.choices.folder / made.sidecar.file}, {size / 1e6:.1f} MB, {how}")
     table.add_row("parity", f"not proven: {made.unproven}" if made.unproven else _words(parity))
+    if made.sidecar.page:
+        table.add_row("page", str(workshop.choices.folder / made.sidecar.page))
     Console(soft_wrap=True, markup=False, highlight=False).print(table)
 
 

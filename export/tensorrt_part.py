@@ -5,13 +5,14 @@ GPU a plan can be built ahead of time by ``tensorrt_rtx`` and stays unproven. Kn
 """
 
 import importlib.metadata
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from export import half, to_tensorrt
 from export.bars import BARS
 from export.exam import Exam
-from export.parity import Report, examine
+from export.parity import Report, examined
 from export.tensorrt_progress import Tell
 from export.to_tensorrt import Order
 from vireid.bundle import Bundle, EnginePart
@@ -21,11 +22,13 @@ from vireid.engines.tensorrt import Choices, TensorRtEngine
 from vireid.engines.tensorrt_driver import Driver
 from vireid.engines.tensorrt_lane import Shape
 from vireid.engines.tensorrt_library import Library
-from vireid.errors import EngineError, ExportError, ProviderUnavailable
+from vireid.errors import EngineError, ExportError, MissingExtra, ProviderUnavailable
 
 RUNTIME = "tensorrt"
 # precisions that follow from the model alone; the others need images to calibrate on
 DERIVED = ("fp16", "bf16")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,19 +136,24 @@ def make(  # noqa: PLR0913 - the command hands over each part by name
     if workshop.driver is None:
         workshop.store.keep(ready.sidecar, ready.plan)
         return Made(ready.sidecar, True, _no_gpu())
-    report = prove(bundle, part, workshop, ready, exam())
+    report, page = prove(bundle, part, workshop, ready, exam())
     if not report.passed and not keep_failed:
         raise ExportError(
             f"the {part.precision} plan is not near enough to its model, so it is not kept: "
             + "; ".join(report.failures)
         )
-    sidecar = ready.sidecar.model_copy(update={"parity": report.as_json()})
-    workshop.store.keep(sidecar, ready.plan)
+    sidecar = sealed(ready.sidecar.model_copy(update={"parity": report.as_json()}), ready.plan, page)
+    workshop.store.keep(sidecar, ready.plan, page)
     return Made(sidecar, found is None, "" if report.passed else "; ".join(report.failures))
 
 
-def prove(bundle: Bundle, part: EnginePart, workshop: Workshop, found: Found, exam: Exam) -> Report:
+def prove(
+    bundle: Bundle, part: EnginePart, workshop: Workshop, found: Found, exam: Exam
+) -> tuple[Report, bytes]:
     """Hold a plan, run as it will be served, against the bundle's model.
+
+    Returns:
+        What was found, and a page of it; that is empty where the extra ``evaluation`` is not installed, as on a server.
 
     Raises:
         EngineError: it does not run here.
@@ -160,7 +168,13 @@ def prove(bundle: Bundle, part: EnginePart, workshop: Workshop, found: Found, ex
         part.precision,
         workshop.choices,
     )
-    return examine(open_engine(bundle, device="cpu"), candidate, exam, BARS[part.precision])
+    report, compared = examined(open_engine(bundle, device="cpu"), candidate, exam, BARS[part.precision])
+    try:
+        from export import parity_page
+    except MissingExtra as missing:
+        log.warning("the report of %s is kept without a page: %s", part.name, missing.message)
+        return report, b""
+    return report, parity_page.html(part.name, report, compared, exam).encode()
 
 
 def _part(precision: str, file: str) -> EnginePart:

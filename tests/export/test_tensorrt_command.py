@@ -2,6 +2,8 @@
 
 import json
 import shlex
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +14,7 @@ import onnx
 import pytest
 from typer.testing import CliRunner, Result
 
+import export
 from export import tensorrt_command, tensorrt_part
 from export.exam import Exam
 from export.tensorrt_part import Workshop
@@ -260,6 +263,65 @@ def test_a_plan_that_passes_is_kept_with_its_report(on_gpu: Workshop, bundle: Bu
     again = tensorrt_part.make(bundle, part, on_gpu, lambda: pytest.fail("was proven already"))
     assert not again.built
     assert again.sidecar == kept
+    page = on_gpu.store.page(kept).decode()
+    assert "tensorrt-fp32" in page
+    assert f"{kept.parity['cosine_min']:.6f}" in page
+    assert page.count("<img") > 4
+
+
+def test_the_page_goes_into_the_bundle_too(
+    run: Callable[..., Result],
+    on_gpu: Workshop,
+    bundle: Bundle,
+    exam: Exam,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tensorrt_command, "open_driver", lambda: on_gpu.driver)
+    monkeypatch.setattr(tensorrt_command.exam_source, "of", lambda *_: exam)
+    result = run("--precision", "fp32")
+    assert result.exit_code == 0, (result.output, result.exception)
+    (part,) = bundles.read(bundle.path).manifest.engines
+    kept = only_sidecar(on_gpu.choices.folder)
+    assert (part.report, part.parity["passed"]) == ("tensorrt-fp32.parity.html", True)
+    assert bundles.read(bundle.path).file(part.report) == on_gpu.store.page(kept)
+    assert kept.page in "".join(result.output.split())
+
+
+def test_a_machine_without_pictures_proves_without_a_page(
+    on_gpu: Workshop,
+    bundle: Bundle,
+    exam: Exam,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    drawing = ("export.parity_page", "vireid.evaluation.page", "vireid.evaluation.pictures")
+    for name in [name for name in sys.modules if name.startswith(drawing)]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delattr(export, "parity_page", raising=False)
+    for name in ("jinja2", "matplotlib"):
+        monkeypatch.setitem(sys.modules, name, None)
+    part, _ = tensorrt_part.graph_of(bundle, "fp32")
+    made = tensorrt_part.make(bundle, part, on_gpu, lambda: exam)
+    assert (made.unproven, made.sidecar.proven, made.sidecar.page) == ("", True, "")
+    assert "without a page" in caplog.text
+    assert "vireid[evaluation]" in caplog.text
+
+
+def test_a_server_builds_plans_without_torch_and_without_pictures(bundle: Bundle, tmp_path: Path) -> None:
+    """What its image installs is enough."""
+    words = [str(bundle.path), "--precision", "fp16", "--cache", str(tmp_path / "plans"), "--buckets", "1"]
+    asked = f"""
+import sys
+for name in ("torch", "onnxscript", "safetensors", "jinja2", "matplotlib", "sklearn", "openvino"):
+    sys.modules[name] = None
+from typer.testing import CliRunner
+from export.command import app
+words = ["tensorrt", *{words!r}, "--plan-only", "--progress-lines", "--flavour", "tensorrt_rtx"]
+print(CliRunner().invoke(app, words, catch_exceptions=False).output)
+"""
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert only_sidecar(tmp_path / "plans").purpose.precision == "fp16"
 
 
 def test_a_plan_built_ahead_of_time_is_proven_where_it_runs(

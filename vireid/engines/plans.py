@@ -23,6 +23,7 @@ from vireid.engines.tensorrt_buckets import Bucket
 from vireid.errors import EngineError, StorageError
 
 FORMAT = 1
+PLAN, PAGE = "plan", "parity.html"
 # raised when the same graph and settings give another plan than before
 RECIPE = 1
 MISSING, MISMATCH = "PLAN_MISSING", "PLAN_MISMATCH"
@@ -88,6 +89,7 @@ class Sidecar(BaseModel):
         built_s: seconds the build took.
         vireid: our version.
         parity: the report against the model, made on the machine where the plan was built; empty if nothing was proven.
+        page: the report as a page, beside the sidecar; empty if none was made.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
@@ -101,6 +103,7 @@ class Sidecar(BaseModel):
     built_s: float = Field(ge=0)
     vireid: str
     parity: Mapping[str, Any] = Field(default_factory=dict)
+    page: str = ""
 
     @property
     def proven(self) -> bool:
@@ -183,8 +186,13 @@ class PlanStore:
             )
         return Found(sidecar, plan)
 
-    def keep(self, sidecar: Sidecar, plan: bytes) -> Path:
+    def keep(self, sidecar: Sidecar, plan: bytes, page: bytes = b"") -> Path:
         """Keep a plan durably; another for the same purpose is replaced, and stays if this fails.
+
+        Args:
+            sidecar: what is told of it.
+            plan: as the library built it.
+            page: its report, to look at; none if empty.
 
         Returns:
             Where the sidecar is.
@@ -192,7 +200,7 @@ class PlanStore:
         Raises:
             StorageError: the disk is full or refuses.
         """
-        sidecar = sealed(sidecar, plan)
+        sidecar = sealed(sidecar, plan, page)
         key = sidecar.purpose.key
         text = json.dumps(sidecar.model_dump(mode="json"), indent=2, sort_keys=True, allow_nan=False) + "\n"
         path = self._folder / f"{key}.json"
@@ -200,15 +208,23 @@ class PlanStore:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             plan_files.sweep(self._folder)
             plan_files.write(self._folder / sidecar.file, plan)
+            if page:
+                plan_files.write(self._folder / sidecar.page, page)
             plan_files.write(path, text.encode())
-            for old in self._folder.glob(f"{key}.*.plan"):
-                if old.name != sidecar.file:
-                    old.unlink(missing_ok=True)
+            for kind, kept in ((PLAN, sidecar.file), (PAGE, sidecar.page)):
+                for old in self._folder.glob(f"{key}.*.{kind}"):
+                    if old.name != kept:
+                        old.unlink(missing_ok=True)
         except OSError as error:
             raise StorageError(
                 f"the plan cannot be kept in {self._folder} ({error.strerror}); make room or name another folder"
             ) from error
         return path
+
+    def page(self, sidecar: Sidecar) -> bytes:
+        """Return the page of a plan's report; empty if there is none."""
+        path = self._folder / sidecar.page
+        return path.read_bytes() if sidecar.page and path.is_file() else b""
 
     def timings(self, purpose: Purpose) -> bytes:
         """Return what kernels took in earlier builds by the same library on the same GPU; empty if there is nothing."""
@@ -266,10 +282,11 @@ class PlanStore:
         )
 
 
-def sealed(sidecar: Sidecar, plan: bytes) -> Sidecar:
-    """Return a sidecar that names a plan by its content."""
-    digest = hashlib.sha256(plan).hexdigest()
-    return sidecar.model_copy(update={"plan": digest, "file": f"{sidecar.purpose.key}.{digest[:16]}.plan"})
+def sealed(sidecar: Sidecar, plan: bytes, page: bytes = b"") -> Sidecar:
+    """Return a sidecar that names a plan, and the page of its report if there is one, by their content."""
+    key, digest = sidecar.purpose.key, hashlib.sha256(plan).hexdigest()
+    shown = f"{key}.{hashlib.sha256(page).hexdigest()[:16]}.{PAGE}" if page else ""
+    return sidecar.model_copy(update={"plan": digest, "file": f"{key}.{digest[:16]}.{PLAN}", "page": shown})
 
 
 def _mismatch(where: Path, differences: Mapping[str, tuple[Any, Any]]) -> EngineError:

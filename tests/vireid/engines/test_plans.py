@@ -1,6 +1,7 @@
 """Plans on disk: whole or not there, whatever happens while they are written; and only what is ours."""
 
 import errno
+import json
 import os
 import signal
 import stat
@@ -77,6 +78,28 @@ def test_a_new_plan_replaces_the_old(store: PlanStore) -> None:
     store.keep(sidecar(built_s=3), NEW)
     assert store.find(purpose()).plan == NEW
     assert len(names(store)) == 2
+
+
+def test_the_page_of_its_report_is_kept_and_goes_with_it(store: PlanStore) -> None:
+    store.keep(sidecar(), OLD, b"<p>passed</p>")
+    first = store.find(purpose()).sidecar
+    assert store.page(first) == b"<p>passed</p>"
+    assert first.page.endswith(".parity.html")
+    store.keep(sidecar(), OLD, b"<p>passed again</p>")
+    assert store.page(store.find(purpose()).sidecar) == b"<p>passed again</p>"
+    assert len(names(store)) == 3
+    assert store.page(first) == b""  # somebody still holds the old sidecar
+    store.keep(sidecar(), OLD)
+    assert store.find(purpose()).sidecar.page == ""
+    assert len(names(store)) == 2
+
+
+def test_a_sidecar_of_before_pages_is_read(store: PlanStore) -> None:
+    path = store.keep(sidecar(), OLD)
+    words = json.loads(path.read_text())
+    del words["page"]
+    path.write_text(json.dumps(words))
+    assert store.page(store.find(purpose()).sidecar) == b""
 
 
 def test_plans_for_different_things_live_side_by_side(store: PlanStore) -> None:
