@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from export import exam_source, proving, tensorrt_graph, tensorrt_part, trtexec
 from export.bars import BARS
@@ -162,7 +162,7 @@ def _into_bundle(
 
 def _summary(bundle: Bundle, part: EnginePart, workshop: Workshop, made: Made) -> None:
     purpose, parity = made.sidecar.purpose, made.sidecar.parity
-    table = Table(show_header=False, box=None, pad_edge=False)
+    table = Table("", Column(overflow="fold"), show_header=False, box=None, pad_edge=False)
     table.add_row("engine", f"{part.name} of {bundle.manifest.name}")
     table.add_row("library", f"{purpose.module} {purpose.version}")
     table.add_row(
