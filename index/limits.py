@@ -200,12 +200,13 @@ def check_keep_days(days: int) -> None:
         )
 
 
-def check_embeddings(vectors: Float32Array, dim: int) -> None:
+def check_embeddings(vectors: Float32Array, dim: int, field: str = "embedding") -> None:
     """Refuse rows that are not finite unit float32 rows.
 
     Args:
         vectors: supposedly (N, dim).
         dim: of the gallery.
+        field: where they stand in a request, for errors.
 
     Raises:
         EmbeddingNotFinite: a row holds NaN or infinity.
@@ -214,21 +215,21 @@ def check_embeddings(vectors: Float32Array, dim: int) -> None:
     if vectors.dtype != np.float32 or vectors.ndim != 2 or vectors.shape[1] != dim:
         raise InvalidRequest(
             f"found embeddings {vectors.dtype} {vectors.shape}; expected float32 (N, {dim})",
-            field="embedding",
+            field=field,
         )
     squares = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
     finite = np.isfinite(squares)  # squares of what float32 can hold fit into a float64
     if not finite.all():
         raise EmbeddingNotFinite(
             f"{int((~finite).sum())} of {len(vectors)} embeddings hold NaN or infinity; nothing was done",
-            field="embedding",
+            field=field,
         )
     norms = np.sqrt(squares)
     worst = int(np.abs(norms - 1.0).argmax()) if len(norms) else 0
     if len(norms) and abs(norms[worst] - 1.0) > UNIT_TOLERANCE:
         raise InvalidRequest(
             f"found an embedding of norm {norms[worst]:.4g}; expected 1: normalise it",
-            field="embedding",
+            field=field,
             reason="EMBEDDING_NOT_UNIT",
         )
 

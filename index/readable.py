@@ -127,12 +127,25 @@ class Readable:
             ItemNotFound: no such item.
             DataLoss: it is damaged.
         """
+        return self.embedded(item_id)[1]
+
+    def embedded(self, item_id: str) -> tuple[Item, Float32Array]:
+        """Describe an item, with its embedding as it came, (D,): both of one moment.
+
+        Raises:
+            ItemNotFound: no such item.
+            DataLoss: it is damaged.
+        """
         with self._gate.reading():
-            key, _ = self._holdings.held(item_id)
+            key, item = self._holdings.held(item_id)
             if self._holdings.centres is None:
-                vector: Float32Array = self._holdings.vectors(np.array([key], np.int64))[0]
-                return vector
-        return self._stored(item_id, self._records.vector)
+                return item, self._holdings.vectors(np.array([key], np.int64))[0]
+
+        def read(key: int, item: Item) -> tuple[Item, Float32Array] | None:
+            vector = self._records.vector(key, item)
+            return None if vector is None else (item, vector)
+
+        return self._stored(item_id, read)
 
     def image(self, item_id: str) -> bytes:
         """Return an item's encoded image.

@@ -13,25 +13,32 @@ import numpy as np
 from index.answers import Found
 from index.centres import Centres, applied
 from index.gallery import Gallery
+from index.limits import check_embeddings
 from server import ranking
 from server.answers import ItemQuery, SearchRequest, Together, VectorQuery
 from vireid.arrays import Float32Array, Float64Array
 from vireid.errors import GalleryMismatch, InvalidRequest
 from vireid.types import Hit, Modality
 
-UNIT_TOLERANCE = 1e-3
 MOST_EXAMPLES, MOST_TOGETHER = 64, 16
 LEAST_NORM = 1e-3
 # Rocchio, "Relevance feedback in information retrieval", 1971, with the weights that have become usual
 LIKED, DISLIKED = 0.75, 0.15
 
 
-def own_vector(query: VectorQuery, space_id: str) -> Float32Array:
+def own_vector(query: VectorQuery, space_id: str, dim: int, place: str) -> Float32Array:
     """Return an embedding that was computed before.
+
+    Args:
+        query: holds it.
+        space_id: of the bundle in use.
+        dim: of its embeddings.
+        place: where the query stands in the request, for errors.
 
     Raises:
         GalleryMismatch: it is of another space.
-        InvalidRequest: it is no unit vector.
+        InvalidRequest: it is no unit vector of so many numbers.
+        EmbeddingNotFinite: NaN or infinity in it.
     """
     if query.space_id != space_id:
         raise GalleryMismatch(
@@ -39,14 +46,7 @@ def own_vector(query: VectorQuery, space_id: str) -> Float32Array:
             f"{space_id[:12]!r}...; embed the image here",
             metadata={"found": query.space_id, "expected": space_id},
         )
-    # squares of large numbers do not fit into a float32
-    norm = float(np.linalg.norm(query.vector.astype(np.float64)))
-    if np.isfinite(norm) and abs(norm - 1.0) > UNIT_TOLERANCE:
-        raise InvalidRequest(
-            f"the embedding has norm {norm:.4g}; expected 1",
-            field="embedding",
-            reason="EMBEDDING_NOT_UNIT",
-        )
+    check_embeddings(query.vector[None], dim, f"{place}.embedding")
     return query.vector
 
 
@@ -237,7 +237,9 @@ def steered(
 
 
 def _mean(gallery: Gallery, items: Sequence[str], centres: Centres | None) -> Float64Array:
-    rows = np.stack([gallery.vector(item) for item in items])
-    kinds = [gallery.item(item).modality for item in items] if centres else []
-    mean: Float64Array = applied(centres, rows, kinds).mean(axis=0, dtype=np.float64)
+    each = [gallery.embedded(item) for item in items]
+    rows = np.stack([vector for _, vector in each])
+    mean: Float64Array = applied(centres, rows, [item.modality for item, _ in each]).mean(
+        axis=0, dtype=np.float64
+    )
     return mean

@@ -305,20 +305,26 @@ class RetrievalService(Keeper):
         self, gallery: Gallery, request: SearchRequest
     ) -> tuple[Float32Array, tuple[Modality, ...], float, tuple[Warned, ...], Completed | None]:
         """Embed every query, side by side; the confidence told is the first one's, the time that of the slowest."""
-        queries = (request.query, *(request.together.queries if request.together else ()))
-        each = await asyncio.gather(*(self._resolve(gallery, one, request.timeout_s) for one in queries))
+        others = request.together.queries if request.together else ()
+        queries = {"query": request.query} | {
+            f"together.queries[{at}]": query for at, query in enumerate(others)
+        }
+        each = await asyncio.gather(
+            *(self._resolve(gallery, one, place, request.timeout_s) for place, one in queries.items())
+        )
         warnings = tuple(dict.fromkeys(warned for one in each for warned in one[3]))
         ran = [one[4] for one in each if one[4] is not None]
         slowest = max(ran, key=lambda done: done.queue_s + done.decode_s + done.infer_s, default=None)
         kinds = tuple(one[1] for one in each)
         return np.stack([one[0] for one in each]), kinds, each[0][2], warnings, slowest
 
-    async def _resolve(self, gallery: Gallery, query: Query, timeout_s: float | None) -> Resolved:
+    async def _resolve(self, gallery: Gallery, query: Query, place: str, timeout_s: float | None) -> Resolved:
         if isinstance(query, ItemQuery):
-            item = await self._threads.reading(gallery.item, query.item_id)
-            return await self._threads.reading(gallery.vector, query.item_id), item.modality, 1.0, (), None
+            item, vector = await self._threads.reading(gallery.embedded, query.item_id)
+            return vector, item.modality, 1.0, (), None
         if isinstance(query, VectorQuery):
-            return asking.own_vector(query, self._space_id), query.modality, 1.0, (), None
+            vector = asking.own_vector(query, self._space_id, self._choice.engine.dim, place)
+            return vector, query.modality, 1.0, (), None
         done = await self._run(query, Lane.INTERACTIVE, timeout_s)
         one = done.prepared
         return done.vector, one.modality, one.confidence, self._warnings(one), done

@@ -139,8 +139,12 @@ def lines_of(text: str) -> list[tuple[int, Mapping[str, str]]]:
     return lines
 
 
-def modality_of(word: str) -> Modality | None:
+def modality_of(word: str, field: str = "modality") -> Modality | None:
     """Read ``visible``, ``infrared``; empty or ``auto`` is None.
+
+    Args:
+        word: the modality.
+        field: its place in the request, for errors.
 
     Raises:
         InvalidRequest: another word.
@@ -151,7 +155,7 @@ def modality_of(word: str) -> Modality | None:
         return Modality.of(word)
     except ValueError:
         raise InvalidRequest(
-            f"found modality {word!r}; expected visible, infrared or auto", field="modality"
+            f"found modality {word!r}; expected visible, infrared or auto", field=field
         ) from None
 
 

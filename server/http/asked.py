@@ -139,7 +139,7 @@ class QueryBody(_Body):
         if self.item_id is not None:
             return answers.ItemQuery(self.item_id)
         if self.embedding is not None:
-            modality = modality_of(self.modality)
+            modality = modality_of(self.modality, f"{place}.modality")
             if modality is None:
                 raise InvalidRequest(
                     "an embedding needs its modality: visible or infrared", field=f"{place}.modality"
@@ -149,7 +149,9 @@ class QueryBody(_Body):
                 vector = np.array(self.embedding, np.float32)
             return answers.VectorQuery(vector, self.space_id, modality)
         assert self.image is not None
-        return answers.ImageQuery(_decoded(self.image, f"{place}.image"), modality_of(self.modality))
+        return answers.ImageQuery(
+            _decoded(self.image, f"{place}.image"), modality_of(self.modality, f"{place}.modality")
+        )
 
 
 class RerankBody(_Body):

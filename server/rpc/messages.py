@@ -24,7 +24,6 @@ from server.answers import (
     VectorQuery,
     Warned,
 )
-from vireid.arrays import Float32Array
 from vireid.errors import InvalidRequest
 from vireid.evaluation.protocol import Rerank
 from vireid.proto import convert
@@ -86,7 +85,9 @@ def query_of(message: pb.ImageInput, field: str = "query") -> Query:
         return ItemQuery(message.item_id)
     if source == "embedding":
         return VectorQuery(
-            vector=_vector_of(message.embedding.f32_le),
+            vector=np.asarray(
+                convert.floats_of(message.embedding.f32_le, f"{field}.embedding.f32_le"), dtype=np.float32
+            ),
             space_id=message.embedding.space_id,
             modality=convert.known_modality_of(message.modality, f"{field}.modality"),
         )
@@ -234,7 +235,3 @@ def rerank_of(message: pb.Rerank) -> Rerank:
 
 def _warnings_to(warnings: Iterable[Warned]) -> list[pb.ServiceWarning]:
     return [pb.ServiceWarning(code=warning.code, message=warning.message) for warning in warnings]
-
-
-def _vector_of(data: bytes) -> Float32Array:
-    return np.asarray(convert.floats_of(data), dtype=np.float32)

@@ -300,8 +300,12 @@ def _centring_to(centring: Centring) -> pb.Centring:
     )
 
 
-def floats_of(data: bytes) -> tuple[float, ...]:
+def floats_of(data: bytes, field: str = "embedding.f32_le") -> tuple[float, ...]:
     """Read little-endian float32 values.
+
+    Args:
+        data: the values.
+        field: their place in the request, for errors.
 
     Raises:
         InvalidRequest: the length is not a multiple of four.
@@ -309,7 +313,7 @@ def floats_of(data: bytes) -> tuple[float, ...]:
     if len(data) % 4:
         raise InvalidRequest(
             f"an embedding of {len(data)} bytes; expected little-endian float32, 4 bytes a value",
-            field="embedding.f32_le",
+            field=field,
         )
     return tuple(_little_endian(array("f", data)))
 

@@ -1,5 +1,6 @@
 """Problems name the field that is wrong, where the caller wrote it."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +25,11 @@ MANY = [str(number) for number in range(1001)]
         (
             {"query": ITEM, "together": {"queries": [ITEM, {"image": "?"}]}},
             "together.queries[1].image", "/together/queries/1/image",
+        ),
+        ({"query": {"image": "", "modality": "blue"}}, "query.modality", "/query/modality"),
+        (
+            {"query": ITEM, "together": {"queries": [{"embedding": [1.0], "modality": "blue"}]}},
+            "together.queries[0].modality", "/together/queries/0/modality",
         ),
         (
             {"query": ITEM, "together": {"queries": [{"embedding": [1.0]}]}},
@@ -50,3 +56,25 @@ async def test_in_json(api: Any, body: dict[str, Any], field: str, pointer: str)
 async def test_in_a_query_string(api: Any, draw: Callable[..., bytes], name: str, value: Any) -> None:
     _, _, problem = await api.refused("POST", SEARCH, params={name: value}, content=draw(1))
     assert [(one["field"], one["pointer"]) for one in problem["errors"]] == [(name, f"/{name}")]
+
+
+@pytest.mark.parametrize(
+    "embedding", [[], [1.0], [1.0] + [0.0] * 8, [2.0] + [0.0] * 7, [float("nan")] + [0.0] * 7, [0.0] * 8]
+)
+async def test_embeddings_that_are_none_are_named_where_they_stand(api: Any, embedding: list[float]) -> None:
+    sound = {
+        "embedding": [1.0] + [0.0] * 7,
+        "space_id": api.made.service.space_id,
+        "modality": "visible",
+    }
+    wrong = {**sound, "embedding": embedding}
+    for body, field in (
+        ({"query": wrong}, "query.embedding"),
+        ({"query": sound, "together": {"queries": [sound, wrong]}}, "together.queries[1].embedding"),
+    ):
+        sent = json.dumps(body).encode()
+        status, _, problem = await api.refused(
+            "POST", SEARCH, content=sent, headers={"content-type": "application/json"}
+        )
+        assert status == 422
+        assert [one["field"] for one in problem["errors"]] == [field]

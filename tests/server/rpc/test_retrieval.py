@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from server.answers import ItemQuery, Together, VectorQuery
-from vireid.errors import Overloaded
+from server.rpc import messages
+from vireid.errors import InvalidRequest, Overloaded
 from vireid.proto import convert
 from vireid.proto import retrieval_pb2 as pb
 from vireid.types import Filter, Modality
@@ -129,6 +130,13 @@ async def test_a_malformed_query_never_reaches_the_service(serving: Any, query: 
             await running.method(*SEARCH)(pb.SearchRequest(gallery="g", query=query))
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert running.service.asked == []
+
+
+def test_half_a_float_is_named_where_it_stands() -> None:
+    query = pb.ImageInput(embedding=pb.Embedding(f32_le=b"abc"), modality=pb.MODALITY_VISIBLE)
+    with pytest.raises(InvalidRequest) as caught:
+        messages.query_of(query, "together.queries[2]")
+    assert caught.value.field == "together.queries[2].embedding.f32_le"
 
 
 async def test_embed_answers_in_order_with_errors_in_place(serving: Any) -> None:
