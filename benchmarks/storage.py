@@ -7,7 +7,9 @@ Unit vectors drawn at random, one integer beside each, no pictures, 1,000 a call
 A gallery returns when the call is on the disk, and so does Qdrant's local mode, which commits to SQLite. LanceDB (0.40)
 returns when the system has the bytes: it makes no fsync, so a power cut may take what it said was stored. The plain
 write of the same bytes, flushed call by call, says what the disk allows. Rounds alternate; a ratio is the median
-over rounds. The start is measured in a process of its own, from the gallery's cache and without it.
+over rounds. Pictures, 20 kB and a thumbnail of 4 kB an item and 100 items a call, are kept in the gallery and as files
+named by their content (``picture_stores``); read back one by one in any order, and removed 100 a call. The start is
+measured in a process of its own, from the gallery's cache and without it.
 """
 
 import hashlib
@@ -20,12 +22,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
 from learning.goal import Goal
+from picture_stores import InFiles, InTheGallery, PictureStore, room
 
 from clients import machine
 from index.records import Enrolment
@@ -35,7 +39,9 @@ from vireid.types import ItemMeta, Modality
 SPACE = "0" * 64
 BATCH = 1000
 QDRANT_ITEMS = 3000  # stores each vector on its own: as many tell its speed
+PICTURES, PICTURE_BATCH, IMAGE_BYTES, THUMBNAIL_BYTES = 2000, 100, 20_000, 4_000
 LEAST_PER_S, LEAST_BY_QDRANT, LEAST_BY_LANCEDB = 20_000, 10, 0.5
+LEAST_BY_FILES = 1.0
 MOST_START_S, MOST_MEMORY = 10, 2.5
 
 START = """
@@ -70,6 +76,7 @@ def main(
     items, start = items or (10_000 if quick else 100_000), start or (60_000 if quick else 1_000_000)
     figures: dict[str, float] = {"items": items, "dim": dim}
     goals = measure_enrolment(figures, items, dim, 1 if quick else 3, folder)
+    goals += measure_pictures(figures, PICTURES // (4 if quick else 1), dim, 1 if quick else 3, folder)
     goals += measure_start(figures, start, dim, folder)
     for name, value in figures.items():
         print(f"{name:32} {value:14,.2f}")
@@ -104,6 +111,50 @@ def measure_enrolment(
     return goals
 
 
+def measure_pictures(
+    figures: dict[str, float], items: int, dim: int, rounds: int, folder: Path | None
+) -> list[Goal]:
+    """Keep pictures both ways in turns; note items a second, and kilobytes of disk an item."""
+    ways: dict[str, Callable[[Path, str, int], PictureStore]] = {"gallery": InTheGallery, "files": InFiles}
+    speeds: dict[str, list[dict[str, float]]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, make in ways.items():
+            with tempfile.TemporaryDirectory(dir=folder) as place:
+                speeds[name].append(kept(make(Path(place), SPACE, dim), items, dim, Path(place)))
+        for name, found in speeds.items():
+            figures[f"pictures_{name}_kb_an_item"] = found[-1].pop("kb")
+    for what in ("enrolled", "read", "removed"):
+        for name in ways:
+            figures[f"pictures_{name}_{what}_per_s"] = statistics.median(one[what] for one in speeds[name])
+        ratios = [
+            ours[what] / files[what] for ours, files in zip(speeds["gallery"], speeds["files"], strict=True)
+        ]
+        figures[f"pictures_{what}_by_files"] = statistics.median(ratios)
+    return [
+        Goal.at_least(f"pictures_{what}_by_files", figures[f"pictures_{what}_by_files"], LEAST_BY_FILES)
+        for what in ("enrolled", "read", "removed")
+    ]
+
+
+def kept(store: PictureStore, items: int, dim: int, folder: Path) -> dict[str, float]:
+    """Enrol items with pictures, read all and remove half; return items a second, and kilobytes each before that."""
+    draw, seconds = np.random.default_rng(1), 0.0
+    first_images: list[bytes] = []
+    for start, rows in drawn(items, dim, PICTURE_BATCH):
+        batch = [pictured(start + at, row, draw) for at, row in enumerate(rows)]
+        first_images += [one.image for one in batch[:1] if one.image is not None]
+        seconds += timed(lambda batch=batch: store.enrol(batch))
+    found = {"enrolled": items / seconds, "kb": room(folder) / items / 1000}
+    order = [f"item-{n}" for n in draw.permutation(items)]
+    found["read"] = items / timed(lambda: [store.image(one) for one in order])
+    assert [store.image(f"item-{PICTURE_BATCH * n}") for n in range(len(first_images))] == first_images
+    half = order[: items // 2]
+    parts = [half[at : at + PICTURE_BATCH] for at in range(0, len(half), PICTURE_BATCH)]
+    found["removed"] = len(half) / timed(lambda: [store.remove(part) for part in parts])
+    store.close()
+    return found
+
+
 def measure_start(figures: dict[str, float], items: int, dim: int, folder: Path | None) -> list[Goal]:
     """Start in a process of its own, twice; note seconds and memory."""
     with tempfile.TemporaryDirectory(dir=folder) as place:
@@ -127,11 +178,11 @@ def measure_start(figures: dict[str, float], items: int, dim: int, folder: Path 
     ]
 
 
-def drawn(items: int, dim: int) -> Iterator[tuple[int, np.ndarray]]:
+def drawn(items: int, dim: int, at_once: int = BATCH) -> Iterator[tuple[int, np.ndarray]]:
     """Draw unit vectors, a batch at a time, with the number of the first."""
-    for first in range(0, items, BATCH):
+    for first in range(0, items, at_once):
         rows = np.random.default_rng(first).standard_normal(
-            (min(BATCH, items - first), dim), dtype=np.float32
+            (min(at_once, items - first), dim), dtype=np.float32
         )
         yield first, rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
@@ -201,6 +252,13 @@ def item(n: int, vector: np.ndarray) -> Enrolment:
     meta = ItemMeta(person=str(n % 997), camera=str(n % 30))
     digest = hashlib.sha256(n.to_bytes(8, "big")).hexdigest()
     return Enrolment(f"item-{n}", Modality(n % 2), meta, digest, vector)
+
+
+def pictured(n: int, vector: np.ndarray, draw: np.random.Generator) -> Enrolment:
+    """Make an item with an image and a thumbnail that nobody else has."""
+    image, thumbnail = draw.bytes(IMAGE_BYTES), draw.bytes(THUMBNAIL_BYTES)
+    digest = hashlib.sha256(image).hexdigest()
+    return replace(item(n, vector), sha256=digest, image=image, thumbnail=thumbnail)
 
 
 if __name__ == "__main__":

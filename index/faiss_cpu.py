@@ -1,4 +1,4 @@
-"""Exact search in FAISS on the CPU; the one module that imports faiss.
+"""Exact search in FAISS on the CPU.
 
 FAISS holds the vectors and scans them; ids, filters by id and the order of equal scores are ours: a flat index
 has no upsert, takes an id twice and orders ties by accident.
