@@ -112,6 +112,7 @@ def fused(request: SearchRequest, vectors: Float32Array) -> Float32Array:
     if together is None or together.by == "best":
         return vectors
     weights = np.array(together.weights or (1.0,) * len(vectors), np.float64)
+    weights /= weights.max()  # the sum of the largest numbers there are is none
     mean = (weights / weights.sum()) @ vectors.astype(np.float64)
     norm = float(np.linalg.norm(mean))
     if norm < LEAST_NORM:

@@ -134,10 +134,11 @@ def asked_with(*items: str, **more: Any) -> Together:
     return Together(tuple(ItemQuery(item) for item in items), **more)
 
 
-@pytest.mark.parametrize("weights", [(), (1.0, 2.0, 0.5)])
+@pytest.mark.parametrize("weights", [(), (1.0, 2.0, 0.5), (8e307, 1.6e308, 4e307), (2e-320, 4e-320, 1e-320)])
 async def test_several_queries_ask_with_their_mean(yard: Any, weights: tuple[float, ...]) -> None:
     own = vectors(yard)
-    mean = np.average([own["i0"], own["i5"], own["i8"]], axis=0, weights=weights or None)
+    shares = (1.0, 2.0, 0.5) if weights else None
+    mean = np.average([own["i0"], own["i5"], own["i8"]], axis=0, weights=shares)
     mean /= np.linalg.norm(mean)
     scores = {name: float(vector @ mean) for name, vector in own.items()}
     answer = await found(yard, top_k=12, together=asked_with("i5", "i8", weights=weights))
