@@ -38,18 +38,7 @@ class FakeEngine(Loaded):
         self._shift = MODALITY_SHIFT * random.standard_normal(dim).astype(np.float32)
 
     def embed(self, images: UInt8Array, modality: Int64Array) -> Float32Array:
-        """Embed preprocessed images.
-
-        Args:
-            images: RGB, (B, H, W, 3), B >= 1.
-            modality: 0 visible, 1 infrared, (B,).
-
-        Returns:
-            Unit rows, (B, D).
-
-        Raises:
-            EngineError: the shape or type is wrong.
-        """
+        """Embed preprocessed images; see ``vireid.engines.base.Engine.embed``."""
         check_batch(images, modality, self._input_size)
         height, width = self._input_size
         cells = images.reshape(

@@ -78,23 +78,10 @@ class OnnxEngine(Loaded):
             precision=(part or bundle.manifest.model).precision,
             threads=threads,
         )
-        prepared = bundle.manifest.preprocess
-        size = (prepared.height, prepared.width)
-        super().__init__(info, bundle.space_id, size, bundle.manifest.model.dim)
+        super().__init__(info, bundle.space_id, bundle.preprocess.size, bundle.manifest.model.dim)
 
     def embed(self, images: UInt8Array, modality: Int64Array) -> Float32Array:
-        """Embed preprocessed images.
-
-        Args:
-            images: RGB, (B, H, W, 3), B >= 1.
-            modality: 0 visible, 1 infrared, (B,).
-
-        Returns:
-            Unit rows, (B, D).
-
-        Raises:
-            EngineError: the shape or type is wrong, or the runtime failed.
-        """
+        """Embed preprocessed images; see ``vireid.engines.base.Engine.embed``."""
         check_batch(images, modality, self._input_size)
         return _run(self._bindings or self._session, images, modality)
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from vireid.arrays import Float32Array, Int64Array, UInt8Array
 from vireid.bundle import Bundle, EnginePart
+from vireid.engines import openvino_kernels
 from vireid.engines.base import EngineInfo, Loaded, check_batch, check_rows
 from vireid.engines.onnx_outside import has_weights_outside
 from vireid.errors import BundleCorrupt, EngineError, MissingExtra, ProviderUnavailable
@@ -55,24 +56,11 @@ class OpenVinoEngine(Loaded):
             precision=_precision(self._compiled, part),
             threads=int(self._compiled.get_property("INFERENCE_NUM_THREADS")),
         )
-        prepared = bundle.manifest.preprocess
-        size = (prepared.height, prepared.width)
-        super().__init__(info, bundle.space_id, size, bundle.manifest.model.dim)
+        super().__init__(info, bundle.space_id, bundle.preprocess.size, bundle.manifest.model.dim)
         self._try_out(bundle)
 
     def embed(self, images: UInt8Array, modality: Int64Array) -> Float32Array:
-        """Embed preprocessed images.
-
-        Args:
-            images: RGB, (B, H, W, 3), B >= 1.
-            modality: 0 visible, 1 infrared, (B,).
-
-        Returns:
-            Unit rows, (B, D).
-
-        Raises:
-            EngineError: the shape or type is wrong, or the runtime failed.
-        """
+        """Embed preprocessed images; see ``vireid.engines.base.Engine.embed``."""
         check_batch(images, modality, self._input_size)
         try:
             request = self._requests.get_nowait()
@@ -156,6 +144,8 @@ def _compile(bundle: Bundle, part: EnginePart, threads: int) -> Any:
     try:
         model = its.read_model(graph, b"")
         _check_graph(bundle, model)
+        if part.precision != "int8":
+            openvino_kernels.wish(its, model)
         return its.compile_model(model, "CPU", wishes)
     except RuntimeError as error:
         raise BundleCorrupt(f"{bundle.path}: openvino cannot load {part.file}: {error}") from error

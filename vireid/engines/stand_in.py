@@ -36,18 +36,7 @@ class StandIn:
         return self._engine.dim
 
     def embed(self, images: UInt8Array, modality: Int64Array) -> Float32Array:
-        """Embed preprocessed images with the engine of the moment.
-
-        Args:
-            images: RGB, (B, H, W, 3), B >= 1.
-            modality: 0 visible, 1 infrared, (B,).
-
-        Returns:
-            Unit rows, (B, D).
-
-        Raises:
-            EngineError: the shape or type is wrong, or the runtime failed.
-        """
+        """Embed preprocessed images with the engine of the moment; see ``vireid.engines.base.Engine.embed``."""
         return self._engine.embed(images, modality)
 
     def become(self, engine: Engine) -> None:

@@ -33,6 +33,11 @@ class Preprocess:
         if self.height < 1 or self.width < 1:
             raise ValueError(f"input size must be positive, not {self.height} x {self.width}")
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width)."""
+        return self.height, self.width
+
     def apply(self, rgb: UInt8Array) -> UInt8Array:
         """Stretch an image to the input size.
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,16 @@ from onnx import TensorProto, numpy_helper
 
 from vireid import bundle
 from vireid.bundle import EnginePart
-from vireid.engines import open_engine, open_part
+from vireid.engines import open_engine, open_part, openvino_kernels
 from vireid.engines import openvino as engine
 from vireid.errors import BundleCorrupt, EngineError, MissingExtra, ProviderUnavailable
 
 Graph = Callable[..., onnx.ModelProto]
 Bundles = Callable[..., bundle.Bundle]
 HAS_BF16 = "BF16" in engine.core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+CPU_WORDS = Path("/proc/cpuinfo")
+HAS_AVX512 = CPU_WORDS.is_file() and "avx512bw" in CPU_WORDS.read_text()
 
 
 def part(precision: str = "fp32") -> EnginePart:
@@ -188,3 +192,31 @@ def test_an_engine_may_end_in_another_thread_than_it_began_in(tiny: bundle.Bundl
     words = [sys.executable, "-c", textwrap.dedent(code), str(tiny.path)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "ended in peace\n"), done.stderr
+
+
+def depthwise(one: Any) -> list[str]:
+    told = [layer.get_rt_info() for layer in one._compiled.get_runtime_model().get_ops()]
+    return [
+        info["primitiveType"].value
+        for info in told
+        if info["layerType"].value == "Convolution" and "_dw" in info["primitiveType"].value
+    ]
+
+
+@pytest.mark.skipif(not HAS_AVX512, reason="the kernel is made for this instruction set")
+@pytest.mark.parametrize(
+    "precision", ["fp32", pytest.param("bf16", marks=pytest.mark.skipif(not HAS_BF16, reason="no bf16"))]
+)
+def test_depthwise_convolutions_run_in_the_kernel_made_for_them(precision: str) -> None:
+    default = bundle.read(bundle.default_path())
+    found = depthwise(open_part(default, part(precision)))
+    assert len(found) > 60
+    assert {name.rpartition("_")[0] for name in found} == {"jit_avx512_dw"}
+
+
+def test_a_plugin_that_does_not_know_the_wish_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    default = bundle.read(bundle.default_path())
+    core = engine.core()
+    model = core.read_model(default.file("model.onnx"), b"")
+    monkeypatch.setattr(openvino_kernels, "KEY", "wish_of_another_year_0")
+    assert openvino_kernels.wish(core, model) == 0
