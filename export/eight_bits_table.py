@@ -85,6 +85,15 @@ def way_of(word: str | None) -> Way | None:
     raise ExportError(f"found the way to calibrate {word!r}; expected one of {', '.join(WAYS)}")
 
 
+def _reached(made: Made) -> tuple[float, float]:
+    """Return the mean cosine and the change of mAP in points, of the proof or of the trial in its place."""
+    if made.report is not None:
+        ranking = made.report.ranking
+        return made.report.cosine_mean, 0.0 if ranking is None else ranking.map_change
+    assert made.score is not None, "what was not proven was scored"
+    return made.score.cosine_mean, made.score.map_change
+
+
 def _table(order: Order, made: Made, calibrated_on: str, before: int, target: Path) -> Table:
     found, quantiser, bar = made.found, made.quantiser, BARS[order.precision]
     kept = {layer.name for layer in found.kept}
@@ -101,11 +110,7 @@ def _table(order: Order, made: Made, calibrated_on: str, before: int, target: Pa
         more = f" and {len(kept) - SHOWN} more" if len(kept) > SHOWN else ""
         table.add_row("in fp32", f"{named}{more}")
     table.add_row("size", f"{before / 1e6:.1f} MB to {len(found.graph) / 1e6:.1f} MB")
-    if made.report is None:
-        mean, change = found.score.cosine_mean, found.score.map_change
-    else:
-        mean = made.report.cosine_mean
-        change = 0.0 if made.report.ranking is None else made.report.ranking.map_change
+    mean, change = _reached(made)
     table.add_row("cosine mean", f"{mean:.4f} (at least {bar.cosine_mean})")
     table.add_row("mAP", f"{change:+.2f} points (at most {bar.map_loss} may be lost)")
     if made.report is None:

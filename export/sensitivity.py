@@ -1,23 +1,26 @@
-"""Which layers stay fp32 so that a model in eight bits meets its bar, at the least cost in speed; or that none would do.
+"""Which layers stay fp32 so that a model in eight bits comes near enough to itself, at the least cost in speed.
 
-All layers in eight bits are tried first. If that is not enough, each layer is rounded alone, once; those that harm most are left
-out, and how many is found by doubling and then halving. What a layer would win is not asked: multiplications do not tell it (a
-first layer of three channels wins nothing in eight bits). Knows no runtime.
+All layers in eight bits are tried first. If that is not near enough, each layer is rounded alone, once, and those that harm most
+are left out: as many as cost hardly any speed, since what is nearer is safer on images nobody has seen yet, and more only where
+that is not enough. What a layer wins is measured and not counted: a first layer of three channels wins nothing in eight bits.
+Knows no runtime and no people.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from export.bars import Bar
 from export.layers import Layer
 from export.quantize import Quantiser
-from export.trial import Score
 
 MOST_KEPT = 0.5  # of the multiplications: with more in fp32 there is little to win
+COUNTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
+TIMED = 12  # with more layers left out than this it is never for nothing
+HARDLY = 1.05  # times the fastest
 
-Judge = Callable[[bytes], Score]
 Shown = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
+# what an image costs for each choice of layers in eight bits, in any unit
+Cost = Callable[[Sequence[Collection[Layer]]], Sequence[float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +29,11 @@ class Attempt:
 
     Attributes:
         kept: how many layers were left in fp32.
-        score: what it reached.
+        cosine: with the source's rows, the mean.
     """
 
     kept: int
-    score: Score
+    cosine: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,108 +41,78 @@ class Found:
     """What a search came to.
 
     Attributes:
-        graph: the one that meets the bar with the fewest layers left out, or came nearest.
+        graph: the one that is near enough, or came nearest.
         kept: layers that stay fp32, the most harmful first.
-        score: what it reached.
-        misses: each number beside the bar it misses; empty if all are met.
+        cosine: with the source's rows, the mean.
         harm: of each layer rounded alone, 1 less the mean cosine; empty where nobody had to ask.
         attempts: in their order.
     """
 
     graph: bytes
     kept: tuple[Layer, ...]
-    score: Score
-    misses: tuple[str, ...]
+    cosine: float
     harm: Mapping[str, float]
     attempts: tuple[Attempt, ...]
-
-    @property
-    def met(self) -> bool:
-        """Whether the bar was met."""
-        return not self.misses
 
 
 def search(
     quantiser: Quantiser,
-    judge: Judge,
-    bar: Bar,
+    cosine_of: Callable[[bytes], float],
+    least: float,
     harm_of: Callable[[bytes], float],
+    cost: Cost,
     shown: Shown,
 ) -> Found:
-    """Find the fewest layers to leave in fp32.
+    """Find which layers to leave in fp32.
 
     Args:
         quantiser: makes the graphs.
-        judge: scores one.
-        bar: to be met.
+        cosine_of: a graph's mean cosine with the source.
+        least: cosine that is near enough.
         harm_of: of a graph with a single layer in eight bits; need not be exact.
+        cost: compares choices of layers.
         shown: shows progress.
     """
-    tried: dict[int, tuple[bytes, Score]] = {}
     order: list[Layer] = []
-
-    def attempt(count: int) -> bool:
-        if count not in tried:
-            left = set(order[:count])
-            graph = quantiser.graph([layer for layer in quantiser.layers if layer not in left])
-            tried[count] = graph, judge(graph)
-        return not tried[count][1].misses(bar)
-
+    graphs: dict[int, bytes] = {}
+    cosines: dict[int, float] = {}
     harm: dict[str, float] = {}
-    if attempt(0):
-        return _told(0, tried, order, harm, bar)
+
+    def rounded(count: int) -> list[Layer]:
+        left = set(order[:count])
+        return [layer for layer in quantiser.layers if layer not in left]
+
+    def near_enough(count: int) -> bool:
+        graphs[count] = quantiser.graph(rounded(count))
+        cosines[count] = cosine_of(graphs[count])
+        return cosines[count] >= least
+
+    def told(count: int) -> Found:
+        attempts = tuple(Attempt(kept, cosine) for kept, cosine in cosines.items())
+        return Found(graphs[count], tuple(order[:count]), cosines[count], harm, attempts)
+
+    if near_enough(0):
+        return told(0)
     with shown("rounding each layer alone", len(quantiser.layers)) as advance:
         for layer in quantiser.layers:
             harm[layer.name] = harm_of(quantiser.graph([layer]))
             advance(1)
     order += sorted(quantiser.layers, key=lambda layer: harm[layer.name], reverse=True)
-    most = _most(quantiser, order)
+    counts = _counts(quantiser, order)
     with shown("trying how many stay in fp32", None) as advance:
-
-        def watched(count: int) -> bool:
-            met = attempt(count)
+        timed = [0, *(count for count in counts if count <= TIMED)]
+        costs = cost([rounded(count) for count in timed])
+        free = max(count for count, one in zip(timed, costs, strict=True) if one <= HARDLY * min(costs))
+        for count in (count for count in counts if count >= free):
             advance(1)
-            return met
-
-        enough = _enough(watched, most)
-    if enough is None:
-        nearest = min(tried, key=lambda count: tried[count][1].shortfall(bar))
-        return _told(nearest, tried, order, harm, bar)
-    return _told(enough, tried, order, harm, bar)
+            if near_enough(count):
+                return told(count)
+    return told(max(cosines, key=lambda count: cosines[count]))
 
 
-def _most(quantiser: Quantiser, order: list[Layer]) -> int:
-    """Count how many layers can be left out before too much of the work is fp32."""
-    count = 0
-    while count < len(order) and quantiser.share(order[: count + 1]) <= MOST_KEPT:
-        count += 1
-    return count
-
-
-def _enough(attempt: Callable[[int], bool], most: int) -> int | None:
-    """Find the least count that is enough: doubled until one is, then halved; None if the most is not."""
-    failed, count = 0, 1
-    while count < most and not attempt(count):
-        failed, count = count, 2 * count
-    count = min(count, most)
-    if count <= failed or not attempt(count):
-        return None
-    while count - failed > 1:
-        middle = (count + failed) // 2
-        if attempt(middle):
-            count = middle
-        else:
-            failed = middle
-    return count
-
-
-def _told(
-    count: int,
-    tried: Mapping[int, tuple[bytes, Score]],
-    order: list[Layer],
-    harm: Mapping[str, float],
-    bar: Bar,
-) -> Found:
-    graph, score = tried[count]
-    attempts = tuple(Attempt(kept, one) for kept, (_, one) in tried.items())
-    return Found(graph, tuple(order[:count]), score, score.misses(bar), dict(harm), attempts)
+def _counts(quantiser: Quantiser, order: Sequence[Layer]) -> list[int]:
+    """Say how many layers may be left out before too much of the work is fp32."""
+    most = 0
+    while most < len(order) and quantiser.share(order[: most + 1]) <= MOST_KEPT:
+        most += 1
+    return [*(count for count in COUNTS if count < most), *([most] if most else [])]

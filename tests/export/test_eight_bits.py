@@ -10,6 +10,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from export.command import app
+from export.trial import Score, Trial
 from tests.export import small_graph
 from vireid import bundle
 from vireid.bundle import Manifest
@@ -119,6 +120,18 @@ def test_a_network_that_cannot_meet_the_bar_is_refused_with_numbers_and_left_as_
     assert "at least 0.985 is required" in raised.value.message
     assert "of 6 layers left in fp32" in raised.value.message
     assert hopeless.read_bytes() == before
+
+
+def test_what_people_who_were_not_searched_with_refuse_is_not_written(
+    small: Path, people: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = small.read_bytes()
+    monkeypatch.setattr(Trial, "score", lambda *_given: Score(0.99, 0.9, -0.7))
+    with pytest.raises(
+        ExportError, match=r"tensorrt-int8 cannot meet its bar.*mAP -0\.70 points, at most 0\.5"
+    ):
+        call("int8", small, "--runtime", "tensorrt", "--calibrate", people, "--dataset", people)
+    assert small.read_bytes() == before
 
 
 def test_one_modality_a_folder_and_unknown_words_are_refused(
