@@ -1,9 +1,11 @@
 """People who lean the way of their modality, a gallery of them, and what NumPy answers when it is centred."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from index.answers import Found
 from index.centres import Centres, applied
@@ -42,17 +44,26 @@ def some_of(enrolment: Make, numbers: range) -> list[Enrolment]:
     ]
 
 
-def place(folder: Path) -> Path:
+@pytest.fixture(name="some")
+def people(enrolment: Make) -> Some:
+    """Makes people by their numbers."""
+    return partial(some_of, enrolment)
+
+
+@pytest.fixture(name="path")
+def gallery_file(tmp_path: Path) -> Path:
     """An empty gallery's file."""
-    made = folder / "galleries" / "g"
+    made = tmp_path / "galleries" / "g"
     made.mkdir(parents=True)
     Records.create(made / FILE, Head("g", SPACE, DIM, True))
     return made / FILE
 
 
-def filled(path: Path, enrolment: Make) -> Gallery:
+@pytest.fixture(name="gallery")
+def filled(path: Path, some: Some) -> Gallery:
+    """All of them in that gallery, open."""
     opened = Gallery(path)
-    opened.enroll(some_of(enrolment, range(MANY)))
+    opened.enroll(some(range(MANY)))
     return opened
 
 

@@ -1,9 +1,7 @@
 """A gallery that is centred: what it answers against NumPy, over every backend, and that its going back is exact."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +11,6 @@ from index import opening
 from index.backends import BACKENDS, NEEDS_GPU
 from index.faiss_gpu import GpuBackend
 from index.gallery import Gallery
-from index.records import Enrolment
 from tests.index.centred import (
     MANY,
     Oracle,
@@ -22,11 +19,11 @@ from tests.index.centred import (
     answers,
     ask,
     centres_of,
-    filled,
+    filled,  # noqa: F401 - a fixture
+    gallery_file,  # noqa: F401 - a fixture
     kind,
-    place,
+    people,  # noqa: F401 - a fixture
     row,
-    some_of,
 )
 from tests.index.conftest import DIM
 from tests.index.fake_gpu import FakeFaiss
@@ -34,24 +31,8 @@ from vireid.arrays import Float32Array
 from vireid.errors import FailedPrecondition, InvalidRequest, StorageError
 from vireid.types import Filter
 
-Make = Callable[..., Enrolment]
 # those that may miss somebody miss nobody in galleries as small as these
 CPU = sorted(BACKENDS.keys() - NEEDS_GPU)
-
-
-@pytest.fixture
-def some(enrolment: Make) -> Some:
-    return partial(some_of, enrolment)
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return place(tmp_path)
-
-
-@pytest.fixture
-def gallery(path: Path, enrolment: Make) -> Gallery:
-    return filled(path, enrolment)
 
 
 @pytest.mark.parametrize("backend", [*CPU, "gpu without filters", "gpu with filters"])

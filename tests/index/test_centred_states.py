@@ -1,7 +1,5 @@
 """A centred gallery in its cache, its snapshots, another bundle's space, and at the moment of the switch."""
 
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +10,6 @@ from index.cache import SUFFIX, Cache
 from index.centring import learn
 from index.gallery import Gallery
 from index.kept_centres import KeptCentres
-from index.records import Enrolment
 from index.second_space import SecondSpace
 from tests.index.centred import (
     MANY,
@@ -22,32 +19,15 @@ from tests.index.centred import (
     answers,
     ask,
     centres_of,
-    filled,
+    filled,  # noqa: F401 - a fixture
+    gallery_file,  # noqa: F401 - a fixture
     kind,
     leaning,
-    place,
+    people,  # noqa: F401 - a fixture
     row,
-    some_of,
 )
 from tests.index.test_concurrency import together
 from vireid.errors import VireidError
-
-Make = Callable[..., Enrolment]
-
-
-@pytest.fixture
-def some(enrolment: Make) -> Some:
-    return partial(some_of, enrolment)
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return place(tmp_path)
-
-
-@pytest.fixture
-def gallery(path: Path, enrolment: Make) -> Gallery:
-    return filled(path, enrolment)
 
 
 def test_the_cache_is_of_the_centres_it_was_written_with(
