@@ -39,7 +39,10 @@ class Expiry:
 
     def _run(self) -> None:
         while not self._ended.is_set():
-            sweep(self._store)
+            try:
+                sweep(self._store)
+            except Exception:  # whoever ended here would never remove anything again
+                log.exception("what has expired could not be removed; it is tried again")
             self._ended.wait(self._every_s)
 
 

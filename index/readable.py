@@ -142,7 +142,7 @@ class Readable:
                 return item, self._holdings.vectors(np.array([key], np.int64))[0]
 
         def read(key: int, item: Item) -> tuple[Item, Float32Array] | None:
-            vector = self._records.vector(key, item)
+            vector = self._records.vector(key, item.item_id)
             return None if vector is None else (item, vector)
 
         return self._stored(item_id, read)
@@ -223,7 +223,9 @@ class Readable:
             found = self._holdings.labelled()
             if found.centres is None:
                 return found
-            rows = [self._records.vector(*self._holdings.held(item_id)) for item_id in found.item_ids]
+            # one whose time has come meanwhile is still there
+            keys = self._holdings.keys(found.item_ids).tolist()
+            rows = list(map(self._records.vector, keys, found.item_ids))
         held = [row for row in rows if row is not None]
         if len(held) < len(rows):
             raise self._records.damaged(f"{len(rows) - len(held)} of its items have vanished")

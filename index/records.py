@@ -28,7 +28,6 @@ from index.seal import SUFFIX, Seal
 from index.table import Table
 from vireid.arrays import Float32Array
 from vireid.errors import DataLoss, StorageError, VireidError
-from vireid.types import Item
 
 __all__ = ["Enrolment", "Records"]
 
@@ -141,7 +140,7 @@ class Records:
         if (count, total) != (self._head.items, self._head.total):
             yield None, self._short(count).message
 
-    def vector(self, key: int, item: Item) -> Float32Array | None:
+    def vector(self, key: int, item_id: str) -> Float32Array | None:
         """Read an item's embedding as it came, (D,), beside whoever writes; None if the item is gone.
 
         Raises:
@@ -150,7 +149,7 @@ class Records:
         cells = self.pictures.row(key)
         decoded = None if cells is None else decode(cells, self._head.dim)
         if cells is not None and decoded is None:
-            raise self.damaged(f"item {item.item_id!r} does not match its checksum")
+            raise self.damaged(f"item {item_id!r} does not match its checksum")
         return None if decoded is None else decoded[1]
 
     def structure(self) -> list[str]:

@@ -186,7 +186,10 @@ def read(path: Path) -> Manifest:
         )
     if found != _sum(body):
         raise _damaged(place, "it does not match its checksum")
-    return Manifest(**body)
+    try:
+        return Manifest(**body)
+    except TypeError:
+        raise _damaged(place, "it says more or less than this vireid knows of") from None
 
 
 def check(path: Path) -> Manifest:

@@ -7,10 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from index import opening
+from index import columns, opening
+from index.answers import Labelled
 from index.backends import BACKENDS, NEEDS_GPU
 from index.faiss_gpu import GpuBackend
 from index.gallery import Gallery
+from index.holdings import Holdings
+from index.rows import microseconds
 from tests.index.centred import (
     MANY,
     Oracle,
@@ -134,6 +137,29 @@ def test_labelled_items_come_as_they_were_embedded(gallery: Gallery) -> None:
     assert (after.item_ids, before.centres, after.centres) == (before.item_ids, None, gallery.centres)
     gallery.remove(filter=Filter(persons=tuple(str(n) for n in range(MANY))))
     assert gallery.labelled().vectors.shape == (0, DIM)
+    gallery.close()
+
+
+def test_an_item_whose_time_comes_while_all_are_read_is_read(
+    gallery: Gallery, some: Some, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    until = datetime.now(UTC) + timedelta(hours=1)
+    gallery.enroll([replace(one, expires_at=until) for one in some(range(300, 303))])
+    gallery.centre(centres_of(gallery))
+    named, asked = Holdings.labelled, []
+
+    def slow(of: Holdings) -> Labelled:
+        found = named(of)
+        asked.append(found)
+        if len(asked) == 2:  # the one whose vectors are read then
+            monkeypatch.setattr(columns, "now", lambda: microseconds(until))
+        return found
+
+    monkeypatch.setattr(Holdings, "labelled", slow)
+    found = gallery.labelled()
+    assert "i301" in found.item_ids
+    assert found.vectors[found.item_ids.index("i301")].tobytes() == row(301).tobytes()
+    assert "i301" not in gallery.labelled().item_ids
     gallery.close()
 
 

@@ -175,3 +175,28 @@ def test_what_cannot_be_removed_stays_hidden_and_stops_no_other(
     assert "first: what has expired is hidden but not removed: the disk refuses" in caplog.text
     assert [store.get(name).info().items for name in ("first", "second")] == [1, 0]
     assert store.get("first").items()[0] == []
+
+
+def test_what_nobody_foresaw_ends_no_sweeping(
+    store: GalleryStore, enrolment: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    gallery = store.create("people")
+    gallery.enroll([soon(enrolment("a"), -1)])
+    failed: list[int] = []
+
+    def fails_once(of: GalleryStore) -> None:
+        if failed:
+            sweep(of)
+        else:
+            failed.append(1)
+            raise ValueError("nobody foresaw this")
+
+    monkeypatch.setattr("index.expiry.sweep", fails_once)
+    expiry = Expiry(store, every_s=0.01)
+    expiry.start()
+    end = time.monotonic() + 20
+    while gallery.info().items and time.monotonic() < end:
+        time.sleep(0.02)
+    expiry.stop()
+    assert gallery.info().items == 0
+    assert "nobody foresaw this" in caplog.text

@@ -2,6 +2,8 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +88,21 @@ def test_a_row_of_the_second_space_that_is_flipped_is_named(folder: Path, at: in
     assert gallery.info().items == MANY
     with pytest.raises(DataLoss):
         gallery.exchange()
+    gallery.close()
+
+
+def test_an_item_that_expires_goes_over_with_its_time(folder: Path, enrolment: Make) -> None:
+    until = datetime.now(UTC) + timedelta(days=3)
+    gallery = Gallery(folder / FILE)
+    gallery.enroll([replace(enrolment("goes"), expires_at=until)])
+    make(gallery.records)
+    gallery.exchange()
+    gallery.close()
+    assert inspect(folder).damage == ()
+    gallery = Gallery(folder / FILE)
+    assert gallery.item("goes").expires_at == until
+    gallery.exchange()
+    assert gallery.vector("goes").tobytes() == enrolment("goes").vector.tobytes()
     gallery.close()
 
 

@@ -1,5 +1,6 @@
 """Snapshots: what they hold, what of them is damaged, and a gallery from one."""
 
+import hashlib
 import json
 import os
 import random
@@ -230,6 +231,23 @@ def test_a_receipt_counts_the_snapshots_that_still_hold_items(open_gallery: Gall
     assert (receipt.snapshots, receipt.still_in) == (2, 0)
     assert not first.exists()
     assert not second.exists()
+    open_gallery.close()
+
+
+def test_a_manifest_that_says_more_than_we_know_stops_no_removal(open_gallery: Gallery) -> None:
+    """A later vireid may tell more in it; what it tells is under a checksum all the same."""
+    place = open_gallery.snapshot() / snapshots.MANIFEST
+    document = json.loads(place.read_bytes())
+    document["snapshot"]["mood"] = "good"
+    whole = json.dumps(document["snapshot"], sort_keys=True).encode()
+    document["sha256"] = hashlib.sha256(whole).hexdigest()
+    place.write_text(json.dumps(document))
+    (told,) = open_gallery.snapshots()
+    assert "more or less" in told.damage
+    assert open_gallery.remove(ids=["i3"]).still_in == 1
+    assert open_gallery.expire().snapshots == 0
+    assert open_gallery.remove(ids=["i4"], with_snapshots=True).snapshots == 1
+    assert open_gallery.snapshots() == []
     open_gallery.close()
 
 
