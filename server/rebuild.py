@@ -18,9 +18,10 @@ from dataclasses import dataclass, replace
 from typing import IO, Any, Literal
 
 from vireid.bundle import Bundle, EnginePart
-from vireid.engines import choice, tensorrt, tuning
+from vireid.engines import choice, remembered, tensorrt, tuning
 from vireid.engines.base import Engine
-from vireid.engines.choice import AUTO, Choice, Layout, NotTaken, Opener, open_form
+from vireid.engines.choice import AUTO, Choice, NotTaken
+from vireid.engines.forms import Layout, Opener, open_form
 from vireid.engines.tensorrt import Choices
 from vireid.engines.tensorrt_buckets import spelled
 from vireid.engines.tensorrt_driver import Driver, open_driver
@@ -146,14 +147,19 @@ def choose(bundle: Bundle, wish: str, device: str, choices: Choices, lacking: Mi
         part.name for part in bundle.manifest.engines if part.runtime == RUNTIME
     }
 
+    # what was asked for runs on CUDA; until it does, and that is told, the CPU is better than nothing
+    wanted = "auto" if named else device
+    words = (wanted, choices.flavour, str(choices.allow_unproven))
+    memory = remembered.memory(bundle, choices.folder, *words) if bundle.manifest.engines else None
+
     def found_by(leave: bool) -> Choice:
         return choice.choose(
             bundle,
             AUTO if named else wish,
-            # what was asked for runs on CUDA; until it does, and that is told, the CPU is better than nothing
-            "auto" if named else device,
+            wanted,
             allow_unproven=choices.allow_unproven,
             opener=opener(replace(choices, allow_unproven=leave)),
+            memory=memory,
         )
 
     try:

@@ -13,9 +13,10 @@ from server.app import Server
 from server.settings import ServerSettings
 from vireid import bundle as bundles
 from vireid.bundle import SOURCE, EnginePart
-from vireid.engines import tensorrt
+from vireid.engines import tensorrt, tuning
 from vireid.engines.fake import FakeEngine
 from vireid.engines.tensorrt import Choices
+from vireid.engines.tuning import Tried
 from vireid.errors import EngineError, ProviderUnavailable
 
 PASSED = {"passed": True}
@@ -48,7 +49,14 @@ def holding(tmp_path: Path) -> Holding:
 
 @contextmanager
 def served(path: Path, folder: Path, **more: object) -> Iterator[Server]:
-    settings = {"bundle": str(path), "data": folder / "data", "http_port": 0, "grpc_port": 0, "workers": 1}
+    settings = {
+        "bundle": str(path),
+        "data": folder / "data",
+        "engine_cache": folder / "engines",
+        "http_port": 0,
+        "grpc_port": 0,
+        "workers": 1,
+    }
     server = Server(ServerSettings.model_validate(settings | more))
     try:
         yield server
@@ -77,6 +85,22 @@ def test_auto_takes_a_proven_one_and_tells_why_not_the_others(holding: Holding, 
     reasons = {one["name"]: one["reason"] for one in told["not_taken"]}
     assert "vireid export parity" in reasons["openvino-fp32"]
     assert "mAP falls by 3.100 points" in reasons["onnxruntime-int8"]
+
+
+def test_the_second_start_opens_what_the_first_found(
+    holding: Holding, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = holding(openvino_fp32=PASSED)
+    # both layouts of the model, and the other engine
+    monkeypatch.setattr(tuning, "tried", lambda *_, **__: Tried((0.03, 0.02, 0.01), True))
+    with served(path, tmp_path) as server:
+        first = server.service.info()["engine"]
+    assert len(list((tmp_path / "engines").iterdir())) == 1
+    monkeypatch.setattr(tuning, "tried", lambda *_, **__: pytest.fail("they were tried again"))
+    with served(path, tmp_path) as server:
+        second = server.service.info()["engine"]
+    assert first["name"] == "openvino-fp32"
+    assert second == first | {"reason": f"{first['reason']}, when they were last tried"}
 
 
 def test_an_unproven_engine_serves_with_leave_only(holding: Holding, tmp_path: Path) -> None:

@@ -4,23 +4,22 @@ Every engine that is not taken comes with its reason. Knows no runtime and no se
 """
 
 import difflib
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from vireid.bundle import SOURCE, Bundle, EnginePart
-from vireid.engines import open_engine, open_part, tuning
+from vireid.engines import forms, open_engine, open_part
 from vireid.engines.base import Engine
+from vireid.engines.forms import Fastest, Form, Opener
+from vireid.engines.remembered import Memory, Remembered
 from vireid.errors import BundleCorrupt, EngineError, MissingExtra, VireidError
 
 AUTO = "auto"
-# of engines that are equally fast the more precise one is taken
-PRECISIONS = ("fp32", "bf16", "fp16", "fp8", "int8")
 
-Layout = Literal["blocked", "plain"]
-# opens one form of a bundle: the bundle, the engine (None for the model itself), the device, the layout of maps
-Opener = Callable[[Bundle, EnginePart | None, str, Layout], Engine]
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +51,12 @@ class Choice:
     another: Callable[[], Engine]
 
     def for_workers(self, count: int) -> list[Engine]:
-        """Return engines for so many threads that embed side by side: one each on a CPU, one in all on a GPU."""
+        """Return engines for so many threads that embed side by side: one each on a CPU, the same for all on a GPU.
+
+        A GPU is filled by one engine, which several threads may call; while it computes, others decode the next images.
+        """
         if self.engine.info.device != "cpu":
-            return [self.engine]
+            return [self.engine] * count
         return [self.engine, *(self.another() for _ in range(count - 1))]
 
     def as_json(self) -> dict[str, Any]:
@@ -67,24 +69,15 @@ class Choice:
         }
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Form:
-    """An opened engine in one layout of its maps, and what opens another."""
-
-    name: str
-    precision: str
-    engine: Engine
-    another: Callable[[], Engine]
-
-
-def choose(
+def choose(  # noqa: PLR0913 - what is asked for, and what a test or a server puts in
     bundle: Bundle,
     wish: str = AUTO,
     device: str = "auto",
     *,
     allow_unproven: bool = False,
-    opener: Opener | None = None,
+    opener: Opener = forms.open_form,
     clock: Callable[[], float] = time.perf_counter,
+    memory: Memory | None = None,
 ) -> Choice:
     """Choose and open the engine that serves a bundle.
 
@@ -96,8 +89,9 @@ def choose(
         wish: ``auto``, or a name such as ``onnxruntime-int8``.
         device: ``auto``, ``cpu`` or ``cuda``; ``cuda`` never falls back silently.
         allow_unproven: take what is asked for though it has no passing parity report.
-        opener: opens a form; that of ``vireid.engines`` if None.
+        opener: opens a form.
         clock: seconds that never run back.
+        memory: where the fastest is looked up, and kept once it was found; it is found anew each time if None.
 
     Raises:
         EngineError: no engine of that name, one that may not serve (``ENGINE_UNPROVEN``), or none that can.
@@ -105,29 +99,88 @@ def choose(
         MissingExtra: the runtime asked for is not installed.
         BundleError: a graph is not what the manifest promises.
     """
-    opener = opener or open_form
+    trouble = "" if wish == AUTO else unproven(bundle, wish)
+    if trouble and not allow_unproven:
+        raise EngineError(
+            f"the engine {wish} may not serve: {trouble}; or take the risk with --allow-unproven",
+            reason="ENGINE_UNPROVEN",
+        )
     if wish != AUTO:
-        return _named(bundle, wish, device, allow_unproven, opener, clock)
-    forms, refused = _usable(bundle, device, allow_unproven, opener)
-    taken, seconds = _fastest(forms, clock)
-    names = list(dict.fromkeys(form.name for form in forms))
+        taken = forms.fastest(forms.forms(bundle, part_of(bundle, wish), device, opener), clock).form
+        others = tuple(NotTaken(other, f"{wish} was asked for") for other in names(bundle) if other != wish)
+        reason = "asked for by name" + (f", and not proven: {trouble}" if trouble else "")
+        return Choice(wish, reason, not trouble, others, taken.engine, taken.another)
+    if recalled := _recalled(bundle, device, allow_unproven, opener, memory):
+        return recalled
+    opened, refused = _usable(bundle, device, allow_unproven, opener)
+    found = forms.fastest(opened, clock)
+    if memory is not None and _lasts(found, device, memory):
+        memory.keep(_worth_keeping(found, refused))
+    return _chosen(bundle, found, refused)
+
+
+def _chosen(bundle: Bundle, found: Fastest, refused: Sequence[NotTaken], when: str = "") -> Choice:
+    """Return the fastest with the reason why it was taken, and why none of the others was."""
+    taken, (reason, slower) = found.form, _why(bundle, found)
+    order = names(bundle)
+    others = tuple(sorted((*slower, *refused), key=lambda one: order.index(one.name)))
+    return Choice(
+        taken.name, reason + when, unproven(bundle, taken.name) == "", others, taken.engine, taken.another
+    )
+
+
+def _why(bundle: Bundle, found: Fastest) -> tuple[str, list[NotTaken]]:
+    """Say why an engine was taken, and why not those that run here too."""
+    taken, seconds = found.form.name, found.seconds
     slower = [
-        NotTaken(name, f"{_ms(seconds[name])} an image here; {taken.name} takes {_ms(seconds[taken.name])}")
-        for name in names
-        if name != taken.name
+        NotTaken(name, f"{_ms(each)} an image here; {taken} takes {_ms(seconds[taken])}")
+        for name, each in seconds.items()
+        if name != taken
     ]
     if slower:
-        reason = (
-            f"the fastest of {len(names)} that are proven and run here: {_ms(seconds[taken.name])} an image"
-        )
+        words = f"the fastest of {len(seconds)} that are proven and run here: {_ms(seconds[taken])} an image"
+    elif bundle.manifest.engines:
+        words = "the only engine that is proven and runs here"
     else:
-        reason = (
-            "the only engine that is proven and runs here" if bundle.manifest.engines else "the only engine"
+        words = "the only engine"
+    return words, slower
+
+
+def _recalled(
+    bundle: Bundle, device: str, allow_unproven: bool, opener: Opener, memory: Memory | None
+) -> Choice | None:
+    """Open what was the fastest when engines were last tried; None where it may not serve any more, or cannot."""
+    known = None if memory is None else memory.recall()
+    if known is None or known.name not in known.seconds:
+        return None
+    if set(names(bundle)) != {*known.seconds, *known.refused}:
+        return None
+    if unproven(bundle, known.name) and not (allow_unproven and known.name == SOURCE):
+        return None
+    try:
+        form = forms.form(bundle, part_of(bundle, known.name), device, known.layout, opener)
+    except (EngineError, MissingExtra, BundleCorrupt) as error:
+        log.info(
+            "engine %s was the fastest and does not open; all are tried anew: %s", known.name, error.message
         )
-    order = [SOURCE, *(part.name for part in bundle.manifest.engines)]
-    others = sorted((*slower, *refused), key=lambda one: order.index(one.name))
-    return Choice(
-        taken.name, reason, unproven(bundle, taken.name) == "", tuple(others), taken.engine, taken.another
+        return None
+    refused = [NotTaken(name, reason) for name, reason in known.refused.items()]
+    return _chosen(bundle, Fastest(form, known.seconds, True), refused, ", when they were last tried")
+
+
+def _lasts(found: Fastest, device: str, memory: Memory) -> bool:
+    """Whether the next start would find the same, and finding it takes time."""
+    # what a GPU lacks to be used may be installed, and nothing else tells of that
+    used = device == "cpu" or not memory.gpu or found.form.engine.info.device != "cpu"
+    return found.settled and len(found.seconds) > 1 and used
+
+
+def _worth_keeping(found: Fastest, refused: Sequence[NotTaken]) -> Remembered:
+    return Remembered(
+        name=found.form.name,
+        layout=found.form.layout,
+        seconds=found.seconds,
+        refused={one.name: one.reason for one in refused},
     )
 
 
@@ -211,52 +264,21 @@ def unproven(bundle: Bundle, name: str) -> str:
     return f"it failed parity: {'; '.join(map(str, failures))}"
 
 
-def open_form(bundle: Bundle, part: EnginePart | None, device: str, layout: Layout) -> Engine:
-    """Open an engine for one thread; the layout concerns ONNX Runtime on a CPU."""
-    if part is not None and part.runtime != "onnxruntime":
-        return open_part(bundle, part, device)
-    if layout == "blocked":
-        return open_engine(bundle, device) if part is None else open_part(bundle, part, device)
-    from vireid.engines.onnx import OnnxEngine
-
-    return OnnxEngine(bundle, device, layout=layout, part=part)
-
-
 def _exported(bundle: Bundle) -> bool:
     """Whether the model passed when it was exported; reports were once written only where it had."""
     report = bundle.manifest.parity
     return report.get("passed", bool(report)) is True
 
 
-def _named(
-    bundle: Bundle,
-    name: str,
-    device: str,
-    allow_unproven: bool,
-    opener: Opener,
-    clock: Callable[[], float],
-) -> Choice:
-    trouble = unproven(bundle, name)
-    if trouble and not allow_unproven:
-        raise EngineError(
-            f"the engine {name} may not serve: {trouble}; or take the risk with --allow-unproven",
-            reason="ENGINE_UNPROVEN",
-        )
-    taken, _ = _fastest(_forms(bundle, part_of(bundle, name), device, opener), clock)
-    others = tuple(NotTaken(other, f"{name} was asked for") for other in names(bundle) if other != name)
-    reason = "asked for by name" + (f", and not proven: {trouble}" if trouble else "")
-    return Choice(name, reason, not trouble, others, taken.engine, taken.another)
-
-
 def _usable(
     bundle: Bundle, device: str, allow_unproven: bool, opener: Opener
-) -> tuple[list[_Form], list[NotTaken]]:
+) -> tuple[list[Form], list[NotTaken]]:
     """Open everything that is proven; say why not of the rest.
 
     Raises:
         EngineError, MissingExtra: nothing can serve; what stops the model itself is told.
     """
-    forms: list[_Form] = []
+    opened: list[Form] = []
     refused: list[NotTaken] = []
     first: VireidError | None = None
     for part in (None, *bundle.manifest.engines):
@@ -266,47 +288,15 @@ def _usable(
             refused.append(NotTaken(name, trouble))
             continue
         try:
-            forms += _forms(bundle, part, device, opener)
+            opened += forms.forms(bundle, part, device, opener)
         except (EngineError, MissingExtra, BundleCorrupt) as error:
             if part is None and isinstance(error, BundleCorrupt):
                 raise  # a damaged model is not to be passed over
             first = first or error
             refused.append(NotTaken(name, error.message))
-    if not forms:
+    if not opened:
         raise first or _nothing(bundle, refused)
-    return forms, refused
-
-
-def _forms(bundle: Bundle, part: EnginePart | None, device: str, opener: Opener) -> list[_Form]:
-    name, precision = (SOURCE, "fp32") if part is None else (part.name, part.precision)
-
-    def form(layout: Layout) -> _Form:
-        def another() -> Engine:
-            return opener(bundle, part, device, layout)
-
-        return _Form(name, precision, another(), another)
-
-    first = form("blocked")
-    onnx = part is None or part.runtime == "onnxruntime"
-    if onnx and first.engine.info.device == "cpu" and precision == "fp32":
-        return [first, form("plain")]
-    return [first]
-
-
-def _fastest(forms: Sequence[_Form], clock: Callable[[], float]) -> tuple[_Form, dict[str, float]]:
-    """Return what is fastest here, and the seconds an image takes of each name."""
-    if len(forms) == 1:
-        return forms[0], {forms[0].name: 0.0}
-    # layouts of one engine differ alike at every size, and a server is to start soon
-    sizes = tuning.SIZES if len({form.name for form in forms}) > 1 else tuning.SIZES[:1]
-    each = tuning.seconds_an_image([form.engine for form in forms], sizes, clock=clock)
-    limit = min(each) / tuning.WORTH_IT
-    near = [place for place, seconds in enumerate(each) if seconds <= limit]
-    taken = forms[min(near, key=lambda place: (PRECISIONS.index(forms[place].precision), place))]
-    seconds: dict[str, float] = {}
-    for form, one in zip(forms, each, strict=True):
-        seconds[form.name] = min(one, seconds.get(form.name, one))
-    return taken, seconds
+    return opened, refused
 
 
 def _nothing(bundle: Bundle, refused: Sequence[NotTaken]) -> EngineError:

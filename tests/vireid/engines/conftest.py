@@ -1,7 +1,7 @@
 """A tiny ONNX bundle: column means, projected, shifted by modality, unit; and TensorRT over fakes that runs plans of it."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,17 @@ from tests.vireid.engines import fake_tensorrt as fake
 from tests.vireid.engines.fake_cuda import FakeCuda
 from tests.vireid.engines.fake_plans import BUCKETS, GPU, Keep
 from tests.vireid.engines.fake_tensorrt import FakeTensorRt, plan_bytes
+from tests.vireid.engines.paced import PASSED, Clock, Paced
 from vireid import bundle
+from vireid.bundle import SOURCE, EnginePart
 from vireid.engines import tensorrt, tensorrt_library
+from vireid.engines.base import EngineInfo
+from vireid.engines.choice import Choice, choose
 from vireid.engines.openvino import core
 from vireid.engines.plans import PlanStore, Sidecar
 from vireid.engines.tensorrt import Choices, TensorRtEngine
 from vireid.engines.tensorrt_driver import CudaDriver, Gpu
+from vireid.errors import VireidError
 
 HEIGHT, WIDTH, DIM = 32, 16, 8
 
@@ -217,3 +222,42 @@ def opened(tiny: bundle.Bundle, choices: Choices, cuda: FakeCuda) -> Callable[..
         )
 
     return make
+
+
+@pytest.fixture
+def holding(tiny: bundle.Bundle) -> Callable[..., bundle.Bundle]:
+    """The tiny bundle, proven, with further engines."""
+
+    def make(*parts: EnginePart, proven: bool = True) -> bundle.Bundle:
+        report = PASSED if proven else {}
+        manifest = tiny.manifest.model_copy(update={"engines": parts, "parity": report})
+        return replace(tiny, manifest=manifest)
+
+    return make
+
+
+@pytest.fixture
+def run() -> Callable[..., Choice]:
+    """Choose among engines that take so many seconds an image, or fail to open."""
+
+    def go(
+        source: bundle.Bundle,
+        takes: Mapping[str, float | VireidError],
+        wish: str = "auto",
+        device: str = "cpu",
+        **more: Any,
+    ) -> Choice:
+        clock = Clock()
+
+        def opener(_: bundle.Bundle, one: EnginePart | None, where: str, layout: str) -> Paced:
+            name = SOURCE if one is None else one.name
+            key = f"{name}/{layout}" if f"{name}/{layout}" in takes else name
+            found = takes[key]
+            if isinstance(found, VireidError):
+                raise found
+            device_name = "cuda:0" if where == "cuda" else "cpu"
+            return Paced(clock, found, EngineInfo(key, layout, device_name, name.split("-")[1], 1))
+
+        return choose(source, wish, device, opener=opener, clock=clock, **more)
+
+    return go

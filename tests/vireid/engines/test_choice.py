@@ -1,19 +1,17 @@
 """Which engine serves, with engines that take as long as a test says and fail as real ones do."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 
+from tests.vireid.engines.paced import FAILED, part
 from vireid import bundle as bundles
-from vireid.bundle import SOURCE, Bundle, EnginePart
+from vireid.bundle import SOURCE, Bundle
 from vireid.engines import choice
-from vireid.engines.base import EngineInfo
 from vireid.engines.choice import Choice, choose
-from vireid.engines.fake import FakeEngine
 from vireid.errors import (
     BundleCorrupt,
     EngineError,
@@ -21,79 +19,6 @@ from vireid.errors import (
     ProviderUnavailable,
     VireidError,
 )
-
-PASSED = {"passed": True}
-FAILED = {"passed": False, "failures": ["cosine mean 0.912000 alone, at least 0.985 is required"]}
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class Paced(FakeEngine):
-    """Takes a fixed time for each image."""
-
-    def __init__(self, clock: Clock, seconds: float, info: EngineInfo) -> None:
-        super().__init__()
-        self._clock, self._seconds, self._told = clock, seconds, info
-
-    @property
-    def info(self) -> EngineInfo:
-        return self._told
-
-    def embed(self, images: np.ndarray, modality: np.ndarray) -> np.ndarray:
-        self._clock.now += self._seconds * len(images)
-        return super().embed(images, modality)
-
-
-def part(name: str, parity: Mapping[str, Any] = PASSED) -> EnginePart:
-    runtime, precision = name.split("-")
-    return EnginePart.model_validate(
-        {"runtime": runtime, "precision": precision, "file": "model.onnx", "parity": dict(parity)}
-    )
-
-
-@pytest.fixture
-def holding(tiny: Bundle) -> Callable[..., Bundle]:
-    """The tiny bundle, proven, with further engines."""
-
-    def make(*parts: EnginePart, proven: bool = True) -> Bundle:
-        report = PASSED if proven else {}
-        manifest = tiny.manifest.model_copy(update={"engines": parts, "parity": report})
-        return replace(tiny, manifest=manifest)
-
-    return make
-
-
-@pytest.fixture
-def run() -> Callable[..., Choice]:
-    """Choose among engines that take so many seconds an image, or fail to open."""
-
-    def go(
-        bundle: Bundle,
-        takes: Mapping[str, float | VireidError],
-        wish: str = "auto",
-        device: str = "cpu",
-        **more: Any,
-    ) -> Choice:
-        clock = Clock()
-
-        def opener(_: Bundle, one: EnginePart | None, where: str, layout: str) -> Paced:
-            name = SOURCE if one is None else one.name
-            key = f"{name}/{layout}" if f"{name}/{layout}" in takes else name
-            found = takes[key]
-            if isinstance(found, VireidError):
-                raise found
-            device_name = "cuda:0" if where == "cuda" else "cpu"
-            return Paced(clock, found, EngineInfo(key, layout, device_name, name.split("-")[1], 1))
-
-        return choose(bundle, wish, device, opener=opener, clock=clock, **more)
-
-    return go
-
 
 Run = Callable[..., Choice]
 Holding = Callable[..., Bundle]
@@ -232,7 +157,7 @@ def test_an_unknown_name_is_told_the_known_ones(holding: Holding, run: Run) -> N
 
 def test_a_gpu_is_filled_by_one_engine(holding: Holding, run: Run) -> None:
     found = run(holding(), {SOURCE: 0.1}, device="cuda")
-    assert found.for_workers(8) == [found.engine]
+    assert found.for_workers(8) == [found.engine] * 8
 
 
 def test_real_engines_open_by_name() -> None:
