@@ -82,7 +82,7 @@ def _up(numbers: Float64Array) -> Float32Array:
     return np.nextafter(numbers.astype(np.float32), np.float32(np.inf))
 
 
-@compiled()
+@compiled(fastmath=True)  # sums of squares, whose last digit the notes allow for
 def take_in(rows: Float32Array, held: Held, first: int) -> float:
     """Write rows as bytes.
 

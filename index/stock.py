@@ -8,6 +8,7 @@ all are: slower, and as exact. Backends share this; it knows none of them.
 import numpy as np
 
 from index import ranking, rounded, sweep
+from index.pages import Ahead
 from index.places import Places
 from vireid.arrays import Float32Array, Int64Array
 
@@ -32,6 +33,7 @@ class Stock:
         self._vectors: Float32Array = np.empty((0, dim), np.float32)
         self._held = rounded.Held(np.empty((0, rounded.width(dim)), np.int8), np.empty((0, 2), np.float32))
         self._everyone: Int64Array = np.empty(0, np.int64)
+        self._ahead = Ahead(())
         _compile(dim)
 
     def __len__(self) -> int:
@@ -60,7 +62,8 @@ class Stock:
 
     def expect(self, count: int) -> None:
         """Make room for so many rows in all at once rather than step by step."""
-        self._make_room(count)
+        if self._make_room(count):
+            self._ahead = Ahead((self._vectors, *self._held))
 
     def remove(self, ids: Int64Array) -> tuple[Int64Array, Int64Array]:
         """Take rows out; ids not held are ignored.
@@ -104,9 +107,11 @@ class Stock:
         """Score some rows for good and take the k best."""
         return ranking.settle(query, self._vectors, rows, self._places.ids, k)
 
-    def _make_room(self, needed: int) -> None:
+    def _make_room(self, needed: int) -> bool:
+        """Return whether there was too little."""
         if needed <= min(len(rows) for rows in (self._everyone, self._vectors, *self._held)):
-            return
+            return False
+        self._ahead.wait()
         room, held = max(needed, int(len(self) * GROWTH)), len(self)
         if held:
             # where it lies: beside a copy a large gallery would not fit into memory. Nobody looks on, as views do not
@@ -118,6 +123,7 @@ class Stock:
         wider = rounded.Held(*(np.empty((room, rows.shape[1]), rows.dtype) for rows in self._held))
         wider.codes[:held], wider.notes[:held] = self._held.codes[:held], self._held.notes[:held]
         self._held, self._everyone = wider, np.arange(room)
+        return True
 
 
 def _compile(dim: int) -> None:
