@@ -13,7 +13,7 @@ from index.build import Embedder, build, read_file
 from index.centres import applied
 from index.model import DEFAULT, BundleName, Device, EngineName, open_model
 from index.store import GalleryStore, survey
-from index.upkeep_command import Name, Root
+from index.upkeep_command import DAY_S, Name, Root
 from vireid import progress
 from vireid.bundle import SOURCE
 from vireid.described import SPLITS
@@ -54,6 +54,8 @@ def info(root: Root) -> None:
             f"{gallery.name}: {gallery.state}, {gallery.items} items of {gallery.dim} numbers, {images}, "
             f"version {gallery.version}, space {gallery.space_id[:12] or '?'}"
         )
+        if gallery.retention_s:
+            typer.echo(f"  items are kept {gallery.retention_s / DAY_S:g} days")
         if gallery.centring:
             typer.echo(f"  {gallery.centring}")
         if gallery.lost:

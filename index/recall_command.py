@@ -10,7 +10,7 @@ import typer
 
 from index import recall as recalls
 from index.backends import APPROXIMATE, BACKENDS, DEFAULT, NEEDS_GPU
-from index.disk import FILE
+from index.disk import FILE, disk_errors
 from index.kept_centres import KeptCentres
 from index.records import Records
 from index.upkeep_command import Name, Root, gallery_folder, held
@@ -38,6 +38,11 @@ def recall(
             )
     if picture is not None and picture.suffix not in (".svg", ".png"):
         raise InvalidRequest(f"found {picture.name}; a picture is an .svg or a .png file", field="picture")
+    for path, field in ((json_file, "json"), (picture, "picture")):
+        if path is not None and not path.parent.is_dir():  # said before hours of measuring rather than after
+            raise InvalidRequest(
+                f"there is no folder {path.parent} to write {path.name} into; make it", field=field
+            )
     with held(root) as galleries:
         records = Records(gallery_folder(galleries, name) / FILE)
         try:
@@ -62,9 +67,11 @@ def recall(
             "queries": asked,
             "backends": [asdict(one) for one in found],
         }
-        json_file.write_text(json.dumps(document, indent=2) + "\n")
+        with disk_errors(json_file):
+            json_file.write_text(json.dumps(document, indent=2) + "\n")
     if picture is not None:
-        _draw(picture, found, f"{name}: {len(vectors):,} items")
+        with disk_errors(picture):
+            _draw(picture, found, f"{name}: {len(vectors):,} items")
 
 
 def _draw(path: Path, found: list[recalls.Measured], title: str) -> None:

@@ -155,6 +155,7 @@ def test_retention(people: Path, tmp_path: Path) -> None:
     assert run("retention", root, "-g", "g") == (0, "g: items are kept until they are removed\n")
     assert run("retention", root, "-g", "g", "--days", 1.5) == (0, "g: items are kept 1.5 days\n")
     assert run("retention", root, "-g", "g") == (0, "g: items are kept 1.5 days\n")
+    assert run("info", root)[1].endswith("\n  items are kept 1.5 days\n")
     assert run("retention", root, "-g", "g", "--days", 0)[1] == "g: items are kept until they are removed\n"
     # less than a second is not for ever
     assert run("retention", root, "-g", "g", "--days", 1e-9)[1] == "g: items are kept 1.15741e-05 days\n"

@@ -124,3 +124,17 @@ def test_refusals(data: Path, tmp_path: Path) -> None:
         run(data, "--gallery", "g", "--backend", "fast")
     with pytest.raises(InvalidRequest, match=r"\.svg or a \.png"):
         run(data, "--gallery", "g", "--picture", tmp_path / "r.pdf")
+
+
+@pytest.mark.parametrize("option", ["json", "picture"])
+def test_a_folder_that_is_not_there_is_said_before_measuring(
+    data: Path, tmp_path: Path, option: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measured(*_: object) -> None:
+        raise AssertionError("it was measured first")
+
+    monkeypatch.setattr("index.recall_command.recalls.measure", measured)
+    target = tmp_path / "nowhere" / "found.svg"
+    found = CliRunner().invoke(app, ["recall", str(data), "-g", "g", f"--{option}", str(target)])
+    assert isinstance(found.exception, InvalidRequest)
+    assert (found.exception.field, str(tmp_path / "nowhere") in found.exception.message) == (option, True)
