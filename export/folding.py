@@ -22,7 +22,7 @@ def fold(graph: Any) -> None:
     cast_first(graph)
     masks.drop_idle(graph)
     _fold_constants(graph)
-    _fold_biases(graph)
+    fold_biases(graph)
     _fold_batch_norms(graph)
     drop_unread(graph)
 
@@ -45,6 +45,48 @@ def cast_first(graph: Any) -> None:
             attributes = list(what.attribute)
             del place.attribute[:]
             place.attribute.extend(attributes)
+
+
+def fold_biases(graph: Any) -> None:
+    """Let a convolution add what is added to its channels afterwards, to a bias it may have."""
+    known = {tensor.name: tensor for tensor in graph.initializer}
+    makers = {name: node for node in graph.node for name in node.output}
+    readers = [name for node in graph.node for name in node.input] + [value.name for value in graph.output]
+    left = []
+    for node in graph.node:
+        added = _bias(node, makers, known, readers) if node.op_type == "Add" else None
+        if added is None:
+            left.append(node)
+            continue
+        maker, bias = added
+        made = numpy_helper.from_array(bias, f"{node.output[0]}.bias")
+        graph.initializer.append(made)
+        known[made.name] = made
+        maker.input[2:] = [made.name]
+        maker.output[0] = node.output[0]
+        makers[node.output[0]] = maker
+    del graph.node[:]
+    graph.node.extend(left)
+
+
+def _bias(
+    add: Any, makers: dict[str, Any], known: dict[str, Any], readers: list[str]
+) -> tuple[Any, Float32Array] | None:
+    """Return the convolution before a sum and the bias with which it does the work of both; None if it is no such sum."""
+    for maps, constant in (add.input, reversed(add.input)):
+        maker = makers.get(maps)
+        if maker is None or maker.op_type != "Conv" or readers.count(maps) != 1:
+            continue
+        if not {constant, *filter(None, maker.input[1:])} <= set(known):
+            continue
+        kernel, *before, values = (
+            numpy_helper.to_array(known[name]) for name in (*filter(None, maker.input[1:]), constant)
+        )
+        around = [1] * (kernel.ndim - 2)
+        if values.dtype == np.float32 and values.shape in ((1, len(kernel), *around), (len(kernel), *around)):
+            summed: Float32Array = sum(before, values.reshape(-1))
+            return maker, summed
+    return None
 
 
 def split_biases(graph: Any) -> None:
@@ -90,49 +132,6 @@ def _fold_constants(graph: Any) -> None:
         graph.initializer.append(known[node.output[0]])
     del graph.node[:]
     graph.node.extend(left)
-
-
-def _fold_biases(graph: Any) -> None:
-    """Let a convolution add what is added to its channels afterwards."""
-    known = {tensor.name: tensor for tensor in graph.initializer}
-    makers = {name: node for node in graph.node for name in node.output}
-    readers = [name for node in graph.node for name in node.input] + [value.name for value in graph.output]
-    left = []
-    for node in graph.node:
-        added = _bias(node, makers, known, readers) if node.op_type == "Add" else None
-        if added is None:
-            left.append(node)
-            continue
-        maker, bias = added
-        name = f"{node.output[0]}.bias"
-        graph.initializer.append(numpy_helper.from_array(bias, name))
-        maker.input.append(name)
-        maker.output[0] = node.output[0]
-        makers[node.output[0]] = maker
-    del graph.node[:]
-    graph.node.extend(left)
-
-
-def _bias(
-    add: Any, makers: dict[str, Any], known: dict[str, Any], readers: list[str]
-) -> tuple[Any, Float32Array] | None:
-    """Return the convolution and the channels' constants that a sum adds to it; None if it is no such sum."""
-    for maps, constant in (add.input, reversed(add.input)):
-        maker = makers.get(maps)
-        alone = maker is not None and maker.op_type == "Conv" and readers.count(maps) == 1
-        if (
-            maker is None
-            or not alone
-            or len(maker.input) > 2
-            or constant not in known
-            or maker.input[1] not in known
-        ):
-            continue
-        kernel, values = (numpy_helper.to_array(known[name]) for name in (maker.input[1], constant))
-        around = [1] * (kernel.ndim - 2)
-        if values.dtype == np.float32 and values.shape in ((1, len(kernel), *around), (len(kernel), *around)):
-            return maker, values.reshape(-1)
-    return None
 
 
 def _fold_batch_norms(graph: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto
 
 from export import folding
 from vireid.errors import ExportError
@@ -57,7 +57,8 @@ def plain(graph: bytes) -> Any:
             "the graph is not fp32: quantise the bundle's source graph and not one made from it"
         )
     folding.fold(model.graph)
-    _fold_biases(model.graph)
+    # what is added after a batch norm that is gone by now
+    folding.fold_biases(model.graph)
     folding.drop_unread(model.graph)
     return model
 
@@ -128,35 +129,3 @@ def _layers(graph: Any, shapes: dict[str, list[int]], weights: dict[str, Any]) -
             yield Layer(node.output[0], "Conv", weight.name, 0, size * pixels)
         elif node.op_type == "MatMul" and len(weight.dims) == ROWS:
             yield Layer(node.output[0], "MatMul", weight.name, 1, size * int(np.prod(shape[1:-1])))
-
-
-def _fold_biases(graph: Any) -> None:
-    """Make a constant that is added to each channel of a convolution its bias."""
-    weights = {tensor.name: tensor for tensor in graph.initializer}
-    makers = {name: node for node in graph.node for name in node.output}
-    read = [name for node in graph.node for name in node.input] + [value.name for value in graph.output]
-    left = []
-    for node in graph.node:
-        parts = sorted(node.input, key=lambda name: name in weights) if node.op_type == "Add" else []
-        maker = makers.get(parts[0]) if len(parts) == 2 and parts[1] in weights else None
-        if maker is None or maker.op_type != "Conv" or read.count(maker.output[0]) != 1:
-            left.append(node)
-            continue
-        shift = numpy_helper.to_array(weights[parts[1]])
-        channels = weights[maker.input[1]].dims[0] if maker.input[1] in weights else 0
-        if shift.shape != (1, channels, 1, 1) or any(
-            name and name not in weights for name in maker.input[2:]
-        ):
-            left.append(node)
-            continue
-        before = numpy_helper.to_array(weights[maker.input[2]]) if len(maker.input) > 2 else 0.0
-        bias = numpy_helper.from_array(
-            np.asarray(shift.reshape(-1) + before, np.float32), f"{node.output[0]}.bias"
-        )
-        graph.initializer.append(bias)
-        weights[bias.name] = bias
-        maker.input[2:] = [bias.name]
-        maker.output[0] = node.output[0]
-        makers[node.output[0]] = maker
-    del graph.node[:]
-    graph.node.extend(left)

@@ -1,5 +1,6 @@
 """``vireid export tensorrt``: a plan for this machine's GPU, or ahead of time for others, proven where it can run."""
 
+import functools
 import json
 import shlex
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from rich.table import Column, Table
 from export import exam_source, proving, tensorrt_graph, tensorrt_part, trtexec
 from export.bars import BARS
 from export.exam import Exam
-from export.options import BundlePath, KeepFailed, Out, People
+from export.options import BundlePath, KeepFailed, Out, People, target_of
 from export.tensorrt_part import Made, Workshop
 from vireid import bundle as bundles
 from vireid import progress
@@ -82,21 +83,27 @@ def tensorrt(
     driver = _driver()
     workshop = Workshop(tensorrt_library.load(flavour), driver, choices, tuple(sm or ()))
     part, files = tensorrt_part.graph_of(bundle, precision)
-    whole = proving.with_files(bundle, part, files)
     known = part in bundle.manifest.engines  # then only its proof is new, which is kept beside the plan
-    target = None if plan_only or (known and out is None) else _target(path, out)
-    if graph_out is not None:
-        graph_out.write_bytes(tensorrt_graph.adapt(whole.file(part.file)))
-    with progress.bar(f"building {part.name}", STEPS) as advance:
-        made = tensorrt_part.make(
-            whole,
-            part,
-            workshop,
-            lambda: _exam(bundle, dataset, progress_lines),
-            tell=_Teller(advance, progress_lines),
-            again=again,
-            keep_failed=keep_failed,
-        )
+    target = None if plan_only or (known and out is None) else target_of(path, out)
+    exam = functools.cache(lambda: _exam(bundle, dataset, progress_lines))
+
+    def build(*, keep: bool) -> Made:
+        whole = proving.with_files(bundle, part, files)
+        if graph_out is not None:
+            graph_out.write_bytes(tensorrt_graph.adapt(whole.file(part.file)))
+        with progress.bar(f"building {part.name}", STEPS) as advance:
+            tell = _Teller(advance, progress_lines)
+            return tensorrt_part.make(whole, part, workshop, exam, tell=tell, again=again, keep_failed=keep)
+
+    halved = bool(files) and driver is not None
+    try:
+        made = build(keep=keep_failed and not halved)
+    except ExportError:
+        if not halved:
+            raise
+        # what half sums lose, exact ones may keep; if not, their error is told
+        part, files = tensorrt_part.graph_of(bundle, precision, exact=True)
+        made = build(keep=keep_failed)
     if target is not None:
         _into_bundle(bundle, part, files, made, workshop, target)
     _summary(bundle, part, workshop, made)
@@ -129,15 +136,6 @@ def _driver() -> Driver | None:
     except ProviderUnavailable as error:
         typer.echo(f"{error.message}; what is built here stays unproven", err=True)
         return None
-
-
-def _target(path: Path, out: Path | None) -> Path:
-    target = out or path
-    if target.is_dir():
-        raise ExportError(
-            f"{target} is a folder, which is not replaced; name a .zip or a new folder with --out"
-        )
-    return target
 
 
 def _exam(bundle: Bundle, dataset: Path | None, lines: bool) -> Exam:

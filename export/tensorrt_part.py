@@ -68,8 +68,15 @@ class Made:
     unproven: str
 
 
-def graph_of(bundle: Bundle, precision: str) -> tuple[EnginePart, Mapping[str, bytes]]:
+def graph_of(
+    bundle: Bundle, precision: str, *, exact: bool = False
+) -> tuple[EnginePart, Mapping[str, bytes]]:
     """Find or make the graph of a precision.
+
+    Args:
+        bundle: that has it, or the model it is made from.
+        precision: of the plan.
+        exact: of a graph that is made here, keep sums fp32: nearer, and slower.
 
     Returns:
         The engine as the bundle has it or is to have it, and the files that are new.
@@ -89,7 +96,8 @@ def graph_of(bundle: Bundle, precision: str) -> tuple[EnginePart, Mapping[str, b
         name = f"{RUNTIME}-{precision}.onnx"
         # the type checker cannot see that DERIVED are the precisions that are halves
         wanted: half.Half = "fp16" if precision == "fp16" else "bf16"
-        return _part(precision, name), {name: half.to_half(bundle.file(bundle.manifest.model.file), wanted)}
+        halved = half.halve(bundle.file(bundle.manifest.model.file), wanted, exact=exact)
+        return _part(precision, name), {name: halved.graph}
     raise ExportError(
         f"{bundle.path} holds no {precision} graph for TensorRT; make one with 'vireid export {precision}', "
         f"which calibrates it on images"

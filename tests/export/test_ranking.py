@@ -77,9 +77,8 @@ def test_accuracy_is_that_of_infrared_asking_and_visible_being_found(exam: Exam)
 
 def test_chance_is_the_mean_over_every_order(exam: Exam) -> None:
     rows = np.eye(4, dtype=np.float32)[exam.person]
-    every = []
-    for places in combinations(range(1, 9), 2):  # where two right images of eight may stand
-        every.append(np.mean([(at + 1) / place for at, place in enumerate(places)]))
+    # where two right images of eight may stand
+    every = [np.mean([1 / first, 2 / second]) for first, second in combinations(range(1, 9), 2)]
     assert ranking.rank(rows, rows, exam).chance == pytest.approx(np.mean(every))
     # with one right image of four it is twice the share of right ones
     kept = exam.camera != 2

@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import export
-from export import tensorrt_command, tensorrt_part
+from export import half, tensorrt_command, tensorrt_graph, tensorrt_part
 from export.exam import Exam
 from export.tensorrt_part import Workshop
 from tests.export.test_to_tensorrt import DIM, HEIGHT, WIDTH, network
@@ -26,7 +26,7 @@ from vireid.engines.plans import Found, PlanStore, Sidecar
 from vireid.engines.tensorrt import Choices
 from vireid.engines.tensorrt_buckets import Bucket
 from vireid.engines.tensorrt_driver import Gpu
-from vireid.errors import EngineError, ExportError, ProviderUnavailable
+from vireid.errors import AlreadyExists, EngineError, ExportError, ProviderUnavailable
 
 pytest.importorskip("tensorrt_rtx", reason="needs vireid[tensorrt-rtx]")
 
@@ -80,6 +80,11 @@ def only_sidecar(folder: Path) -> Sidecar:
     return Sidecar.model_validate_json(path.read_text())
 
 
+def said(result: Result) -> str:
+    """What was printed, however long its lines were."""
+    return " ".join(result.output.split())
+
+
 # ---- without a GPU ------------------------------------------------------------------
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
 def test_built_ahead_of_time_it_stays_unproven(
@@ -87,7 +92,7 @@ def test_built_ahead_of_time_it_stays_unproven(
 ) -> None:
     result = run("--precision", precision, "--out", str(tmp_path / "more.zip"))
     assert result.exit_code == 0, result.output
-    assert "not proven: there is no GPU here" in result.output
+    assert "not proven: there is no GPU here" in said(result)
     sidecar = only_sidecar(tmp_path / "plans")
     assert sidecar.purpose.precision == precision
     assert (sidecar.purpose.gpu, sidecar.purpose.sm) == ("", "any")
@@ -103,14 +108,14 @@ def test_built_ahead_of_time_it_stays_unproven(
 
 
 def test_a_plan_that_is_there_is_not_built_again(run: Callable[..., Result], tmp_path: Path) -> None:
-    assert "built in" in run("--precision", "fp32").output
+    assert "built in" in said(run("--precision", "fp32"))
     before = only_sidecar(tmp_path / "plans")
     again = run("--precision", "fp32")
     assert again.exit_code == 0
-    assert "there already" in again.output
+    assert "there already" in said(again)
     assert only_sidecar(tmp_path / "plans") == before
-    assert "built in" in run("--precision", "fp32", "--again").output
-    assert "built in" in run("--precision", "fp32", "--sm", "8.9").output
+    assert "built in" in said(run("--precision", "fp32", "--again"))
+    assert "built in" in said(run("--precision", "fp32", "--sm", "8.9"))
     assert len(list((tmp_path / "plans").glob("*.json"))) == 2
 
 
@@ -155,7 +160,7 @@ def test_only_the_plan_is_made_if_asked_for(run: Callable[..., Result], bundle: 
 def test_a_bundle_folder_is_not_replaced(run: Callable[..., Result], bundle: Bundle, tmp_path: Path) -> None:
     folder = bundles.write(tmp_path / "folder", bundle.manifest, bundle.contents)
     result = run("--precision", "fp16", path=folder)
-    assert isinstance(result.exception, ExportError)
+    assert isinstance(result.exception, AlreadyExists)
     assert "--out" in str(result.exception)
     assert not (tmp_path / "plans").exists()
 
@@ -285,6 +290,57 @@ def test_the_page_goes_into_the_bundle_too(
     assert (part.report, part.parity["passed"]) == ("tensorrt-fp32.parity.html", True)
     assert bundles.read(bundle.path).file(part.report) == on_gpu.store.page(kept)
     assert kept.page in "".join(result.output.split())
+
+
+def test_sums_stay_fp32_where_half_ones_are_not_near_enough(
+    run: Callable[..., Result],
+    on_gpu: Workshop,
+    bundle: Bundle,
+    exam: Exam,
+    candidate: type[Candidate],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    asked: list[Any] = []
+    tried: list[str] = []
+
+    def halve(graph: bytes, precision: half.Half, *, exact: bool) -> half.Halved:
+        halved = halve_really(graph, precision, exact=exact)
+        proto = onnx.load_from_string(halved.graph)
+        proto.doc_string = "exact" if exact else "fast"
+        return replace(halved, graph=proto.SerializeToString())
+
+    def of(*words: Any) -> Exam:
+        asked.append(words)
+        return exam
+
+    def prove(whole: Bundle, part: EnginePart, *given: Any) -> Any:
+        tried.append(onnx.load_from_string(whole.file(part.file)).doc_string)
+        return prove_really(whole, part, *given)
+
+    halve_really, prove_really = half.halve, tensorrt_part.prove
+    monkeypatch.setattr(half, "halve", halve)
+    monkeypatch.setattr(tensorrt_part, "prove", prove)
+    monkeypatch.setattr(tensorrt_command, "open_driver", lambda: on_gpu.driver)
+    monkeypatch.setattr(tensorrt_command.exam_source, "of", of)
+    candidate.spoil = staticmethod(lambda rows: rows if tried[-1] == "exact" else -rows)  # type: ignore[method-assign]
+    graph = tmp_path / "given.onnx"
+    result = run("--precision", "fp16", "--keep-failed", "--graph-out", str(graph))
+    assert result.exit_code == 0, (result.output, result.exception)
+    assert tried == ["fast", "exact"]
+    assert len(asked) == 1  # people are drawn once
+    made = bundles.read(bundle.path)
+    (part,) = made.manifest.engines
+    assert (part.name, part.proven) == ("tensorrt-fp16", True)
+    assert onnx.load_from_string(made.file(part.file)).doc_string == "exact"
+    assert graph.read_bytes() == tensorrt_graph.adapt(made.file(part.file))
+    # where neither will do, that of the exact one is told
+    candidate.spoil = staticmethod(lambda rows: -rows)  # type: ignore[method-assign]
+    refused = run("--precision", "bf16").exception
+    assert isinstance(refused, ExportError)
+    assert "the bf16 plan is not near enough" in refused.message
+    assert tried[2:] == ["fast", "exact"]
+    assert [part.precision for part in bundles.read(bundle.path).manifest.engines] == ["fp16"]
 
 
 def test_a_machine_without_pictures_proves_without_a_page(
