@@ -1,6 +1,7 @@
 // The page: a query, its filters, and the search that follows from them.
 
 import * as api from "./api.js";
+import * as about from "./gallery.js";
 import * as results from "./results.js";
 import * as upload from "./upload.js";
 
@@ -12,6 +13,7 @@ let query = null;      // a Blob
 let queryUrl = "";
 let excluded = "";     // the item the query came from, never a hit of itself
 let seen = null;        // the modality the server saw in the query
+let galleries = [];
 let latest = 0;        // an answer that was overtaken is not drawn
 
 api.onKeyNeeded((refused) => new Promise((resolve) => {
@@ -122,6 +124,7 @@ async function queryFromItem(item) {
 
 async function chooseGallery() {
   const name = byId("gallery").value;
+  about.describe(galleries.find((gallery) => gallery.name === name));
   if (!name) return;
   const [facets, night] = await Promise.all([
     api.facets(name),
@@ -158,6 +161,15 @@ async function chooseGallery() {
   await search();
 }
 
+const BUILDS = {
+  building_engine: "Being built", switched: "Was built", not_taken: "Built, not taken", build_failed: "Build failed",
+};
+
+function building({ engine, state, stage, done, reason }) {
+  const how = state === "building_engine" ? `${stage}, ${Math.round(100 * done)} % of it done; ` : "";
+  return `${engine}: ${how}${reason}`;
+}
+
 // Which engine runs and why, and which of the bundle's do not and why not.
 function showEngine({ model, engine }) {
   byId("status").textContent = `${model.name} · ${engine.device}`;
@@ -168,6 +180,7 @@ function showEngine({ model, engine }) {
     ["Why", engine.reason],
     ["Runs on", `${engine.device}, ${engine.provider}, ${engine.runtime}, ${engine.precision}`],
     ...engine.not_taken.map((other) => [`Not ${other.name}`, other.reason]),
+    ...(engine.building ? [[BUILDS[engine.building.state], building(engine.building)]] : []),
   ];
   byId("about-facts").replaceChildren(...facts.flatMap(([name, words]) => {
     const [term, said] = [document.createElement("dt"), document.createElement("dd")];
@@ -176,16 +189,26 @@ function showEngine({ model, engine }) {
     return [term, said];
   }));
 }
-byId("status").addEventListener("click", () => byId("about").showModal());
+byId("status").addEventListener("click", async () => {
+  try {
+    showEngine(await api.info());  // another may serve by now
+  } catch (problem) {
+    tell(`${problem.message} [${problem.reason || "FAILED"}]`);
+  }
+  byId("about").showModal();
+});
 byId("about-close").addEventListener("click", () => byId("about").close());
 
 async function start() {
   const [info, list] = await Promise.all([api.info(), api.galleries()]);
+  galleries = list;
   showEngine(info);
   const chosen = byId("gallery").value;
   byId("gallery").replaceChildren(...list.map((gallery) => {
-    const option = new Option(`${gallery.name} (${gallery.items})`, gallery.name);
-    option.disabled = gallery.state !== "ready";
+    const ready = gallery.state === "ready";
+    const option = new Option(`${gallery.name} (${ready ? gallery.items : "failed"})`, gallery.name);
+    option.disabled = !ready;
+    option.title = gallery.detail;
     return option;
   }));
   if (list.some((gallery) => gallery.name === chosen)) byId("gallery").value = chosen;

@@ -78,7 +78,8 @@ function open(index) {
   const picture = byId("compare-hit");
   picture.onerror = () => { picture.onerror = null; show(picture, hit.thumbnail); };
   show(picture, hit.image || hit.thumbnail);
-  byId("compare-caption").textContent = `Rank ${hit.rank} · ${strength(hit)} · ${label(hit)} · ${hit.item_id}`;
+  const removed = hit.expires_at ? ` · is removed ${time(hit.expires_at)}` : "";
+  byId("compare-caption").textContent = `Rank ${hit.rank} · ${strength(hit)} · ${label(hit)} · ${hit.item_id}${removed}`;
   byId("compare-previous").disabled = chosen === 0;
   byId("compare-next").disabled = chosen === hits.length - 1;
   if (!compare.open) compare.showModal();

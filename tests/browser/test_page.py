@@ -155,6 +155,83 @@ def test_a_key_is_asked_for_until_the_server_takes_it(browser: Browser, demo: De
     page.close()
 
 
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (0, "kept until they are removed"),
+        (30 * 86400, "removed 30 days after"),
+        (86400, "removed 1 day after"),
+        (36 * 3600, "removed 36 hours after"),
+        (90, "removed 90 seconds after"),
+    ],
+)
+def test_a_gallery_says_how_long_it_keeps_and_what_it_lacks(
+    browser: Browser, demo: Demo, seconds: int, told: str
+) -> None:
+    """What the server tells of its galleries is changed on the way."""
+    page = browser.new_page()
+
+    def changed(route: Route) -> None:
+        listed = route.fetch().json()
+        (whole,) = listed["galleries"]
+        damaged = whole | {"name": "damaged", "lost": 1234, "retention_s": seconds}
+        failed = whole | {"name": "failed", "state": "failed", "detail": "a record is damaged"}
+        route.fulfill(json={"galleries": [whole, damaged, failed]})
+
+    page.route("**/v1/galleries", changed)
+    page.route(
+        "**/v1/galleries/damaged/**",
+        lambda route: route.continue_(url=route.request.url.replace("damaged", "demo")),
+    )
+    page.goto(demo.address)
+    page.wait_for_selector("#strip img")
+    assert page.is_hidden("#gallery-lost")
+    assert "images · kept until they are removed" in page.inner_text("#gallery-facts")
+    names = page.eval_on_selector_all(
+        "#gallery option", "all => all.map((one) => [one.textContent, one.disabled])"
+    )
+    assert names[2] == ["failed (failed)", True]
+    page.select_option("#gallery", "damaged")
+    page.wait_for_selector("#gallery-lost:not([hidden])")
+    assert "1,234 images of this gallery could not be saved" in page.inner_text("#gallery-lost")
+    assert told in page.inner_text("#gallery-facts")
+    drop(page, min(demo.queries.glob("*.jpg")))
+    searched(page)
+    assert page.is_visible("#gallery-lost")
+    page.close()
+
+
+def test_the_status_line_tells_of_an_engine_that_is_built(browser: Browser, demo: Demo) -> None:
+    page = browser.new_page()
+    build = {
+        "engine": "tensorrt-fp16",
+        "stage": "building",
+        "done": 0.25,
+        "seconds": 9.0,
+        "reason": "no plan is here",
+    }
+    states = iter(
+        ["building_engine", "building_engine", "build_failed"]
+    )  # when the page opens, and at each look
+
+    def changed(route: Route) -> None:
+        info = route.fetch().json()
+        info["engine"]["building"] = build | {"state": next(states)}
+        route.fulfill(json=info)
+
+    page.route("**/v1/info", changed)
+    page.goto(demo.address)
+    for words in (
+        "Being built\ntensorrt-fp16: building, 25 % of it done; no plan is here",
+        "Build failed\ntensorrt-fp16: no plan",
+    ):
+        page.click("#status")
+        page.wait_for_selector("#about[open]")
+        assert words in re.sub(r"\s*\n\s*", "\n", page.inner_text("#about"))
+        page.click("#about-close")
+    page.close()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_phone_shows_the_whole_page(browser: Browser, demo: Demo, scheme: Literal["light", "dark"]) -> None:
     context = browser.new_context(viewport={"width": 360, "height": 740}, color_scheme=scheme)

@@ -263,7 +263,7 @@ async def test_the_page_and_its_files_need_nothing_from_elsewhere(http: Any) -> 
     assert "default-src 'self'" in policy
     assert "unsafe" not in policy
     assert "https://" not in page.text.replace("http://www.w3.org", "")
-    for name, kind in (("app.js", "javascript"), ("style.css", "text/css")):
+    for name, kind in (("app.js", "javascript"), ("gallery.js", "javascript"), ("style.css", "text/css")):
         answer = await http("GET", f"/{name}")
         assert (answer.status_code, kind in answer.headers["content-type"]) == (200, True)
     assert (await http("GET", "/docs")).status_code == 404
