@@ -54,7 +54,7 @@ def onnx(
     """Write a run's network as one ONNX graph, proven against torch, or add half precisions to a bundle.
 
     fp16 serves in ONNX Runtime and TensorRT, bf16 in TensorRT. What only a GPU can run is estimated here and added
-    unproven: 'vireid export tensorrt' proves it there. If a proof fails, nothing is written.
+    unproven: 'vireid export tensorrt' proves it there. A half whose proof fails is not written; of several, the others are.
     """
     halves = _halves(precision or [])
     is_bundle = source.suffix == ".zip" or (source / MANIFEST).is_file()
@@ -70,17 +70,32 @@ def onnx(
             bundles.write(work, read.manifest, read.contents)
         else:
             _export(source, work, name, opset)
-        added = _added(work, halves, dataset, keep_failed=keep_failed)
+        added, failed = _added(work, halves, dataset, keep_failed=keep_failed)
+        refusal = "; ".join(f"{each}: {why}" for each, why in failed.items())
+        if refusal and is_bundle and not added:
+            raise ExportError(refusal)
         done = bundles.read(work)
         bundles.write(target, done.manifest, done.contents)
     _tell(bundles.read(target), added)
+    if refusal:
+        raise ExportError(f"{target} is written without {' and '.join(failed)}: {refusal}")
 
 
-def _added(work: Path, halves: list[Half], dataset: Path | None, *, keep_failed: bool) -> dict[Half, Added]:
+def _added(
+    work: Path, halves: list[Half], dataset: Path | None, *, keep_failed: bool
+) -> tuple[dict[Half, Added], dict[Half, str]]:
+    """Add halves to a bundle; return what became of those that were added, and why the others were not."""
+    added: dict[Half, Added] = {}
+    failed: dict[Half, str] = {}
     if not halves:
-        return {}
+        return added, failed
     exam = exam_source.of(bundles.read(work), dataset)
-    return {each: half_parts.add(work, each, exam, progress.bar, keep_failed=keep_failed) for each in halves}
+    for each in halves:
+        try:
+            added[each] = half_parts.add(work, each, exam, progress.bar, keep_failed=keep_failed)
+        except ExportError as error:
+            failed[each] = error.message
+    return added, failed
 
 
 def _halves(asked: list[str]) -> list[Half]:
@@ -100,11 +115,7 @@ def _target(source: Path, out: Path | None, *, is_bundle: bool, replace: bool) -
     if out is None:
         if not is_bundle:
             raise ExportError("say where the bundle goes with --out, for example --out model.bundle.zip")
-        if source.is_dir():
-            raise ExportError(
-                f"{source} is a folder, which is not replaced; name a .zip or a new folder with --out"
-            )
-        return source
+        return target_of(source, None)
     if out.exists() and not replace:
         raise AlreadyExists(f"{out} exists already; name another --out, or replace it with --replace")
     return target_of(source, out)

@@ -183,6 +183,34 @@ def test_what_comes_not_near_enough_is_refused_and_leaves_the_bundle(packed: Pat
     assert packed.read_bytes() == before
 
 
+@pytest.mark.usefixtures("exams")
+def test_of_several_the_others_are_written_and_the_status_tells_which_failed(
+    packed: Path, trained: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Spoiling:
+        @staticmethod
+        def halve(graph: bytes, precision: half.Half, *, exact: bool = False) -> Halved:
+            return (spoiled if precision == "fp16" else half.halve)(graph, precision, exact=exact)
+
+    monkeypatch.setattr(half_parts, "half", Spoiling)
+    shown = run(packed, "--precision", "fp16", "--precision", "bf16")
+    assert isinstance(shown.exception, ExportError)
+    assert (
+        f"{packed} is written without fp16: fp16: the engine onnxruntime-fp16 is not"
+        in shown.exception.message
+    )
+    assert [part.name for part in bundle.read(packed).manifest.engines] == ["tensorrt-bf16"]
+    assert "bf16.onnx" in bundle.read(packed).contents
+    assert "fp16.onnx" not in bundle.read(packed).contents
+    assert "bf16      2 of 2" in shown.output
+    # of a run the model itself is one of them
+    out = tmp_path / "made.zip"
+    shown = run(trained("one-stream-resnet18"), "--out", out, "--precision", "fp16")
+    assert isinstance(shown.exception, ExportError)
+    assert "is written without fp16" in shown.exception.message
+    assert bundle.read(out).manifest.engines == ()
+
+
 @pytest.mark.usefixtures("exams", "spoil")
 def test_it_is_kept_where_that_is_asked_for_and_does_not_count_as_proven(packed: Path) -> None:
     shown = run(packed, "--precision", "fp16", "--keep-failed")
@@ -235,7 +263,7 @@ def test_places_that_cannot_be(packed: Path, tmp_path: Path) -> None:
     folder = write(tmp_path / "folder", normed_graph.build())
     for words, error, said in (
         ([tmp_path / "none.zip", "--precision", "fp16"], BundleMissing, "no bundle at"),
-        ([folder, "--precision", "bf16"], ExportError, "a folder, which is not replaced"),
+        ([folder, "--precision", "bf16"], AlreadyExists, "a folder, which is not replaced"),
         ([packed, "--precision", "bf16", "--out", folder, "--replace"], AlreadyExists, "a folder"),
         ([packed, "--precision", "bf16", "--out", packed], AlreadyExists, "--replace"),
         ([tmp_path / "run"], ExportError, "say where the bundle goes with --out"),
