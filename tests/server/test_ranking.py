@@ -125,7 +125,7 @@ async def test_re_ranking_reorders_the_candidates_and_keeps_their_scores(make: M
     assert [hit.rank for hit in turned.hits] == list(range(1, 9))
     scores = {hit.item.item_id: hit.score for hit in plain.hits}
     assert all(hit.score == scores[hit.item.item_id] for hit in turned.hits)
-    assert turned.timing.rerank_s > 0
+    assert 0 < turned.timing.rerank_s < turned.timing.total_s
     assert plain.timing.rerank_s == 0
     first = await made.service.search(SearchRequest("yard", ItemQuery("i0"), top_k=1, rerank=order))
     assert [hit.item.item_id for hit in first.hits] == [ids[expected[0]]]
