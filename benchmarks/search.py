@@ -6,7 +6,7 @@ Unit vectors drawn at random: for exact search the worst there is, as no neighbo
 thread and in CPU seconds, all ways taking turns in every round, a ratio being the median over rounds. A backend
 that does not answer as the reference does is not timed.
 
-The plain pass combines all bytes that the sweep of one query has to read (one a number for ``scan``, four for the
+The plain pass combines all bytes that the sweep of one query has to read (one a number for ``scan`` and ``scan-file``, four for the
 others) and does nothing else: what is left above 1 is arithmetic, selection and scoring the best for good.
 """
 
@@ -39,7 +39,7 @@ from vireid.types import Filter, ItemMeta, Modality
 SIZES = ((100_000, 512), (20_000, 2048))
 BATCH, TOP = 64, 10
 TENTHS, ENROLLED_AT_ONCE = 10, 10_000
-BYTES_A_NUMBER = {"scan": 1}
+BYTES_A_NUMBER = {"scan": 1, "scan-file": 1}
 LEAST_ONE_QUERY = {512: 2.0, 2048: 1.5}
 LEAST_BATCH = {512: 5.0, 2048: 1.0}
 MOST_PASSES, MOST_TENTH, MOST_HALF, MOST_OVERHEAD = 1.7, 0.5, 1.0, 1.1

@@ -5,6 +5,7 @@ neither.
 """
 
 from collections.abc import Callable
+from pathlib import Path
 
 from index.backend import Backend
 
@@ -16,6 +17,13 @@ def _scan(dim: int) -> Backend:
     from index.scan import ScanBackend
 
     return ScanBackend(dim)
+
+
+def _scan_file(dim: int, folder: Path | None = None) -> Backend:
+    from index.room import FileRoom
+    from index.scan import ScanBackend
+
+    return ScanBackend(dim, FileRoom(dim, folder))
 
 
 def _faiss(dim: int) -> Backend:
@@ -71,6 +79,7 @@ def _faiss_gpu_cagra(dim: int) -> Backend:
 
 BACKENDS: dict[str, Callable[[int], Backend]] = {
     "scan": _scan,
+    "scan-file": _scan_file,
     "faiss": _faiss,
     "exact": _exact,
     "ivf": _ivf,
@@ -83,3 +92,8 @@ BACKENDS: dict[str, Callable[[int], Backend]] = {
 APPROXIMATE = frozenset({"ivf", "hnsw", "faiss-gpu-ivfpq", "faiss-gpu-cagra"})
 # those that are refused where there is no GPU
 NEEDS_GPU = frozenset({"faiss-gpu", "faiss-gpu-ivfpq", "faiss-gpu-cagra"})
+
+
+def made(name: str, dim: int, folder: Path) -> Backend:
+    """Make an empty backend; one that keeps vectors in a file has it in this folder."""
+    return _scan_file(dim, folder) if name == "scan-file" else BACKENDS[name](dim)

@@ -8,13 +8,14 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from index import limits, lost, opening, snapshots
 from index.answers import Found, Labelled, Receipt
-from index.backends import BACKENDS, DEFAULT
+from index.backends import BACKENDS, DEFAULT, made
 from index.cache import Cache
 from index.centres import Centres
 from index.gate import Gate
@@ -54,7 +55,7 @@ class Gallery(Readable):
         self._writer = threading.Lock()
         self._failure: StorageError | None = None
         self._gate = Gate(self._refusal)
-        self._backend = BACKENDS[backend]
+        self._backend = partial(made, backend, folder=path.parent)
         try:
             self._holdings = opening.opened(self._records, self._cache if cached else None, self._make)
         except MemoryError as error:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from index import ranking
+from index.room import Room
 from index.stock import Stock
 from vireid.arrays import Float32Array, Int64Array
 
@@ -12,10 +13,11 @@ class ScanBackend:
 
     Args:
         dim: embedding dimension D.
+        room: where the vectors lie as they came, empty; None for memory.
     """
 
-    def __init__(self, dim: int) -> None:
-        self._stock = Stock(dim)
+    def __init__(self, dim: int, room: Room | None = None) -> None:
+        self._stock = Stock(dim, room)
 
     def __len__(self) -> int:
         """Count the vectors held."""

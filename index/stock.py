@@ -10,6 +10,7 @@ import numpy as np
 from index import ranking, rounded, sweep
 from index.pages import Ahead
 from index.places import Places
+from index.room import MemoryRoom, Room
 from vireid.arrays import Float32Array, Int64Array
 
 QUERIES_AT_ONCE = 64
@@ -24,13 +25,13 @@ class Stock:
 
     Args:
         dim: embedding dimension D.
+        room: where the vectors lie as they came, empty; None for memory.
     """
 
-    def __init__(self, dim: int) -> None:
-        self._dim = dim
+    def __init__(self, dim: int, room: Room | None = None) -> None:
+        self._dim, self._room = dim, room or MemoryRoom(dim)
         self._places = Places()
         self._longest = 0.0
-        self._vectors: Float32Array = np.empty((0, dim), np.float32)
         self._held = rounded.Held(np.empty((0, rounded.width(dim)), np.int8), np.empty((0, 2), np.float32))
         self._everyone: Int64Array = np.empty(0, np.int64)
         self._ahead = Ahead(())
@@ -48,7 +49,7 @@ class Stock:
     @property
     def vectors(self) -> Float32Array:
         """All rows, (N, D); not to be changed, and not to be held beyond the next change."""
-        return self._vectors[: len(self._places)]
+        return self._room.rows[: len(self._places)]
 
     def add(self, ids: Int64Array, vectors: Float32Array) -> None:
         """Append rows; see ``index.backend.Backend.add``."""
@@ -56,14 +57,13 @@ class Stock:
         first = len(self._places)
         self._make_room(first + len(ids))
         self._places.add(ids)
-        self._vectors[first : first + len(ids)] = vectors
-        longest = rounded.take_in(self._vectors[first : first + len(ids)], self._held, first)
+        longest = rounded.take_in(self._room.put(first, vectors), self._held, first)
         self._longest = max(self._longest, longest)
 
     def expect(self, count: int) -> None:
         """Make room for so many rows in all at once rather than step by step."""
         if self._make_room(count):
-            self._ahead = Ahead((self._vectors, *self._held))
+            self._ahead = Ahead((*self._room.memory, *self._held))
 
     def remove(self, ids: Int64Array) -> tuple[Int64Array, Int64Array]:
         """Take rows out; ids not held are ignored.
@@ -71,8 +71,10 @@ class Stock:
         Returns:
             Where the rows move that come to lie elsewhere, and where they were, (M,) each.
         """
+        held = len(self)
         holes, movers = self._places.drop(ids)
-        for rows in (self._vectors, *self._held):
+        self._room.move(holes, movers, len(self), held)
+        for rows in self._held:
             rows[holes] = rows[movers]
         return holes, movers
 
@@ -82,7 +84,7 @@ class Stock:
 
     def of(self, ids: Int64Array) -> Float32Array:
         """Return the vectors of ids; see ``index.backend.Backend.vectors``."""
-        return self._vectors[self._places.of(ids)]
+        return self._room.rows[self._places.of(ids)]
 
     def search(self, queries: Float32Array, k: int, rows: Int64Array) -> list[ranking.Answer]:
         """Find the k most similar of some rows for each query, exactly.
@@ -105,20 +107,15 @@ class Stock:
 
     def settle(self, query: Float32Array, k: int, rows: Int64Array) -> ranking.Answer:
         """Score some rows for good and take the k best."""
-        return ranking.settle(query, self._vectors, rows, self._places.ids, k)
+        return ranking.settle(query, self._room.rows, rows, self._places.ids, k)
 
     def _make_room(self, needed: int) -> bool:
         """Return whether there was too little."""
-        if needed <= min(len(rows) for rows in (self._everyone, self._vectors, *self._held)):
+        if needed <= min(len(rows) for rows in (self._everyone, self._room.rows, *self._held)):
             return False
         self._ahead.wait()
         room, held = max(needed, int(len(self) * GROWTH)), len(self)
-        if held:
-            # where it lies: beside a copy a large gallery would not fit into memory. Nobody looks on, as views do not
-            # outlive a search, and nothing is added while one goes on
-            self._vectors.resize((room, self._dim), refcheck=False)
-        else:  # in large pages, and without the zeros that resizing writes
-            self._vectors = np.empty((room, self._dim), np.float32)
+        self._room.widen(held, room)
         # a copy: what is swept should lie in large pages, which only new arrays get
         wider = rounded.Held(*(np.empty((room, rows.shape[1]), rows.dtype) for rows in self._held))
         wider.codes[:held], wider.notes[:held] = self._held.codes[:held], self._held.notes[:held]

@@ -54,7 +54,15 @@ class ServerSettings(BaseModel):
     engine_cache: Path | None = None
     tensorrt: Literal["auto", "tensorrt", "tensorrt_rtx"] = "auto"
     backend: Literal[
-        "scan", "faiss", "exact", "ivf", "hnsw", "faiss-gpu", "faiss-gpu-ivfpq", "faiss-gpu-cagra"
+        "scan",
+        "scan-file",
+        "faiss",
+        "exact",
+        "ivf",
+        "hnsw",
+        "faiss-gpu",
+        "faiss-gpu-ivfpq",
+        "faiss-gpu-cagra",
     ] = "scan"
     workers: int = Field(0, ge=0, le=256)
     max_batch: int = Field(0, ge=0, le=1024)
