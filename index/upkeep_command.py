@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from index import limits, lost, restoration, snapshots
+from index import centring, limits, lost, restoration, snapshots
 from index import salvage as salvaging
 from index.disk import FILE, disk_errors, hold
 from index.inspection import inspect
@@ -87,9 +87,19 @@ def restore(
     with held(root, make=True) as galleries:
         place = restoration.restore(source, galleries, name, replace)
         records = Records(place / FILE)
-        head = records.head
-        records.close()
-    typer.echo(f"{head.name}: {head.items} items of {head.dim} numbers, version {head.version}")
+        try:
+            head = records.head
+            typer.echo(f"{head.name}: {head.items} items of {head.dim} numbers, version {head.version}")
+            if gone := sum(int((~alive).sum()) for _, _, alive in centring.shown(records)):
+                typer.echo(
+                    f"  {gone} of them have expired meanwhile: they are hidden, and removed by a server"
+                )
+            if head.retention_s:
+                typer.echo(f"  items are kept {_days(head.retention_s)}")
+            if centres := KeptCentres(records).current():
+                typer.echo(f"  {centres.told}")
+        finally:
+            records.close()
 
 
 def salvage(
@@ -151,7 +161,7 @@ def retention(
             kept = records.head.retention_s
         finally:
             records.close()
-    typer.echo(f"{name}: items are kept " + (f"{kept / DAY_S:g} days" if kept else "until they are removed"))
+    typer.echo(f"{name}: items are kept {_days(kept) if kept else 'until they are removed'}")
 
 
 def compact(root: Root, name: Name) -> None:
@@ -165,6 +175,10 @@ def compact(root: Root, name: Name) -> None:
         finally:
             records.close()
     typer.echo(f"{name}: {before / 1e6:.1f} MB before, {path.stat().st_size / 1e6:.1f} MB now")
+
+
+def _days(seconds: int) -> str:
+    return f"{seconds / DAY_S:g} days"
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from index import centring
 from index.command import app
 from index.store import FILE
 from vireid.engines.fake import FakeEngine
@@ -149,13 +150,24 @@ def test_verify_snapshot_restore_compact(people: Path, tmp_path: Path) -> None:
         run("restore", tmp_path / "new", tmp_path / "nowhere")
 
 
-def test_retention(people: Path, tmp_path: Path) -> None:
+def test_retention(people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = tmp_path / "data"
     build(root, people)
     assert run("retention", root, "-g", "g") == (0, "g: items are kept until they are removed\n")
     assert run("retention", root, "-g", "g", "--days", 1.5) == (0, "g: items are kept 1.5 days\n")
     assert run("retention", root, "-g", "g") == (0, "g: items are kept 1.5 days\n")
     assert run("info", root)[1].endswith("\n  items are kept 1.5 days\n")
+    place = run("snapshot", root, "-g", "g")[1].strip()
+    late = centring.now() + 2 * 86_400_000_000
+    monkeypatch.setattr(centring, "now", lambda: late)
+    code, output = run("restore", root, place, "-g", "late")
+    assert (code, output.splitlines()[1:]) == (
+        0,
+        [
+            "  16 of them have expired meanwhile: they are hidden, and removed by a server",
+            "  items are kept 1.5 days",
+        ],
+    )
     assert run("retention", root, "-g", "g", "--days", 0)[1] == "g: items are kept until they are removed\n"
     # less than a second is not for ever
     assert run("retention", root, "-g", "g", "--days", 1e-9)[1] == "g: items are kept 1.15741e-05 days\n"
