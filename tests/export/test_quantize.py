@@ -6,6 +6,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 from onnx import numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 from export import grids, layers, qdq, quantize, ranges
 from export.calibration_images import CalibrationImages
@@ -72,6 +73,17 @@ def test_fp8_rounds_maps_as_e4m3_does(prepared: dict[str, Quantiser], calibratio
     expected = (values / scale).astype(ml_dtypes.float8_e4m3fn).astype(np.float32) * scale
     np.testing.assert_allclose(restored, expected, rtol=1e-5, atol=1e-6)
     assert (restored != values).any()
+
+
+def test_fp8_is_tried_as_the_graph_says(
+    prepared: dict[str, Quantiser], calibration: CalibrationImages
+) -> None:
+    few = calibration.first(4)
+    graph = prepared["tensorrt-fp8"].graph()
+    trial = Trial(small_graph.build(), few.images, few.modality, fused=False)
+    given = {"images": few.images, "modality": few.modality}
+    (expected,) = ReferenceEvaluator(onnx.load_from_string(graph)).run(None, given)
+    np.testing.assert_allclose(trial.rows(graph), expected, atol=1e-3)
 
 
 def test_work_is_counted_as_on_paper(prepared: dict[str, Quantiser]) -> None:
