@@ -4,8 +4,8 @@
     python benchmarks/engines.py --work WORK --json engines.json --table engines.md
 
 All engines of a model embed the same batch in turns, and a ratio is the median over turns, so a machine that slows down slows
-all. The goals of speed are those of a ResNet-50 at 288 x 144, which is trained on drawn people the first time (some minutes on
-two cores) and kept in WORK; the bundle that comes with vireid, a small network, stands beside it with a goal of its own.
+all. The goals of speed are those of a ResNet-50 at 288 x 144, which is trained on drawn people the first time (about half an
+hour of one core) and kept in WORK; the bundle that comes with vireid, a small network, stands beside it with a goal of its own.
 ``--quick`` measures the small network alone. A goal that cannot be measured here is skipped, which is no pass.
 """
 
@@ -52,7 +52,9 @@ class Row:
         ratio: of that to fp32 in ONNX Runtime, median over turns.
         cosine_min: with the model, from its parity report.
         cosine_mean: the same, the mean.
-        map_change: in points, infrared to visible.
+        map_percent: of the exam, infrared to visible.
+        map_change: in points, of the same.
+        chance: what a random order scores there, in per cent.
         crops: mean cosine on the real crops given, if any were.
         megabytes: of its graph.
         load_s: to open it.
@@ -65,7 +67,9 @@ class Row:
     ratio: float | None = None
     cosine_min: float | None = None
     cosine_mean: float | None = None
+    map_percent: float | None = None
     map_change: float | None = None
+    chance: float | None = None
     crops: float | None = None
     megabytes: float | None = None
     load_s: float | None = None
@@ -110,10 +114,14 @@ def rows(tried: Tried, rounds: int, crops: Path | None) -> list[Row]:
         load[part.name] = time.perf_counter() - began
     seconds = turns(opened, BATCH, rounds)
     near = {} if crops is None else on_crops(bundle, opened, crops)
+    # every proof tells of the model's own skill too
+    exams = [part.parity["map"] for part in bundle.manifest.engines if "map" in part.parity]
     made = []
     for name, each in seconds.items():
         one = choice.part_of(bundle, name)
         parity: Mapping[str, Any] = {} if one is None else one.parity
+        found = parity.get("map", exams[0] if exams else {})
+        percent = found.get("reference" if one is None else "candidate")
         ratio = statistics.median(base / mine for base, mine in zip(seconds[SOURCE], each, strict=True))
         made.append(
             Row(
@@ -123,7 +131,9 @@ def rows(tried: Tried, rounds: int, crops: Path | None) -> list[Row]:
                 ratio=ratio,
                 cosine_min=parity.get("cosine_min"),
                 cosine_mean=parity.get("cosine_mean"),
+                map_percent=None if percent is None else 100 * percent,
                 map_change=parity.get("map", {}).get("change_points"),
+                chance=None if not found else 100 * found["chance"],
                 crops=near.get(name),
                 megabytes=len(bundle.file(bundle.manifest.model.file if one is None else one.file)) / 1e6,
                 load_s=load[name],
@@ -213,7 +223,9 @@ def table(measured: Sequence[Row]) -> str:
         "of fp32",
         "cosine min",
         "mean",
-        "mAP change",
+        "mAP",
+        "chance",
+        "change",
         "crops",
         "MB",
         "load s",
@@ -223,7 +235,8 @@ def table(measured: Sequence[Row]) -> str:
     for row in measured:
         cells = [
             row.model, row.engine, _figure(row.images_per_s, ".1f"), _figure(row.ratio, ".2f"),
-            _figure(row.cosine_min, ".4f"), _figure(row.cosine_mean, ".4f"), _figure(row.map_change, "+.2f"),
+            _figure(row.cosine_min, ".4f"), _figure(row.cosine_mean, ".4f"),
+            _figure(row.map_percent, ".1f"), _figure(row.chance, ".1f"), _figure(row.map_change, "+.2f"),
             _figure(row.crops, ".4f"), _figure(row.megabytes, ".1f"), _figure(row.load_s, ".2f"), row.why,
         ]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
