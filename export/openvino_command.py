@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from export import comparison, exam_source, parity_table, proving
+from export import comparison, exam_source, openvino_part, parity_table, proving
 from export.options import BundlePath, KeepFailed, Out, People, Threads, target_of
 from export.parity_table import Outcome
 from vireid import bundle as bundles
@@ -28,17 +28,29 @@ def openvino(
     threads: Threads = 1,
     keep_failed: KeepFailed = False,
 ) -> None:
-    """Add an OpenVINO engine: the bundle's own graph, calculated in another way; nothing is written if it fails."""
+    """Add an OpenVINO engine: the bundle's own graph, calculated in another way; nothing is written if it fails.
+
+    Where bf16 alone is not near enough, as little of the graph's beginning as will do stays fp32.
+    """
     bundle = bundles.read(path)
     target = target_of(path, out)
     part = EnginePart.model_validate(
         {"runtime": "openvino", "precision": precision, "file": _file(bundle, precision)}
     )
     images = exam_source.of(bundle, dataset)
-    with progress.bar(f"comparing {part.name}", comparison.steps(len(images))) as advance:
-        report = proving.prove_and_add(
-            bundle, part, {}, images, target, keep_failed=keep_failed, threads=threads, advance=advance
+    if precision == "bf16":
+        added = openvino_part.add_bf16(
+            bundle, images, target, progress.bar, keep_failed=keep_failed, threads=threads
         )
+        report = added.report
+        if added.cut is not None:
+            share = f"{100 * added.cut.share:.0f} % of the multiplications"
+            typer.echo(f"fp32      until {added.cut.name}, {share}: in bf16 it was not near enough")
+    else:
+        with progress.bar(f"comparing {part.name}", comparison.steps(len(images))) as advance:
+            report = proving.prove_and_add(
+                bundle, part, {}, images, target, keep_failed=keep_failed, threads=threads, advance=advance
+            )
     parity_table.show([Outcome(part.name, report)], target)
 
 

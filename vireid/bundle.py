@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from vireid import bundle_files
 from vireid.bundle_files import MANIFEST
@@ -62,6 +62,8 @@ class EnginePart(_Part):
         runtime: what runs it; ``tensorrt`` also stands for TensorRT-RTX.
         precision: what most of its arithmetic is done in.
         file: the ONNX graph it is opened from, one of the bundle's files; several engines may share one.
+        fp32_until: the map of the graph up to which all is calculated in fp32; empty for none. OpenVINO's bf16 knows it; to
+            others a graph says itself where it is fp32.
         parity: the report against the model itself, with ``passed``; empty if nothing was proven yet.
         report: the page that shows it, one of the bundle's files; empty if there is none.
     """
@@ -69,8 +71,15 @@ class EnginePart(_Part):
     runtime: Literal["onnxruntime", "openvino", "tensorrt"]
     precision: Literal["fp32", "fp16", "bf16", "int8", "fp8"]
     file: str
+    fp32_until: str = ""
     parity: Mapping[str, Any] = Field(default_factory=dict)
     report: str = ""
+
+    @model_validator(mode="after")
+    def _until_is_for_one_engine(self) -> Self:
+        if self.fp32_until and self.name != "openvino-bf16":
+            raise ValueError(f"{self.name} begins in fp32 until {self.fp32_until!r}; only openvino-bf16 can")
+        return self
 
     @property
     def name(self) -> str:

@@ -5,8 +5,8 @@ What really runs is read back from the compiled model; a precision this CPU cann
 """
 
 import functools
-import queue
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,18 +16,18 @@ from vireid.bundle import Bundle, EnginePart
 from vireid.engines import openvino_kernels
 from vireid.engines.base import EngineInfo, Loaded, check_batch, check_rows
 from vireid.engines.onnx_outside import has_weights_outside
+from vireid.engines.openvino_stages import IMAGES, MODALITY, OUTPUT, Stages
 from vireid.errors import BundleCorrupt, EngineError, MissingExtra, ProviderUnavailable
 
-MODALITY, OUTPUT = "modality", "embeddings"
-# precision of a part -> what the runtime is asked to calculate in; an int8 graph says itself where it is int8
+# precision -> what the runtime is asked to calculate in; an int8 graph says itself where it is int8
 HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
-# and what the runtime must say of most of its heavy layers once it is compiled
+# and what the runtime must say of most of the heavy layers once they are compiled
 RUNS = {"fp32": ("f32",), "bf16": ("bf16",), "int8": ("i8", "u8")}
 HEAVY = ("Convolution", "FullyConnected", "MatMul")
 
 
 class OpenVinoEngine(Loaded):
-    """A bundle's graph compiled by OpenVINO; each call takes a request of its own, so several threads may call.
+    """A bundle's graph compiled by OpenVINO; several threads may call.
 
     Args:
         bundle: what to load.
@@ -45,16 +45,15 @@ class OpenVinoEngine(Loaded):
     def __init__(self, bundle: Bundle, part: EnginePart, device: str = "auto", threads: int = 1) -> None:
         _check_wishes(part, device, threads)
         runtime = _runtime()
-        self._compiled = _compile(bundle, part, threads)
-        # an input that nothing reads is dropped: a network of one stream treats both modalities alike
-        self._takes = frozenset(entry.get_any_name() for entry in self._compiled.inputs)
-        self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._stages = _compile(bundle, part, threads)
+        _check_precision(self._stages.compiled, part)
+        told = self._stages.compiled[-1]
         info = EngineInfo(
             runtime=f"openvino {runtime.get_version().partition('-')[0]}",
-            provider="+".join(self._compiled.get_property("EXECUTION_DEVICES")),
+            provider="+".join(told.get_property("EXECUTION_DEVICES")),
             device="cpu",
-            precision=_precision(self._compiled, part),
-            threads=int(self._compiled.get_property("INFERENCE_NUM_THREADS")),
+            precision=part.precision,
+            threads=int(told.get_property("INFERENCE_NUM_THREADS")),
         )
         super().__init__(info, bundle.space_id, bundle.preprocess.size, bundle.manifest.model.dim)
         self._try_out(bundle)
@@ -63,16 +62,9 @@ class OpenVinoEngine(Loaded):
         """Embed preprocessed images; see ``vireid.engines.base.Engine.embed``."""
         check_batch(images, modality, self._input_size)
         try:
-            request = self._requests.get_nowait()
-        except queue.Empty:
-            request = self._compiled.create_infer_request()
-        given = {"images": images, MODALITY: modality}
-        try:
-            found = request.infer({name: np.ascontiguousarray(given[name]) for name in self._takes})
-            rows: Float32Array = np.array(found[OUTPUT], np.float32)  # the request's own memory is used again
+            rows = self._stages.run(images, modality)
         except RuntimeError as error:
             raise EngineError(f"openvino failed: {error}") from error
-        self._requests.put(request)
         check_rows(rows)
         return rows
 
@@ -120,7 +112,7 @@ def _check_wishes(part: EnginePart, device: str, threads: int) -> None:
         raise EngineError(f"found {part.precision} for OpenVINO on a CPU; expected one of {', '.join(HINTS)}")
 
 
-def _compile(bundle: Bundle, part: EnginePart, threads: int) -> Any:
+def _compile(bundle: Bundle, part: EnginePart, threads: int) -> Stages:
     its = core()
     can = its.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if part.precision == "bf16" and "BF16" not in can:
@@ -128,8 +120,7 @@ def _compile(bundle: Bundle, part: EnginePart, threads: int) -> Any:
             f"this CPU ({its.get_property('CPU', 'FULL_DEVICE_NAME')}) has no bf16 instructions; "
             f"it has {', '.join(sorted(can))}: take the fp32 or int8 engine"
         )
-    wishes = {
-        "INFERENCE_PRECISION_HINT": HINTS[part.precision],
+    alike = {
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": 1,
         "PERFORMANCE_HINT": "LATENCY",
@@ -146,29 +137,34 @@ def _compile(bundle: Bundle, part: EnginePart, threads: int) -> Any:
         _check_graph(bundle, model)
         if part.precision != "int8":
             openvino_kernels.wish(its, model)
-        return its.compile_model(model, "CPU", wishes)
-    except RuntimeError as error:
+        wishes = [alike | {"INFERENCE_PRECISION_HINT": HINTS[each]} for each in _precisions(part)]
+        return Stages(its, model, part.fp32_until, wishes, threads)
+    except (RuntimeError, ValueError) as error:
         raise BundleCorrupt(f"{bundle.path}: openvino cannot load {part.file}: {error}") from error
 
 
-def _precision(compiled: Any, part: EnginePart) -> str:
-    """Read back what most convolutions and products are really done in.
+def _check_precision(stages: Sequence[Any], part: EnginePart) -> None:
+    """Read back what most convolutions and products of each stage are really done in.
 
     Raises:
         ProviderUnavailable: it is not what the engine promises.
     """
-    kinds: Counter[str] = Counter()
-    for layer in compiled.get_runtime_model().get_ops():
-        told = layer.get_rt_info()
-        if told["layerType"].value in HEAVY:
-            kinds[told["runtimePrecision"].value] += 1
-    found, count = kinds.most_common(1)[0] if kinds else (HINTS[part.precision], 0)
-    if found not in RUNS[part.precision]:
-        raise ProviderUnavailable(
-            f"openvino calculates {count} of {kinds.total()} heavy layers in {found} here; the engine {part.name} "
-            f"promises {part.precision}: take another engine"
-        )
-    return part.precision
+    for stage, promised in zip(stages, _precisions(part), strict=True):
+        kinds: Counter[str] = Counter()
+        for layer in stage.get_runtime_model().get_ops():
+            told = layer.get_rt_info()
+            if told["layerType"].value in HEAVY:
+                kinds[told["runtimePrecision"].value] += 1
+        found, count = kinds.most_common(1)[0] if kinds else (HINTS[promised], 0)
+        if found not in RUNS[promised]:
+            raise ProviderUnavailable(
+                f"openvino calculates {count} of {kinds.total()} heavy layers in {found} here; the engine {part.name} "
+                f"promises {promised}: take another engine"
+            )
+
+
+def _precisions(part: EnginePart) -> tuple[str, ...]:
+    return ("fp32", part.precision) if part.fp32_until else (part.precision,)
 
 
 def _check_graph(bundle: Bundle, model: Any) -> None:
@@ -178,7 +174,7 @@ def _check_graph(bundle: Bundle, model: Any) -> None:
         for entry in [*model.inputs, *model.outputs]
     }
     expected = {
-        "images": ("u8", f"[?,{height},{width},3]"),
+        IMAGES: ("u8", f"[?,{height},{width},3]"),
         MODALITY: ("i64", "[?]"),
         OUTPUT: ("f32", f"[?,{bundle.manifest.model.dim}]"),
     }

@@ -195,7 +195,7 @@ def test_an_engine_may_end_in_another_thread_than_it_began_in(tiny: bundle.Bundl
 
 
 def depthwise(one: Any) -> list[str]:
-    told = [layer.get_rt_info() for layer in one._compiled.get_runtime_model().get_ops()]
+    told = [layer.get_rt_info() for layer in one._stages.compiled[0].get_runtime_model().get_ops()]
     return [
         info["primitiveType"].value
         for info in told
