@@ -14,7 +14,7 @@ class Found:
     Attributes:
         hits: best first.
         items_total: items in the gallery.
-        items_searched: items that pass the filter, all of which were compared.
+        items_searched: items that pass the filter; an exact backend has compared them all.
         version: the gallery's version that was searched.
         vectors: the hits' embeddings, (K, D); None unless asked for.
         searched_by: the items searched by modality, (2,); None unless asked for.

@@ -9,7 +9,7 @@ from datetime import datetime
 
 import numpy as np
 
-from index import limits
+from index import limits, ranking
 from index.answers import Found, Labelled
 from index.backend import Backend, Roomy
 from index.centres import Centres
@@ -169,7 +169,7 @@ class Holdings:
         """Return all items held."""
         return self._columns.table()
 
-    def search(
+    def search(  # noqa: PLR0913 - one for each thing that a search may say
         self,
         queries: Float32Array,
         k: int,
@@ -177,6 +177,7 @@ class Holdings:
         min_score: float | None,
         detailed: bool,
         centring: int,
+        together: bool,
     ) -> list[Found]:
         """Find the most similar items; see ``index.gallery.Gallery.search``."""
         self._check_centring(centring)
@@ -188,6 +189,8 @@ class Holdings:
         allow = None if where.is_empty and held == total else self._columns.passing(where)
         searched = total if allow is None else len(allow)
         scores, keys = self._backend.search(queries, k, None if searched == held else allow)
+        if together and len(queries):
+            scores, keys = ranking.best_of_any(scores, keys, k)
         by = self._columns.modalities(allow) if detailed else None
         answers = []
         for row, found in zip(scores, keys, strict=True):

@@ -80,7 +80,7 @@ class Readable:
             keeps_image = self._records.head.stores_images
             return self._holdings.same(item_id, sha256, modality, meta, expires_at, keeps_image)
 
-    def search(
+    def search(  # noqa: PLR0913 - one for each thing that a search may say
         self,
         queries: Float32Array,
         k: int,
@@ -88,8 +88,9 @@ class Readable:
         min_score: float | None = None,
         detailed: bool = False,
         centring: int = 0,
+        together: bool = False,
     ) -> list[Found]:
-        """Find the most similar items, exactly, among those that pass the filter.
+        """Find the most similar items among those that pass the filter, all of them where the backend is exact.
 
         Args:
             queries: unit rows, (Q, D); of a centred gallery, brought to its centres by ``centres``.
@@ -98,9 +99,10 @@ class Readable:
             min_score: hits below this cosine are left out.
             detailed: return the hits' vectors too, as searched, and how many items of each modality were searched.
             centring: the number of the centres that the queries were brought to, 0 for none.
+            together: the queries show one person; each item counts with its best score with any of them.
 
         Returns:
-            For each query its hits, best first; equal scores in the order of enrolment.
+            For each query its hits, or those of all queries together, best first; equal scores in the order of enrolment.
 
         Raises:
             InvalidRequest: ``k``, the filter, ``min_score`` or a query is out of range.
@@ -108,7 +110,7 @@ class Readable:
             FailedPrecondition: the gallery is centred otherwise by now (reason ``CENTRING_CHANGED``).
         """
         with self._gate.reading():
-            found = self._holdings.search(queries, k, filter, min_score, detailed, centring)
+            found = self._holdings.search(queries, k, filter, min_score, detailed, centring, together)
         return [replace(one, lost=self._lost) for one in found] if self._lost else found
 
     def item(self, item_id: str) -> Item:

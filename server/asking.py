@@ -5,8 +5,6 @@ Knows no transport, and of galleries only how to read an item.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
-from itertools import islice
 
 import numpy as np
 
@@ -18,7 +16,7 @@ from server import ranking
 from server.answers import ItemQuery, SearchRequest, Together, VectorQuery
 from vireid.arrays import Float32Array, Float64Array
 from vireid.errors import GalleryMismatch, InvalidRequest
-from vireid.types import Hit, Modality
+from vireid.types import Filter, Modality
 
 MOST_EXAMPLES, MOST_TOGETHER = 64, 16
 LEAST_NORM = 1e-3
@@ -142,17 +140,19 @@ def found(
         centring: the number of the centres that the vectors were brought to, 0 for none.
     """
     wanted = ranking.candidates(request)
-    where = request.filter
+    where, together = request.filter, len(vectors) > 1
+
+    def among(narrow: Filter) -> Found:
+        return gallery.search(vectors, wanted, narrow, request.min_score, detailed, centring, together)[0]
+
     if not request.other_modality_first:
-        return best_of(gallery.search(vectors, wanted, where, request.min_score, detailed, centring), wanted)
+        return among(where)
     others = [one for one in Modality if one is not modality]
     parts = []
     for kinds in (others, [modality]):
-        among = tuple(one for one in kinds if not where.modalities or one in where.modalities)
-        if among:
-            narrow = replace(where, modalities=among)
-            some = gallery.search(vectors, wanted, narrow, request.min_score, detailed, centring)
-            parts.append(best_of(some, wanted))
+        chosen = tuple(one for one in kinds if not where.modalities or one in where.modalities)
+        if chosen:
+            parts.append(among(replace(where, modalities=chosen)))
     return _one_after_another(parts, wanted)
 
 
@@ -170,22 +170,6 @@ def _one_after_another(parts: Sequence[Found], k: int) -> Found:
         searched_by=np.sum(each, axis=0) if each else None,
         vectors=None,
     )
-
-
-def best_of(found: Sequence[Found], k: int) -> Found:
-    """Keep of each item its best score with any query; who is among the k best so is among the k best of one query."""
-    first = found[0]
-    if len(found) == 1:
-        return first
-    best: dict[str, Hit] = {}
-    for hit in sorted((hit for one in found for hit in one.hits), key=_order):
-        best.setdefault(hit.item.item_id, hit)
-    hits = tuple(replace(hit, rank=rank) for rank, hit in enumerate(islice(best.values(), k), start=1))
-    return replace(first, hits=hits, vectors=None)
-
-
-def _order(hit: Hit) -> tuple[float, datetime, str]:
-    return -hit.score, hit.item.enrolled_at, hit.item.item_id
 
 
 def without_own_camera(gallery: Gallery, request: SearchRequest) -> SearchRequest:
