@@ -13,8 +13,8 @@ from clients.base import DEFAULT_TIMEOUT_S, AsyncClient, Client
 from clients.call import USUAL, Choices, Image, Progress
 from clients.replies import Embedding, Evaluation
 from clients.retry import Retry
-from clients.rpc_calls import MAX_MESSAGE_BYTES, Streamed, Unary
 from clients.rpc_failures import error_of
+from clients.rpc_request import MAX_MESSAGE_BYTES, Streamed, Unary
 from vireid.errors import VireidError
 from vireid.types import Modality, Snapshot
 

@@ -1,6 +1,6 @@
 """The HTTP clients: connections, deadlines, keys, and what only HTTP offers: archives, jobs, evaluations.
 
-The calls are in ``clients.http_calls``, the behaviour around them in ``clients.base``.
+The calls are in ``clients.http_calls`` and ``clients.http_jobs``, the behaviour around them in ``clients.base``.
 """
 
 import asyncio
@@ -12,12 +12,12 @@ from typing import Any
 
 import httpx
 
-from clients import failures, http_calls
+from clients import failures, http_calls, http_jobs
 from clients.base import DEFAULT_TIMEOUT_S, AsyncClient, Client
 from clients.call import USUAL, Choices, Progress
-from clients.http_calls import Reply, Request
 from clients.http_documents import snapshot_of
 from clients.http_failures import FIRST_FAILURE, error_of
+from clients.http_request import Reply, Request
 from clients.replies import Evaluation, ItemFailure, Job
 from clients.retry import Retry
 from vireid.errors import DeadlineExceeded, ServerUnreachable, VireidError
@@ -112,7 +112,7 @@ class HttpClient(Client):
 
     def job(self, job_id: str) -> Job:
         """Say how far a job is."""
-        return self._run(http_calls.job(job_id))
+        return self._run(http_jobs.job(job_id))
 
     def wait(self, job_id: str, *, watch: Watch | None = None) -> Job:
         """Wait until a job has finished.
@@ -134,19 +134,19 @@ class HttpClient(Client):
 
         What the gallery holds already is not stored twice, so sending it again does no harm.
         """
-        return self._run(http_calls.upload_archive(gallery, archive))
+        return self._run(http_jobs.upload_archive(gallery, archive))
 
     def cancel(self, job_id: str) -> Job:
         """Stop a job; what it stored stays."""
-        return self._run(http_calls.cancel(job_id))
+        return self._run(http_jobs.cancel(job_id))
 
     def start_evaluation(self, gallery: str, choices: Choices = USUAL) -> Job:
         """Begin to measure a labelled gallery; the main numbers will be the job's result."""
-        return self._run(http_calls.start_evaluation(gallery, choices))
+        return self._run(http_jobs.start_evaluation(gallery, choices))
 
     def report(self, job_id: str, kind: str = "json") -> str:
         """Give the report of an evaluation that has succeeded, as ``json``, ``csv`` or, where asked for, ``html``."""
-        return self._run(http_calls.report(job_id, kind))
+        return self._run(http_jobs.report(job_id, kind))
 
     def evaluate(
         self, gallery: str, choices: Choices = USUAL, *, progress: Progress | None = None
@@ -165,7 +165,7 @@ class HttpClient(Client):
 
     def start_snapshot(self, gallery: str, keep_days: int = 0) -> Job:
         """Begin to copy a gallery; the description of the copy will be the job's result."""
-        return self._run(http_calls.start_snapshot(gallery, keep_days))
+        return self._run(http_jobs.start_snapshot(gallery, keep_days))
 
     def snapshot(self, gallery: str, *, keep_days: int = 0) -> Snapshot:
         """Copy a gallery on the server's disk, and wait for the copy; see ``Client.snapshot``."""
@@ -216,7 +216,7 @@ class AsyncHttpClient(AsyncClient):
 
     async def job(self, job_id: str) -> Job:
         """Say how far a job is."""
-        return await self._run(http_calls.job(job_id))
+        return await self._run(http_jobs.job(job_id))
 
     async def wait(self, job_id: str, *, watch: Watch | None = None) -> Job:
         """Wait until a job has finished; ``watch`` is told of each look at it."""
@@ -230,19 +230,19 @@ class AsyncHttpClient(AsyncClient):
 
     async def upload_archive(self, gallery: str, archive: Path) -> Job:
         """Send a .zip or .tar of images; the server unpacks it in a job."""
-        return await self._run(http_calls.upload_archive(gallery, archive))
+        return await self._run(http_jobs.upload_archive(gallery, archive))
 
     async def cancel(self, job_id: str) -> Job:
         """Stop a job; what it stored stays."""
-        return await self._run(http_calls.cancel(job_id))
+        return await self._run(http_jobs.cancel(job_id))
 
     async def start_evaluation(self, gallery: str, choices: Choices = USUAL) -> Job:
         """Begin to measure a labelled gallery; the main numbers will be the job's result."""
-        return await self._run(http_calls.start_evaluation(gallery, choices))
+        return await self._run(http_jobs.start_evaluation(gallery, choices))
 
     async def report(self, job_id: str, kind: str = "json") -> str:
         """Give the report of an evaluation that has succeeded, as ``json``, ``csv`` or, where asked for, ``html``."""
-        return await self._run(http_calls.report(job_id, kind))
+        return await self._run(http_jobs.report(job_id, kind))
 
     async def evaluate(
         self, gallery: str, choices: Choices = USUAL, *, progress: Progress | None = None
@@ -261,7 +261,7 @@ class AsyncHttpClient(AsyncClient):
 
     async def start_snapshot(self, gallery: str, keep_days: int = 0) -> Job:
         """Begin to copy a gallery; the description of the copy will be the job's result."""
-        return await self._run(http_calls.start_snapshot(gallery, keep_days))
+        return await self._run(http_jobs.start_snapshot(gallery, keep_days))
 
     async def snapshot(self, gallery: str, *, keep_days: int = 0) -> Snapshot:
         """Copy a gallery on the server's disk, and wait for the copy; see ``Client.snapshot``."""

@@ -3,15 +3,14 @@
 Pure functions, shared by the synchronous and the asynchronous client. Knows no channel.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from google.protobuf.message import Message
 
 from clients import rpc_replies
-from clients.call import Answer, Call, Choices, Image, Progress, Query, Wanted, image_bytes
+from clients.call import Call, Choices, Image, Progress, Query, Wanted, image_bytes
 from clients.replies import (
     Embedding,
     Evaluation,
@@ -22,13 +21,13 @@ from clients.replies import (
     Receipt,
     SearchReply,
 )
+from clients.rpc_request import Streamed, unary
 from clients.server_info import ServerInfo
-from vireid.errors import BodyTooLarge, InvalidRequest, VireidError
+from vireid.errors import InvalidRequest, VireidError
 from vireid.proto import convert
 from vireid.proto import retrieval_pb2 as pb
 from vireid.types import Filter, GalleryInfo, Item, ItemMeta, Modality, Snapshot
 
-MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 RETRIEVAL = "vireid.v1.RetrievalService"
 GALLERIES = "vireid.v1.GalleryService"
 SNAPSHOTS = "vireid.v1.SnapshotService"
@@ -48,59 +47,9 @@ _CMC = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Unary:
-    """A request on this wire.
-
-    Attributes:
-        method: full path, ``/vireid.v1.RetrievalService/Search``.
-        message: what to send.
-        reply: the class of the message that comes back.
-    """
-
-    method: str
-    message: Message
-    reply: type[Message]
-
-
-@dataclass(frozen=True, slots=True)
-class Streamed:
-    """A request on this wire that is answered by many messages; the reply is the last one.
-
-    Attributes:
-        method: full path.
-        message: what to send.
-        reply: the class of the messages that come back.
-        watch: told each of them.
-    """
-
-    method: str
-    message: Message
-    reply: type[Message]
-    watch: Callable[[Message], None]
-
-
-def _call(
-    method: str,
-    message: Message,
-    reply: type[Message],
-    read: Callable[[Any], Answer],
-    *,
-    repeatable: bool = True,
-) -> Call[Answer]:
-    size = message.ByteSize()
-    if size > MAX_MESSAGE_BYTES:
-        raise BodyTooLarge(
-            f"the request has {size} bytes, one message holds at most {MAX_MESSAGE_BYTES}; "
-            "send fewer or smaller images",
-            metadata={"limit": str(MAX_MESSAGE_BYTES), "actual": str(size)},
-        )
-    return Call(Unary(f"/{method}", message, reply), read, repeatable)
-
-
 def info() -> Call[ServerInfo]:
     """Ask what the server runs."""
-    return _call(f"{INFO}/GetInfo", pb.GetInfoRequest(), pb.Info, rpc_replies.info)
+    return unary(f"{INFO}/GetInfo", pb.GetInfoRequest(), pb.Info, rpc_replies.info)
 
 
 def search(gallery: str, query: Query, wanted: Wanted) -> Call[SearchReply]:
@@ -120,7 +69,7 @@ def search(gallery: str, query: Query, wanted: Wanted) -> Call[SearchReply]:
         together=_together(wanted),
         other_modality_first=wanted.other_modality_first,
     )
-    return _call(f"{RETRIEVAL}/Search", request, pb.SearchResponse, rpc_replies.search_reply)
+    return unary(f"{RETRIEVAL}/Search", request, pb.SearchResponse, rpc_replies.search_reply)
 
 
 def _together(wanted: Wanted) -> pb.Together | None:
@@ -136,7 +85,7 @@ def _together(wanted: Wanted) -> pb.Together | None:
 def embed(image: Image, modality: Modality | None) -> Call[Embedding]:
     """Ask for one image's embedding."""
     request = pb.EmbedRequest(inputs=[_image_input(image, modality)])
-    return _call(f"{RETRIEVAL}/Embed", request, pb.EmbedResponse, rpc_replies.only_embedding)
+    return unary(f"{RETRIEVAL}/Embed", request, pb.EmbedResponse, rpc_replies.only_embedding)
 
 
 def embed_many(
@@ -144,37 +93,37 @@ def embed_many(
 ) -> Call[tuple[Embedding | VireidError, ...]]:
     """Ask for the embeddings of some images; an image that fails does not fail the others."""
     request = pb.EmbedRequest(inputs=[_image_input(image, modality) for image in images])
-    return _call(f"{RETRIEVAL}/Embed", request, pb.EmbedResponse, rpc_replies.embeddings)
+    return unary(f"{RETRIEVAL}/Embed", request, pb.EmbedResponse, rpc_replies.embeddings)
 
 
 def create_gallery(name: str, *, store_images: bool, retention_s: int) -> Call[GalleryInfo]:
     """Ask for an empty gallery; made twice, the second would find it taken."""
     seconds = _unsigned(retention_s, "retention_s", 64)
     request = pb.CreateGalleryRequest(name=name, store_images=store_images, retention_s=seconds)
-    return _call(f"{GALLERIES}/CreateGallery", request, pb.Gallery, convert.gallery_of, repeatable=False)
+    return unary(f"{GALLERIES}/CreateGallery", request, pb.Gallery, convert.gallery_of, repeatable=False)
 
 
 def get_gallery(name: str) -> Call[GalleryInfo]:
     """Ask for a gallery's description."""
-    return _call(f"{GALLERIES}/GetGallery", pb.GetGalleryRequest(name=name), pb.Gallery, convert.gallery_of)
+    return unary(f"{GALLERIES}/GetGallery", pb.GetGalleryRequest(name=name), pb.Gallery, convert.gallery_of)
 
 
 def retain(name: str, seconds: int) -> Call[GalleryInfo]:
     """Ask for a gallery's items to expire so long after their enrolment."""
     request = pb.UpdateGalleryRequest(name=name, retention_s=_unsigned(seconds, "retention_s", 64))
-    return _call(f"{GALLERIES}/UpdateGallery", request, pb.Gallery, convert.gallery_of)
+    return unary(f"{GALLERIES}/UpdateGallery", request, pb.Gallery, convert.gallery_of)
 
 
 def list_galleries() -> Call[tuple[GalleryInfo, ...]]:
     """Ask for every gallery's description."""
     request = pb.ListGalleriesRequest()
-    return _call(f"{GALLERIES}/ListGalleries", request, pb.ListGalleriesResponse, rpc_replies.galleries)
+    return unary(f"{GALLERIES}/ListGalleries", request, pb.ListGalleriesResponse, rpc_replies.galleries)
 
 
 def delete_gallery(name: str) -> Call[Receipt]:
     """Ask for a gallery's end; made twice, the second would find it gone."""
     request = pb.DeleteGalleryRequest(name=name)
-    return _call(
+    return unary(
         f"{GALLERIES}/DeleteGallery", request, pb.DeletionReceipt, rpc_replies.receipt, repeatable=False
     )
 
@@ -194,13 +143,13 @@ def put_item(
         item=convert.proposed_item(item_id, modality, meta, expires_at),
         image=_image_input(image, modality),
     )
-    return _call(f"{GALLERIES}/PutItem", request, pb.PutItemResponse, rpc_replies.put_reply)
+    return unary(f"{GALLERIES}/PutItem", request, pb.PutItemResponse, rpc_replies.put_reply)
 
 
 def get_item(gallery: str, item_id: str) -> Call[Item]:
     """Ask for an item's description."""
     request = pb.GetItemRequest(gallery=gallery, item_id=item_id)
-    return _call(f"{GALLERIES}/GetItem", request, pb.Item, convert.item_of)
+    return unary(f"{GALLERIES}/GetItem", request, pb.Item, convert.item_of)
 
 
 def list_items(gallery: str, *, where: Filter, limit: int, cursor: str) -> Call[Page]:
@@ -211,13 +160,13 @@ def list_items(gallery: str, *, where: Filter, limit: int, cursor: str) -> Call[
         page_size=_uint32(limit, "limit"),
         page_token=cursor,
     )
-    return _call(f"{GALLERIES}/ListItems", request, pb.ListItemsResponse, rpc_replies.page)
+    return unary(f"{GALLERIES}/ListItems", request, pb.ListItemsResponse, rpc_replies.page)
 
 
 def facets(gallery: str, where: Filter) -> Call[Facets]:
     """Ask how many items there are of each camera, modality and hour."""
     request = pb.GetFacetsRequest(gallery=gallery, filter=convert.filter_to(where))
-    return _call(f"{GALLERIES}/GetFacets", request, pb.Facets, rpc_replies.facets)
+    return unary(f"{GALLERIES}/GetFacets", request, pb.Facets, rpc_replies.facets)
 
 
 def delete_items(gallery: str, *, item_ids: Sequence[str], where: Filter, dry_run: bool) -> Call[Receipt]:
@@ -225,7 +174,7 @@ def delete_items(gallery: str, *, item_ids: Sequence[str], where: Filter, dry_ru
     request = pb.DeleteItemsRequest(
         gallery=gallery, item_ids=item_ids, filter=convert.filter_to(where), dry_run=dry_run
     )
-    return _call(
+    return unary(
         f"{GALLERIES}/DeleteItems", request, pb.DeletionReceipt, rpc_replies.receipt, repeatable=dry_run
     )
 
@@ -240,13 +189,13 @@ def snapshot(gallery: str, keep_days: int) -> Call[Snapshot]:
 def list_snapshots(gallery: str) -> Call[tuple[Snapshot, ...]]:
     """Ask for a gallery's snapshots."""
     request = pb.ListSnapshotsRequest(gallery=gallery)
-    return _call(f"{SNAPSHOTS}/ListSnapshots", request, pb.ListSnapshotsResponse, rpc_replies.snapshots)
+    return unary(f"{SNAPSHOTS}/ListSnapshots", request, pb.ListSnapshotsResponse, rpc_replies.snapshots)
 
 
 def delete_snapshot(gallery: str, name: str) -> Call[Snapshot]:
     """Ask for a snapshot's end; made twice, the second would find it gone."""
     request = pb.DeleteSnapshotRequest(gallery=gallery, name=name)
-    return _call(f"{SNAPSHOTS}/DeleteSnapshot", request, pb.Snapshot, convert.snapshot_of, repeatable=False)
+    return unary(f"{SNAPSHOTS}/DeleteSnapshot", request, pb.Snapshot, convert.snapshot_of, repeatable=False)
 
 
 def evaluate(gallery: str, choices: Choices, progress: Progress | None) -> Call[Evaluation]:
