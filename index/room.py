@@ -83,8 +83,8 @@ class MemoryRoom:
 class FileRoom:
     """Rows in a file without a name, which goes when the process ends; see ``Room``.
 
-    What is read stays in memory as long as the system has a use for no other. The room is taken from the disk at once:
-    a write to a file that the disk cannot hold would end the process, and so does a disk that fails to read.
+    What is read stays in memory as long as the system has a use for no other. The room is taken from the disk at once, and
+    rows are written before they are mapped: the disk may refuse them. A disk that fails to read ends the process.
 
     Args:
         dim: embedding dimension D.
@@ -105,7 +105,10 @@ class FileRoom:
                 with tempfile.TemporaryFile(dir=self._folder) as file:
                     self._handle = os.dup(file.fileno())
                 weakref.finalize(self, os.close, self._handle)
-            os.posix_fallocate(self._handle, 0, room * dim * 4)
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(self._handle, 0, room * dim * 4)
+            else:  # not on every system; a full disk then refuses while rows are written
+                os.ftruncate(self._handle, room * dim * 4)
             whole = mmap.mmap(self._handle, room * dim * 4)
         whole.madvise(mmap.MADV_RANDOM)  # a search reads some rows here and there
         self.rows = np.frombuffer(whole, np.float32).reshape(room, dim)

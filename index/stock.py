@@ -56,8 +56,9 @@ class Stock:
         ranking.check_rows(ids, vectors, self._dim)
         first = len(self._places)
         self._make_room(first + len(ids))
+        new = self._room.put(first, vectors)  # a disk may refuse, and then nothing has changed
         self._places.add(ids)
-        longest = rounded.take_in(self._room.put(first, vectors), self._held, first)
+        longest = rounded.take_in(new, self._held, first)
         self._longest = max(self._longest, longest)
 
     def expect(self, count: int) -> None:

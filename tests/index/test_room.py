@@ -96,15 +96,18 @@ def test_what_was_removed_is_overwritten(tmp_path: Path) -> None:
         assert (vectors[one].tobytes() in held) == (one not in gone)
 
 
-def test_a_disk_that_is_full_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("call", ["posix_fallocate", "pwrite"])
+def test_a_disk_that_is_full_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
     backend, vectors = made("scan-file", DIM, tmp_path), drawn(3000, 1)
     backend.add(np.arange(100), vectors[:100])
 
-    def full(handle: int, start: int, size: int) -> None:
+    def full(*given: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(os, "posix_fallocate", full)
+        patched.setattr(os, call, full)
         with pytest.raises(StorageError, match="free space") as refused:
             backend.add(np.arange(100, 3000), vectors[100:])
     assert refused.value.reason == "DISK_FULL"
@@ -112,6 +115,14 @@ def test_a_disk_that_is_full_changes_nothing(tmp_path: Path, monkeypatch: pytest
     np.testing.assert_array_equal(backend.vectors(np.arange(100)), vectors[:100])
     backend.add(np.arange(100, 3000), vectors[100:])
     np.testing.assert_array_equal(backend.vectors(np.arange(3000)), vectors)
+
+
+def test_a_system_that_reserves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "posix_fallocate")
+    backend, vectors = made("scan-file", DIM, tmp_path), drawn(500, 1)
+    for start in range(0, 500, 100):
+        backend.add(np.arange(start, start + 100), vectors[start : start + 100])
+    np.testing.assert_array_equal(backend.vectors(np.arange(500)), vectors)
 
 
 def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
