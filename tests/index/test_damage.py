@@ -352,3 +352,19 @@ def test_an_error_after_the_commit_is_never_half_a_change(
         assert caught.value.stable_reason == "INDEX_FAILED"
     opened = reopen().get("people")
     assert [item.item_id for item in opened.items(Filter())[0]] == ["a", "b"]
+
+
+def test_a_failed_gallery_is_deleted_with_what_its_file_holds(
+    store: GalleryStore, gallery: Gallery, enrolment: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gallery.enroll([enrolment("a"), enrolment("bare", image=None)])
+
+    def out_of_memory(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(gallery._holdings._backend, "add", out_of_memory)
+    with pytest.raises(StorageError):
+        gallery.enroll([enrolment("b")])
+    receipt = store.delete("people")
+    assert (receipt.items, receipt.images, receipt.vectors) == (3, 2, 3)
+    assert store.list() == []
