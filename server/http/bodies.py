@@ -124,7 +124,9 @@ async def document(request: Request, model: type[Document]) -> Document:
     try:
         return model.model_validate_json(data)
     except ValidationError as error:
-        raise RequestValidationError(error.errors(include_url=False)) from None
+        found = error.errors(include_url=False)
+        # as those of parameters begin with "query" or "path"
+        raise RequestValidationError([{**one, "loc": ("body", *one["loc"])} for one in found]) from None
 
 
 async def spool(request: Request, limit: int) -> Spooled:

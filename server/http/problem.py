@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -37,15 +38,17 @@ def install(app: FastAPI) -> None:
     async def invalid(request: Request, error: RequestValidationError) -> Response:
         entries = error.errors()
         reasons = {"json_invalid": "MALFORMED_JSON", "extra_forbidden": "UNKNOWN_FIELD"}
+        # the first part of a place says whether it is in the body, the path or the query string
+        places = [entry["loc"][1:] for entry in entries[:16]]
         details = [
             {
-                "pointer": "/" + "/".join(str(part) for part in entry["loc"]),
+                "pointer": "/" + "/".join(map(str, place)),
                 # a document that is wrong as a whole has no place in itself
-                "field": str(entry["loc"][-1]) if entry["loc"] else "body",
+                "field": _field(place) or "body",
                 "detail": entry["msg"],
                 "reason": reasons.get(entry["type"], "INVALID_REQUEST"),
             }
-            for entry in entries[:16]
+            for entry, place in zip(entries, places, strict=False)
         ]
         first = details[0]
         status = 400 if first["reason"] == "MALFORMED_JSON" else 422
@@ -105,6 +108,11 @@ def of_error(error: VireidError, instance: str) -> Response:
     return response(
         status, reason=error.stable_reason, detail=error.message, instance=instance, headers=headers, **more
     )
+
+
+def _field(place: Sequence[str | int]) -> str:
+    """Write a place as ``a.b[1].c``."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).lstrip(".")
 
 
 def _pointer(field: str) -> str:

@@ -20,6 +20,10 @@ MANY = [str(number) for number in range(1001)]
         ({"query": ITEM, "filter": {"cameras": MANY}}, "filter.cameras", "/filter/cameras"),
         ({"query": ITEM, "filter": {"modalities": ["blue"]}}, "filter.modalities", "/filter/modalities"),
         ({"query": ITEM, "filter": {"attributes": dict.fromkeys(MANY, "")}}, "filter.attributes", "/filter/attributes"),
+        ({"query": ITEM, "filter": {"camera": ["1"]}}, "filter.camera", "/filter/camera"),
+        ({"query": ITEM, "filter": {"cameras": ["1", 2]}}, "filter.cameras[1]", "/filter/cameras/1"),
+        ({"query": {"embedding": [0, "one"]}}, "query.embedding[1]", "/query/embedding/1"),
+        ({"query": ITEM, "top_k": "many"}, "top_k", "/top_k"),
         ({"query": {"image": "?"}}, "query.image", "/query/image"),
         ({"query": {}}, "query", "/query"),
         (
@@ -78,3 +82,9 @@ async def test_embeddings_that_are_none_are_named_where_they_stand(api: Any, emb
         )
         assert status == 422
         assert [one["field"] for one in problem["errors"]] == [field]
+
+
+async def test_of_the_path_and_the_query_string(api: Any) -> None:
+    _, _, problem = await api.refused("GET", "/v1/galleries/g/items", params={"limit": "many"})
+    assert [(one["field"], one["pointer"]) for one in problem["errors"]] == [("limit", "/limit")]
+    assert problem["detail"].startswith("limit: ")

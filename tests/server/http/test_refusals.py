@@ -145,15 +145,15 @@ async def test_unknown_names_are_named(http: Any, draw: Draw) -> None:
         assert told.errors[0].field == name
         assert name in told.detail
     fields = [
-        ("/v1/galleries", {"name": "a", "colour": "red"}),
-        (SEARCH, {"query": {"item_id": "a"}, "colour": 1}),
-        (SEARCH, {"query": {"item_id": "a", "colour": 1}}),
-        ("/v1/evaluations", {"gallery": "yard", "colour": 1}),
-        ("/v1/galleries/yard/items:delete", {"item_ids": ["a"], "colour": 1}),
+        ("/v1/galleries", {"name": "a", "colour": "red"}, "colour"),
+        (SEARCH, {"query": {"item_id": "a"}, "colour": 1}, "colour"),
+        (SEARCH, {"query": {"item_id": "a", "colour": 1}}, "query.colour"),
+        ("/v1/evaluations", {"gallery": "yard", "colour": 1}, "colour"),
+        ("/v1/galleries/yard/items:delete", {"item_ids": ["a"], "colour": 1}, "colour"),
     ]
-    for path, body in fields:
+    for path, body, field in fields:
         told = problem(await http("POST", path, json=body))
-        assert (told.status, told.reason, told.errors[0].field) == (422, "UNKNOWN_FIELD", "colour")
+        assert (told.status, told.reason, told.errors[0].field) == (422, "UNKNOWN_FIELD", field)
     assert await untouched(http)
 
 
