@@ -20,6 +20,7 @@ from index.head import Head
 from index.inspection import inspect
 from index.kept_centres import KeptCentres
 from index.records import Enrolment, Records
+from index.second_space import SecondSpace
 from tests.index.conftest import DIM, SPACE, unit
 from vireid.errors import DataLoss, VireidError
 from vireid.types import Modality
@@ -114,6 +115,26 @@ def test_centres_before_that_are_damaged_are_found_by_verify(path: Path) -> None
     assert told(gallery) == before
     gallery.close()
     assert any("centres" in sentence for sentence in inspect(path.parent).damage)
+
+
+def test_damaged_centres_of_the_space_that_is_not_in_use_are_found_too(path: Path) -> None:
+    gallery = Gallery(path)
+    second = SecondSpace(gallery.records)
+    second.begin("6" * 64, 8)
+    keys = [row.key for row in second.lacking(0, MANY)]
+    second.put(keys, np.stack([unit(key, 8) for key in keys]))
+    gallery.exchange()
+    gallery.centre(learn(gallery.records).centres())
+    gallery.exchange()
+    gallery.close()
+    assert inspect(path.parent).damage == ()
+    _execute(path, f"UPDATE centres SET visible = 41 WHERE space_id = '{'6' * 64}'")
+    assert any("centres" in sentence for sentence in inspect(path.parent).damage)
+    gallery = Gallery(path)  # those in use are whole
+    with pytest.raises(DataLoss, match="centres"):
+        gallery.exchange()
+    assert gallery.centres is not None
+    gallery.close()
 
 
 def test_damaged_centres_are_not_copied_in_silence(path: Path) -> None:
