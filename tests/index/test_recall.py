@@ -120,7 +120,7 @@ def test_picture(data: Path, tmp_path: Path, suffix: str, begins: bytes) -> None
 def test_refusals(data: Path, tmp_path: Path) -> None:
     with pytest.raises(GalleryNotFound):
         run(data, "--gallery", "nobody")
-    with pytest.raises(InvalidRequest, match="expected one of scan, faiss"):
+    with pytest.raises(InvalidRequest, match="expected one of scan, scan-file, faiss"):
         run(data, "--gallery", "g", "--backend", "fast")
     with pytest.raises(InvalidRequest, match=r"\.svg or a \.png"):
         run(data, "--gallery", "g", "--picture", tmp_path / "r.pdf")
