@@ -7,6 +7,7 @@ import difflib
 import logging
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,7 +58,10 @@ class Choice:
         """
         if self.engine.info.device != "cpu":
             return [self.engine] * count
-        return [self.engine, *(self.another() for _ in range(count - 1))]
+        with ThreadPoolExecutor(
+            count
+        ) as pool:  # a runtime may compile for seconds, each on a core of its own
+            return [self.engine, *pool.map(lambda _: self.another(), range(count - 1))]
 
     def as_json(self) -> dict[str, Any]:
         """What users are told of it."""

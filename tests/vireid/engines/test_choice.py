@@ -1,6 +1,7 @@
 """Which engine serves, with engines that take as long as a test says and fail as real ones do."""
 
 import re
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -12,6 +13,7 @@ from vireid import bundle as bundles
 from vireid.bundle import SOURCE, Bundle
 from vireid.engines import choice
 from vireid.engines.choice import Choice, choose
+from vireid.engines.fake import FakeEngine
 from vireid.errors import (
     BundleCorrupt,
     EngineError,
@@ -153,6 +155,27 @@ def test_an_unknown_name_is_told_the_known_ones(holding: Holding, run: Run) -> N
     ) as caught:
         run(holding(part("onnxruntime-int8")), {}, "onnxruntime-int4")
     assert caught.value.stable_reason == "ENGINE_UNKNOWN"
+
+
+def test_workers_engines_are_opened_side_by_side(holding: Holding, run: Run) -> None:
+    found = run(holding(), {SOURCE: 1.0})
+    together = threading.Barrier(3)
+
+    def another() -> FakeEngine:
+        together.wait(20)  # none would come through alone
+        return FakeEngine()
+
+    engines = replace(found, another=another).for_workers(4)
+    assert engines[0] is found.engine
+    assert len({id(engine) for engine in engines}) == 4
+
+
+def test_an_engine_that_does_not_open_for_a_worker_is_told(holding: Holding, run: Run) -> None:
+    def another() -> FakeEngine:
+        raise EngineError("out of memory")
+
+    with pytest.raises(EngineError, match="out of memory"):
+        replace(run(holding(), {SOURCE: 1.0}), another=another).for_workers(4)
 
 
 def test_a_gpu_is_filled_by_one_engine(holding: Holding, run: Run) -> None:
