@@ -61,13 +61,17 @@ class KeptCentres:
             DataLoss: they are not.
         """
         with self._records.changing() as (db, head):
-            second = schema.second_space(db)
-            chains = [(head, head.centres)]
-            if second is not None:
-                chains.append((replace(head, space_id=second[0], dim=second[1]), second[2]))
-            for space, told in chains:
-                while told != NONE:
-                    _, told = self._read(db, space, told)
+            self._check_all(db, head, head.centres)
+            self._check_second(db, head)
+
+    def drop_damaged_second(self) -> None:
+        """Drop the centres of the second space where they are damaged, durable on return: its vectors are whole without."""
+        with self._records.changing() as (db, head):
+            try:
+                self._check_second(db, head)
+            except DataLoss:
+                db.execute("DELETE FROM centres WHERE space_id <> ?", (head.space_id,))
+                db.execute("UPDATE second_space SET centres = x''")
 
     def numbered(self, centres: Centres) -> Centres:
         """Give centres the number that they will have once they are put.
@@ -139,6 +143,16 @@ class KeptCentres:
         self._records.follow(after)
         self._records.sweep()
 
+    def _check_second(self, db: sqlite3.Connection, head: Head) -> None:
+        second = schema.second_space(db)
+        if second is not None:
+            self._check_all(db, replace(head, space_id=second[0], dim=second[1]), second[2])
+
+    def _check_all(self, db: sqlite3.Connection, head: Head, told: bytes) -> None:
+        """Read centres and all before them."""
+        while told != NONE:
+            _, told = self._read(db, head, told)
+
     def _read(self, db: sqlite3.Connection, head: Head, told: bytes) -> tuple[Centres | None, bytes]:
         """Return the centres of a checksum, and the checksum of those before them."""
         if told == NONE:
@@ -146,9 +160,12 @@ class KeptCentres:
         found = db.execute(f"SELECT {COLUMNS} FROM centres WHERE checksum = ?", (told,)).fetchall()  # noqa: S608 - constants
         body: tuple[Any, ...] = found[0][:-1] if len(found) == 1 else ()
         if checksum(body) != told or body[1] != head.space_id.encode():
+            way = f"reembed DIR --gallery {head.name} --bundle BUNDLE' with the bundle of space {head.space_id[:12]}..."
+            if head.space_id == self._records.head.space_id:
+                way = f"centre DIR --gallery {head.name} --back'"
             raise self._records.damaged(
                 "the centres of its vectors do not match their checksum; the vectors themselves are whole, and "
-                f"'vireid index centre DIR --gallery {head.name} --back' goes on without centres"
+                f"'vireid index {way} goes on without centres"
             )
         number, _, made_at, strength, visible, infrared, rows, before = body
         told_of = Centring(float(strength), visible, infrared, number, moment(made_at))

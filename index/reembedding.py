@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from index import limits
+from index.kept_centres import KeptCentres
 from index.records import Records
 from index.rows import Row
 from index.second_space import SecondSpace
@@ -52,6 +53,7 @@ def fill(records: Records, engine: Engine, preprocess: Preprocess, advance: Call
     """
     second, report, last = SecondSpace(records), Report(), 0
     second.begin(engine.space_id, engine.dim)
+    KeptCentres(records).drop_damaged_second()
     while rows := second.lacking(last, AT_ONCE):
         last = rows[-1].key
         ready = [

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from index.centring import learn
 from index.gallery import Gallery
 from index.head import Head
 from index.records import Enrolment, Records
@@ -197,3 +198,28 @@ def test_what_is_removed_goes_from_both_spaces(gallery: Gallery, path: Path) -> 
     assert not any(vector in data for vector in both)
     gallery.close()
     assert Gallery(path).info().items == 69
+
+
+def test_damaged_centres_of_the_other_space_are_left_when_it_is_filled_again(
+    gallery: Gallery, path: Path
+) -> None:
+    fill(gallery.records, NEW, PREPARE, nothing)
+    gallery.exchange()
+    gallery.centre(learn(gallery.records).centres())
+    gallery.exchange()
+    db = sqlite3.connect(path)
+    db.execute("UPDATE centres SET visible = visible + 1")
+    db.commit()
+    db.close()
+    with pytest.raises(DataLoss, match=f"reembed .*{NEW.space_id[:12]}"):
+        gallery.exchange()
+    assert fill(gallery.records, NEW, PREPARE, nothing).embedded == 0
+    gallery.exchange()
+    assert gallery.centres is None
+    check(gallery, NEW, range(70))
+    gallery.centre(learn(gallery.records).centres())
+    gallery.exchange()
+    fill(gallery.records, NEW, PREPARE, nothing)  # what is whole stays
+    gallery.exchange()
+    assert gallery.centres is not None
+    gallery.close()
