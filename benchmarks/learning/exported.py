@@ -16,12 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from export import calibration_images, eight_bits, proving, quantize
+from export import calibration_images, eight_bits, openvino_part, proving
 from export import exam as exams
 from export.eight_bits import Order
-from export.exam import Exam
 from learning.runs import Job, People, draw, train_all
 from vireid import bundle as bundles
 from vireid.bundle import Bundle, EnginePart
@@ -31,9 +28,7 @@ from vireid.errors import VireidError
 LEARNT = People("learnt", "sysu-like", 400, 77, images=2)
 FEW = People("few", "sysu-like", 28, 77, images=1)  # to calibrate on where nothing is learnt
 CALIBRATE_ON = 64
-ASKED, ASKED_SEED = 128, 78
-# each person asks from two cameras by night and is found before four by day; fewer where two minutes must do
-QUICK_CAMERAS, CAMERAS = (1, 3), (1, 2, 3, 4, 5, 6)
+ASKED, ASKED_SEED = 128, 78  # whom no network here ever saw
 SHARED: dict[str, Any] = {
     "model.name": "one-stream-resnet50", "model.width": 1.0, "data.erase": 0.2, "amp": True, "threads": 1,
     "tensorboard": "off", "evaluate_first": False, "data.persons": 8,
@@ -97,26 +92,21 @@ def train(work: Path) -> Bundle:
     return bundles.read(path)
 
 
-def exam(bundle: Bundle, cameras: tuple[int, ...], workers: int) -> Exam:
-    """Draw people whom no network here ever saw, before some cameras."""
-    whole = exams.drawn(bundle.preprocess, ASKED, ASKED_SEED, workers)
-    kept = np.isin(whole.camera, cameras)
-    return Exam(
-        whole.images[kept],
-        whole.person[kept],
-        whole.camera[kept],
-        whole.modality[kept],
-        f"{whole.origin}, cameras {', '.join(map(str, cameras))}",
-    )
-
-
 def engines(work: Path, name: str, bundle: Bundle, threads: int, *, quick: bool) -> Tried:
-    """Add every engine that passes, or read the bundle it was done with; a failure is kept beside it."""
+    """Add every engine that passes, or read the bundle it was done with; a failure is kept beside it.
+
+    Args:
+        work: where bundles are kept.
+        name: of the model.
+        bundle: holds it.
+        threads: of the processor.
+        quick: int8 in ONNX Runtime and nothing else.
+    """
     kept = f"{name}-quick" if quick else name
     path, failed = work / f"{kept}.zip", work / f"{kept}.refused.json"
     if path.is_file() and bundles.read(path).space_id == bundle.space_id and failed.is_file():
         return Tried(name, bundles.read(path), json.loads(failed.read_text()))
-    people_asked = exam(bundle, QUICK_CAMERAS if quick else CAMERAS, threads)
+    asked = exams.drawn(bundle.preprocess, ASKED, ASKED_SEED, threads)
     learnt = FEW if quick else LEARNT
     draw(work, [learnt])
     calibration = calibration_images.of_dataset(
@@ -133,35 +123,21 @@ def engines(work: Path, name: str, bundle: Bundle, threads: int, *, quick: bool)
             refused[engine] = error.message
             print(f"{name}: {engine}: {error.message}", flush=True)
 
+    def read() -> Bundle:
+        return bundles.read(path)
+
     order = Order("onnxruntime", "int8", threads=threads)
-
-    def unsearched() -> None:
-        quantiser = quantize.prepare(bundle.file(bundle.manifest.model.file), order.scheme, calibration)
-        # a search takes some minutes; it leaves out the first layer and the last before all others
-        part = EnginePart.model_validate(
-            {"runtime": order.runtime, "precision": order.precision, "file": order.file}
+    attempt(order.scheme, lambda: eight_bits.make(read(), calibration, asked, order, path, _quiet))
+    if not quick:
+        attempt("openvino-bf16", lambda: openvino_part.add_bf16(read(), asked, path, _quiet, threads=threads))
+    if not quick and order.scheme not in refused:
+        part = EnginePart(runtime="openvino", precision="int8", file=order.file)
+        attempt(
+            part.name,
+            lambda: proving.prove_and_add(read(), part, {}, asked, path, device="cpu", threads=threads),
         )
-        files = {order.file: quantiser.graph(quantiser.layers[1:-1])}
-        proving.prove_and_add(
-            bundles.read(path), part, files, people_asked, path, device="cpu", threads=threads
-        )
-
-    def searched() -> None:
-        eight_bits.make(bundles.read(path), calibration, people_asked, order, path, _quiet)
-
-    attempt(order.scheme, unsearched if quick else searched)
-    forms = [] if quick else [("bf16", bundle.manifest.model.file)]
-    if order.scheme not in refused and not quick:
-        forms.append(("int8", order.file))
-    for precision, file in forms:
-        part = EnginePart.model_validate({"runtime": "openvino", "precision": precision, "file": file})
-        attempt(part.name, lambda part=part: _prove(path, part, people_asked, threads))  # type: ignore[misc]
     failed.write_text(json.dumps(refused, indent=1) + "\n")
     return Tried(name, bundles.read(path), refused)
-
-
-def _prove(path: Path, part: EnginePart, images: Exam, threads: int) -> None:
-    proving.prove_and_add(bundles.read(path), part, {}, images, path, device="cpu", threads=threads)
 
 
 @contextmanager
