@@ -2,10 +2,13 @@
 
 import importlib.metadata
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from vireid.errors import VireidError
+
+# builds of FAISS that can search on a GPU; the first has CAGRA, too
+FAISS_GPU = ("faiss-gpu-cuvs", "faiss-gpu")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,21 +116,24 @@ def _tensorrt(module: str, extra: str) -> str:
 def _faiss_cpu() -> str:
     if importlib.util.find_spec("faiss") is None:
         raise _Absent("faiss is not installed; run: pip install faiss-cpu")
-    for name in ("faiss-gpu", "faiss-cpu"):
+    return _first_of((*FAISS_GPU, "faiss-cpu")) or "faiss, of no known package"
+
+
+def _faiss_gpu() -> str:
+    found = _first_of(FAISS_GPU)
+    if found is None:
+        raise _Absent(
+            "faiss-gpu is not installed; on a machine with a GPU: pip uninstall faiss-cpu && pip install 'vireid[gpu]'"
+        )
+    from vireid.engines.tensorrt_driver import open_driver
+
+    return f"{found} on {open_driver().gpu.name}"
+
+
+def _first_of(packages: Sequence[str]) -> str | None:
+    for name in packages:
         try:
             return f"{name} {importlib.metadata.version(name)}"
         except importlib.metadata.PackageNotFoundError:
             continue
-    return "faiss, of no known package"
-
-
-def _faiss_gpu() -> str:
-    try:
-        version = importlib.metadata.version("faiss-gpu")
-    except importlib.metadata.PackageNotFoundError:
-        raise _Absent(
-            "faiss-gpu is not installed; on a machine with a GPU: pip uninstall faiss-cpu && pip install 'vireid[gpu]'"
-        ) from None
-    from vireid.engines.tensorrt_driver import open_driver
-
-    return f"faiss-gpu {version} on {open_driver().gpu.name}"
+    return None

@@ -47,7 +47,10 @@ def test_a_runtime_that_is_there_and_cannot_be_imported_is_broken(monkeypatch: p
     assert "install it again" in here.found
 
 
-def test_cuda_that_is_offered_without_a_driver_is_not_called_usable(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("build", ["faiss-gpu", "faiss-gpu-cuvs"])
+def test_cuda_that_is_offered_without_a_driver_is_not_called_usable(
+    monkeypatch: pytest.MonkeyPatch, build: str
+) -> None:
     """onnxruntime-gpu lists CUDA on every machine."""
 
     def none() -> Any:
@@ -58,10 +61,9 @@ def test_cuda_that_is_offered_without_a_driver_is_not_called_usable(monkeypatch:
     )
     monkeypatch.setattr(tensorrt_driver, "open_driver", none)
     real = importlib.metadata.version
-    monkeypatch.setattr(
-        importlib.metadata, "version", lambda name: "1.15.1" if name == "faiss-gpu" else real(name)
-    )
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "1.15.1" if name == build else real(name))
     here = found()
     for name in ("onnxruntime CUDA", "search on a GPU"):
         assert not here[name].usable
         assert "no NVIDIA driver" in here[name].found
+    assert here["search on the CPU"].found == f"{build} 1.15.1"
