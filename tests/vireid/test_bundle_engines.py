@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from vireid import bundle
 from vireid.bundle import EnginePart
@@ -106,3 +107,11 @@ def test_an_engine_without_a_checksum_is_damage(plain: bundle.Bundle, tmp_path: 
     (folder / "bundle.json").write_text(cut)
     with pytest.raises(BundleCorrupt, match=r"no checksum for 'int8\.onnx'"):
         bundle.read(folder)
+
+
+def test_only_openvino_is_told_where_its_beginning_in_fp32_ends() -> None:
+    words = {"runtime": "openvino", "precision": "bf16", "file": "model.onnx", "fp32_until": "relu_3"}
+    assert EnginePart.model_validate(words).fp32_until == "relu_3"
+    for other in ({"runtime": "tensorrt"}, {"precision": "int8"}):
+        with pytest.raises(ValidationError, match="begins in fp32 until 'relu_3'; only openvino-bf16 can"):
+            EnginePart.model_validate(words | other)

@@ -154,16 +154,17 @@ def halved() -> onnx.ModelProto:
 
 @pytest.fixture
 def part_of(tiny: bundle.Bundle, tmp_path: Path) -> Callable[[str], tuple[bundle.Bundle, bundle.EnginePart]]:
-    """Add an engine to the tiny bundle by its name; bf16 is skipped where the CPU has none."""
+    """Add an engine to the tiny bundle by name, and the map until which it is fp32; bf16 is skipped where a CPU has none."""
 
     def add(name: str) -> tuple[bundle.Bundle, bundle.EnginePart]:
-        runtime, precision = name.split("-")
+        runtime, precision, *until = name.split("-")
         if precision == "bf16" and "BF16" not in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             pytest.skip("this CPU has no bf16")
         graphs = {"fp16": halved, "int8": quantised}
         own = graphs.get(precision)
         file = f"{precision}.onnx" if own else tiny.manifest.model.file
-        part = bundle.EnginePart.model_validate({"runtime": runtime, "precision": precision, "file": file})
+        words = {"runtime": runtime, "precision": precision, "file": file, "fp32_until": "".join(until)}
+        part = bundle.EnginePart.model_validate(words)
         files = {file: own().SerializeToString()} if own else {}
         return bundle.read(bundle.with_engine(tiny, part, files, tmp_path / "parts.zip")), part
 

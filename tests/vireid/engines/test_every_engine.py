@@ -33,6 +33,7 @@ ENGINES = [
     "onnxruntime-int8",
     "openvino-fp32",
     "openvino-bf16",
+    "openvino-bf16-features",
     "openvino-int8",
     "tensorrt-over-fakes",
 ]
