@@ -82,15 +82,6 @@ class Halved:
     kept: Mapping[str, float]
 
 
-def to_half(graph: bytes, precision: Half) -> bytes:
-    """Turn an fp32 graph into one whose trunk is half; what had to stay fp32 is logged.
-
-    Raises:
-        ExportError: as for ``halve``.
-    """
-    return halve(graph, precision).graph
-
-
 def halve(graph: bytes, precision: Half, *, exact: bool = False) -> Halved:
     """Turn an fp32 graph into one whose trunk is half.
 

@@ -65,7 +65,7 @@ def source(name: str) -> bytes:
 
 @cache
 def graph(name: str, precision: str) -> bytes:
-    return source(name) if precision == "fp32" else half.to_half(source(name), half_of(precision))
+    return source(name) if precision == "fp32" else half.halve(source(name), half_of(precision)).graph
 
 
 def half_of(precision: str) -> half.Half:
@@ -142,7 +142,7 @@ def test_tensorrt_builds_it(name: str, precision: str) -> None:
 @cache
 def packaged(precision: str) -> bytes:
     made = bundle.read(bundle.default_path()).file("model.onnx")
-    return made if precision == "fp32" else half.to_half(made, half_of(precision))
+    return made if precision == "fp32" else half.halve(made, half_of(precision)).graph
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

@@ -29,7 +29,7 @@ def test_a_graph_in_a_few_words() -> None:
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
 def test_the_precisions_of_weights_are_told_apart(precision: half.Half) -> None:
-    found = graph_summary.summarise(half.to_half(normed_graph.build(), precision), "half.onnx")
+    found = graph_summary.summarise(half.halve(normed_graph.build(), precision).graph, "half.onnx")
     assert list(found.weights) == [precision, "fp32"]
     # the head's table, and the four numbers that prepare pixels and pool
     assert found.weights["fp32"] == 2 * 12 + 3

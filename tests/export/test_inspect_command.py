@@ -45,7 +45,7 @@ def add(path: Path, precision: half.Half, runtime: str, **words: Any) -> None:
     part = EnginePart.model_validate(
         {"runtime": runtime, "precision": precision, "file": f"{precision}.onnx", **words}
     )
-    files = {part.file: half.to_half(read.file("model.onnx"), precision)}
+    files = {part.file: half.halve(read.file("model.onnx"), precision).graph}
     if part.report:
         files[part.report] = b"<html>"
     bundle.with_engine(read, part, files, path)
