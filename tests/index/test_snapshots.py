@@ -19,7 +19,14 @@ from index.head import Head
 from index.inspection import inspect
 from index.records import Enrolment, Records
 from index.store import FILE, GalleryStore
-from vireid.errors import DataLoss, GalleryExists, InvalidRequest, StorageError, VireidError
+from vireid.errors import (
+    DataLoss,
+    GalleryExists,
+    InvalidRequest,
+    SnapshotNotFound,
+    StorageError,
+    VireidError,
+)
 
 Make = Callable[..., Enrolment]
 DIM = 16
@@ -231,6 +238,22 @@ def test_a_receipt_counts_the_snapshots_that_still_hold_items(open_gallery: Gall
     assert (receipt.snapshots, receipt.still_in) == (2, 0)
     assert not first.exists()
     assert not second.exists()
+    open_gallery.close()
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "nothing", "../snapshots", f"{MAKING}left"])
+def test_only_the_snapshot_that_is_named_is_removed(
+    open_gallery: Gallery, galleries: Path, name: str
+) -> None:
+    place = open_gallery.snapshot()
+    (galleries / "g" / snapshots.FOLDER / f"{MAKING}left").mkdir()
+    (galleries / "g" / snapshots.FOLDER / "a-file").write_text("no snapshot")
+    for wrong in (name, "a-file", f"{place.name}x", place.name[:-1]):
+        with pytest.raises(SnapshotNotFound):
+            open_gallery.drop_snapshot(wrong)
+    assert [one.name for one in open_gallery.snapshots()] == [place.name]
+    assert open_gallery.drop_snapshot(place.name).name == place.name
+    assert open_gallery.snapshots() == []
     open_gallery.close()
 
 

@@ -156,6 +156,20 @@ def test_a_broken_gallery_stops_no_other(
     assert [info.name for info in reopen().list()] == ["good"]
 
 
+def test_what_cannot_be_read_is_deleted_and_counts_nothing(
+    store: GalleryStore, enrolment: Make, reopen: Reopen, tmp_path: Path
+) -> None:
+    store.create("people").enroll([enrolment("a")])
+    store.close()
+    file_of(tmp_path, "people").write_bytes(b"no gallery at all" * 1000)
+    store = reopen()
+    (listed,) = store.list()
+    assert (listed.state, listed.dim, listed.items) == ("failed", 0, 0)
+    receipt = store.delete("people")
+    assert (receipt.items, receipt.images, receipt.vectors, receipt.version) == (0, 0, 0, 0)
+    assert store.list() == []
+
+
 def test_a_renamed_folder_is_not_another_gallery(store: GalleryStore, reopen: Reopen, tmp_path: Path) -> None:
     store.create("ann")
     store.close()
