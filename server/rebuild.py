@@ -276,7 +276,7 @@ class Rebuild:
             EngineError: it failed; its last words are told.
             OSError: it cannot be started.
         """
-        with tempfile.TemporaryFile("w+") as words:
+        with tempfile.TemporaryFile("w+", errors="replace") as words:
             with self._lock:
                 if self._stopped.is_set():
                     return
@@ -285,6 +285,7 @@ class Rebuild:
                     stdout=subprocess.PIPE,
                     stderr=words,
                     text=True,
+                    errors="replace",
                     start_new_session=True,
                 )
             with suppress(OSError):  # it may have ended already

@@ -210,6 +210,7 @@ def write(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Path:
     Raises:
         AlreadyExists: the folder exists.
         BundleError: the model's file is not among ``files``, a name is not plain, or the manifest holds what JSON cannot.
+        StorageError: the disk is full or refuses; what was there stays.
     """
     if manifest.model.file not in files:
         raise BundleError(
@@ -236,7 +237,6 @@ def write(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Path:
     except (TypeError, ValueError) as error:
         raise BundleError(f"the manifest cannot be written as JSON: {error}") from error
     everything = {MANIFEST: text.encode(), **dict(sorted(files.items()))}
-    path.parent.mkdir(parents=True, exist_ok=True)
     bundle_files.write(path, everything)
     return path
 

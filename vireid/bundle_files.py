@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from vireid.errors import AlreadyExists, BundleCorrupt, BundleMissing
+from vireid.errors import AlreadyExists, BundleCorrupt, BundleMissing, StorageError
 
 MANIFEST = "bundle.json"
 MAX_MANIFEST_BYTES = 1024**2
@@ -45,12 +45,18 @@ def write(path: Path, files: Mapping[str, bytes]) -> None:
 
     Raises:
         AlreadyExists: the folder exists.
+        StorageError: the disk is full or refuses; what was there stays.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".zip":
-        _write_zip(path, files)
-    else:
-        _write_folder(path, files)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".zip":
+            _write_zip(path, files)
+        else:
+            _write_folder(path, files)
+    except OSError as error:
+        raise StorageError(
+            f"{path} cannot be written ({error.strerror}), and what was there stays; make room or name another place"
+        ) from error
 
 
 def is_plain(name: str) -> bool:

@@ -103,6 +103,22 @@ def test_a_build_that_fails_is_told_and_nothing_is_taken(words: str, match: str)
     build.stop()
 
 
+@pytest.mark.parametrize(("status", "state"), [(0, "switched"), (3, "build_failed")])
+def test_words_that_are_no_text_do_not_end_a_build(status: int, state: str) -> None:
+    words = f"""
+        import os
+        os.write(1, b"caf\\xe9\\n")
+        os.write(2, b"caf\\xe9\\n")
+        os._exit({status})
+    """
+    build = Rebuild(LACKING, script(words), FakeEngine)
+    build.start(Taken())
+    told = ended(build)
+    assert told.state == state
+    assert ("status 3: caf" in told.reason) == bool(status)
+    build.stop()
+
+
 def test_a_build_that_cannot_be_started() -> None:
     build = Rebuild(LACKING, ["/no/such/program"], FakeEngine)
     build.start(Taken())

@@ -16,7 +16,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vireid import bundle, bundle_files
-from vireid.errors import AlreadyExists, BundleCorrupt, BundleError, BundleMissing, BundleUnsupported
+from vireid.errors import (
+    AlreadyExists,
+    BundleCorrupt,
+    BundleError,
+    BundleMissing,
+    BundleUnsupported,
+    StorageError,
+)
 
 MODEL = bytes(range(256)) * 3
 PLACES = ["b.zip", "b"]
@@ -130,9 +137,16 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, place: str, monkeypatch: 
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(StorageError, match=r"cannot be written \(No space left on device\).* make room"):
         written(tmp_path / place, name="second")
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_place_that_cannot_be_is_told(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="name another place"):
+        written(tmp_path / "file" / place)
 
 
 @pytest.mark.parametrize("name", ["../up", "a/b", "/abs", "..", "c\\d", "C:x", "bundle.json", "", "nul\0"])

@@ -168,6 +168,15 @@ class PlanStore:
             EngineError: as for ``sidecar``, or the plan was changed since it was built.
         """
         sidecar = self.sidecar(*purposes)
+        try:
+            return self._opened(sidecar)
+        except EngineError:
+            newer = self.sidecar(*purposes)
+            if newer.file == sidecar.file:
+                raise
+            return self._opened(newer)  # another process replaced it meanwhile
+
+    def _opened(self, sidecar: Sidecar) -> Found:
         path = self._folder / sidecar.file
         _check_owner(path)
         try:
@@ -206,15 +215,17 @@ class PlanStore:
         path = self._folder / f"{key}.json"
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            plan_files.sweep(self._folder)
-            plan_files.write(self._folder / sidecar.file, plan)
-            if page:
-                plan_files.write(self._folder / sidecar.page, page)
-            plan_files.write(path, text.encode())
-            for kind, kept in ((PLAN, sidecar.file), (PAGE, sidecar.page)):
-                for old in self._folder.glob(f"{key}.*.{kind}"):
-                    if old.name != kept:
-                        old.unlink(missing_ok=True)
+            # else one process would remove the plan of another that has yet to write its sidecar
+            with plan_files.alone(self._folder):
+                plan_files.sweep(self._folder)
+                plan_files.write(self._folder / sidecar.file, plan)
+                if page:
+                    plan_files.write(self._folder / sidecar.page, page)
+                plan_files.write(path, text.encode())
+                for kind, kept in ((PLAN, sidecar.file), (PAGE, sidecar.page)):
+                    for old in self._folder.glob(f"{key}.*.{kind}"):
+                        if old.name != kept:
+                            old.unlink(missing_ok=True)
         except OSError as error:
             raise StorageError(
                 f"the plan cannot be kept in {self._folder} ({error.strerror}); make room or name another folder"

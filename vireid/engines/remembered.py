@@ -10,6 +10,7 @@ import json
 import logging
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,7 +129,8 @@ def _version(package: str) -> str:
 
 def _plans(folder: Path) -> Iterator[str]:
     for path in folder.glob("*.json"):
-        yield f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}"
+        with suppress(OSError):  # what cannot be read, or is gone by now, is opened by nobody
+            yield f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}"
 
 
 def _gpu() -> str:

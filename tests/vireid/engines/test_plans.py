@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -324,6 +325,46 @@ def test_a_writer_at_work_is_left_alone(store: PlanStore) -> None:
         assert young.exists()
     plan_files.sweep(store.folder)
     assert not young.exists()
+
+
+def test_two_that_keep_a_plan_at_once_leave_one_that_is_whole(
+    store: PlanStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that ends first may not remove what the other has written already."""
+    write, first_plan, second_done = plan_files.write, threading.Event(), threading.Event()
+
+    def in_turns(path: Path, data: bytes) -> None:
+        write(path, data)
+        if data == OLD:
+            first_plan.set()
+            second_done.wait(1)  # in vain where the second has to wait for the first
+
+    monkeypatch.setattr(plan_files, "write", in_turns)
+    slow = threading.Thread(target=store.keep, args=(sidecar(), OLD))
+    slow.start()
+    assert first_plan.wait(10)
+    store.keep(sidecar(), NEW)
+    second_done.set()
+    slow.join(10)
+    assert store.find(purpose()).plan in (OLD, NEW)
+    assert len(names(store)) == 2
+
+
+def test_a_plan_that_is_replaced_while_it_is_looked_up_is_found(
+    store: PlanStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.keep(sidecar(), OLD)
+    look, looked = store.sidecar, []
+
+    def late(*purposes: Purpose) -> Sidecar:
+        found = look(*purposes)
+        if not looked:
+            looked.append(found)
+            store.keep(sidecar(), NEW)
+        return found
+
+    monkeypatch.setattr(store, "sidecar", late)
+    assert store.find(purpose()).plan == NEW
 
 
 # ---- timings --------------------------------------------------------------------------

@@ -206,6 +206,12 @@ def test_a_plan_that_is_there_by_now_is_tried(several: Bundle, holding: Holding,
     assert memory(several, tmp_path) == before[1]
 
 
+def test_a_sidecar_that_cannot_be_read_stops_nothing(holding: Holding, tmp_path: Path) -> None:
+    (tmp_path / "gone.json").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "folder.json").mkdir()
+    assert memory(holding(part("tensorrt-fp16")), tmp_path).recall() is None
+
+
 def test_it_is_replaced_whole(kept: Memory) -> None:
     found = Remembered(name=SOURCE, layout="plain", seconds={SOURCE: 0.01})
     kept.keep(found)
