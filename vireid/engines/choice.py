@@ -118,6 +118,7 @@ def choose(  # noqa: PLR0913 - what is asked for, and what a test or a server pu
         return recalled
     opened, refused = _usable(bundle, device, allow_unproven, opener)
     found = forms.fastest(opened, clock)
+    refused += [NotTaken(name, reason) for name, reason in found.failed.items()]
     if memory is not None and _lasts(found, device, memory):
         memory.keep(_worth_keeping(found, refused))
     return _chosen(bundle, found, refused)
@@ -176,7 +177,8 @@ def _lasts(found: Fastest, device: str, memory: Memory) -> bool:
     """Whether the next start would find the same, and finding it takes time."""
     # what a GPU lacks to be used may be installed, and nothing else tells of that
     used = device == "cpu" or not memory.gpu or found.form.engine.info.device != "cpu"
-    return found.settled and len(found.seconds) > 1 and used
+    # and what failed may have lacked memory at that moment only
+    return found.settled and not found.failed and len(found.seconds) > 1 and used
 
 
 def _worth_keeping(found: Fastest, refused: Sequence[NotTaken]) -> Remembered:

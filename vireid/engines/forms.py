@@ -1,7 +1,7 @@
 """The forms in which an engine of a bundle can be opened here, and which of several is the fastest. Knows nothing of proof."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from vireid.bundle import SOURCE, Bundle, EnginePart
@@ -43,11 +43,13 @@ class Fastest:
         form: the fastest.
         seconds: that an image takes, by the name of the engine.
         settled: whether trying again would find the same.
+        failed: by the name of an engine that opened and did not run, what it failed with.
     """
 
     form: Form
     seconds: Mapping[str, float]
     settled: bool
+    failed: Mapping[str, str] = field(default_factory=dict)
 
 
 def open_form(bundle: Bundle, part: EnginePart | None, device: str, layout: Layout) -> Engine:
@@ -89,7 +91,11 @@ def forms(bundle: Bundle, part: EnginePart | None, device: str, opener: Opener) 
 
 
 def fastest(opened: Sequence[Form], clock: Callable[[], float]) -> Fastest:
-    """Try forms in turns, and return the fastest; of equals the most precise."""
+    """Try forms in turns, and return the fastest; of equals the most precise.
+
+    Raises:
+        EngineError: all of them failed.
+    """
     if len(opened) == 1:
         return Fastest(opened[0], {opened[0].name: 0.0}, True)
     # layouts of one engine differ alike at every size, and a server is to start soon
@@ -99,6 +105,10 @@ def fastest(opened: Sequence[Form], clock: Callable[[], float]) -> Fastest:
     near = [place for place, seconds in enumerate(found.seconds) if seconds <= limit]
     taken = opened[min(near, key=lambda place: (PRECISIONS.index(opened[place].precision), place))]
     best: dict[str, float] = {}
-    for one, seconds in zip(opened, found.seconds, strict=True):
-        best[one.name] = min(seconds, best.get(one.name, seconds))
-    return Fastest(taken, best, found.settled)
+    failed: dict[str, str] = {}
+    for place, (one, seconds) in enumerate(zip(opened, found.seconds, strict=True)):
+        if place in found.failed:
+            failed[one.name] = found.failed[place].message
+        else:
+            best[one.name] = min(seconds, best.get(one.name, seconds))
+    return Fastest(taken, best, found.settled, {name: failed[name] for name in failed if name not in best})

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -239,13 +240,14 @@ def holding(tiny: bundle.Bundle) -> Callable[..., bundle.Bundle]:
 
 @pytest.fixture
 def run() -> Callable[..., Choice]:
-    """Choose among engines that take so many seconds an image, or fail to open."""
+    """Choose among engines that take so many seconds an image and hold so many images, or fail to open."""
 
     def go(
         source: bundle.Bundle,
         takes: Mapping[str, float | VireidError],
         wish: str = "auto",
         device: str = "cpu",
+        most: Mapping[str, int] = MappingProxyType({}),
         **more: Any,
     ) -> Choice:
         clock = Clock()
@@ -257,7 +259,8 @@ def run() -> Callable[..., Choice]:
             if isinstance(found, VireidError):
                 raise found
             device_name = "cuda:0" if where == "cuda" else "cpu"
-            return Paced(clock, found, EngineInfo(key, layout, device_name, name.split("-")[1], 1))
+            told = EngineInfo(key, layout, device_name, name.split("-")[1], 1)
+            return Paced(clock, found, told, most.get(key, most.get(name, 1000)))
 
         return choose(source, wish, device, opener=opener, clock=clock, **more)
 

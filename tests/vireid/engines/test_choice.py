@@ -141,6 +141,30 @@ def test_a_device_that_is_not_there_is_an_error_and_not_another_device(holding: 
     assert found.not_taken[0].reason == missing.message
 
 
+@pytest.mark.parametrize(
+    "model_s", [0.02, 1.0]
+)  # that much slower with one picture, it is not given batches at first
+def test_what_opens_and_cannot_run_batches_says_why(holding: Holding, run: Run, model_s: float) -> None:
+    bundle, takes = holding(part("onnxruntime-fp16")), {SOURCE: model_s, "onnxruntime-fp16": 0.01}
+    found = run(bundle, takes, most={"onnxruntime-fp16": 4})
+    assert found.name == SOURCE
+    assert [(one.name, one.reason) for one in found.not_taken] == [
+        ("onnxruntime-fp16", "no memory for 8 images")
+    ]
+    with pytest.raises(EngineError, match="no memory for 1 images"):
+        run(bundle, takes, most={SOURCE: 0, "onnxruntime-fp16": 0})
+
+
+def test_a_layout_that_cannot_run_leaves_the_other(holding: Holding, run: Run) -> None:
+    found = run(
+        holding(part("openvino-bf16")),
+        {SOURCE: 0.01, f"{SOURCE}/plain": 0.005, "openvino-bf16": 0.02},
+        most={f"{SOURCE}/plain": 4},
+    )
+    assert (found.name, found.engine.info.provider) == (SOURCE, "blocked")
+    assert "20 ms" in found.not_taken[0].reason
+
+
 def test_a_damaged_model_is_not_passed_over(holding: Holding, run: Run) -> None:
     with pytest.raises(BundleCorrupt, match="cannot load"):
         run(

@@ -127,6 +127,14 @@ def test_an_unsteady_finding_is_not_kept(
     assert kept.recall() is None
 
 
+def test_what_could_not_run_is_tried_again(several: Bundle, kept: Memory, run: Run) -> None:
+    """It may have lacked memory at that moment only."""
+    first = run(several, TAKES, memory=kept, most={"onnxruntime-int8": 4})
+    assert first.name == "openvino-bf16"
+    assert "no memory for 8 images" in {one.reason for one in first.not_taken}
+    assert run(several, TAKES, memory=kept).name == "onnxruntime-int8"
+
+
 def test_one_engine_alone_is_not_kept(several: Bundle, kept: Memory, run: Run) -> None:
     fails: dict[str, Any] = dict.fromkeys(TAKES, EngineError("fails"))
     assert run(several, fails | {SOURCE: 1.0}, memory=kept).name == SOURCE
