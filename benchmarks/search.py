@@ -6,8 +6,8 @@ Unit vectors drawn at random: for exact search the worst there is, as no neighbo
 thread and in CPU seconds, all ways taking turns in every round, a ratio being the median over rounds. A backend
 that does not answer as the reference does is not timed.
 
-The plain pass combines all bytes that the sweep of one query has to read (one a number for ``scan`` and ``scan-file``, four for the
-others) and does nothing else: what is left above 1 is arithmetic, selection and scoring the best for good.
+The plain pass combines all bytes that the sweep of one query has to read (one a number for ``scan`` and ``scan-file``,
+four for the others) and does nothing else: what is left above 1 is arithmetic, selection and scoring the best for good.
 """
 
 import gc
