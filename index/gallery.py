@@ -85,6 +85,8 @@ class Gallery(Readable):
             finally:
                 self._records.close()
             head = self._records.head
+            # not when the garbage collector comes by: it is most of the memory, and more than one has waited for it
+            self._holdings = Holdings(head.name, head.dim, BACKENDS["exact"](head.dim), self.centres)
             kept = len(list(snapshots.listed(self._snapshots)))
             return Receipt(head.items, images, head.items, head.version, kept)
 

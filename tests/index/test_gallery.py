@@ -1,3 +1,5 @@
+import gc
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -360,6 +362,18 @@ def test_many_items_close_up_and_stay_right(gallery: Gallery, enrolment: Make, v
     assert hits[0].item.item_id == "i1203"
     assert [item.item_id for item in gallery.items(Filter(attributes={"new": "1"}))[0]] == ["i0"]
     assert gallery.facets()["cameras"] == {"3": 600}
+
+
+def test_a_closed_gallery_holds_no_vectors(gallery: Gallery, enrolment: Make) -> None:
+    """Its memory is there for the next at once, and does not wait for the garbage collector."""
+    gallery.enroll([enrolment("a")])
+    held = weakref.ref(gallery._holdings._backend)
+    gc.disable()
+    try:
+        gallery.close()
+        assert held() is None
+    finally:
+        gc.enable()
 
 
 def test_a_closed_gallery_answers_nothing(gallery: Gallery, enrolment: Make, vector: Vector) -> None:
