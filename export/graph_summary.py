@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import onnx
 from onnx import TensorProto
 
-from vireid.errors import BundleCorrupt
+from export import onnx_file
 
 WORDS = {"float": "fp32", "float16": "fp16", "bfloat16": "bf16", "double": "fp64"}
 # numbers that say where and how much, and are no weights
@@ -55,14 +54,9 @@ def summarise(graph: bytes, where: str) -> GraphSummary:
     Raises:
         BundleCorrupt: it is no ONNX file, keeps weights in other files, or has operators that are not ONNX's own.
     """
-    try:
-        model = onnx.load_from_string(graph)
-    except Exception as error:  # noqa: BLE001 - protobuf's errors have no public base
-        raise BundleCorrupt(f"{where} is no ONNX file ({error}); export the bundle again") from None
+    model = onnx_file.load(graph, where)
     nodes = list(_nodes(model.graph))
     tensors = [*model.graph.initializer, *(tensor for node in nodes for tensor in _tensors(node))]
-    sparse = [part for each in model.graph.sparse_initializer for part in (each.values, each.indices)]
-    _refuse(nodes, [*tensors, *sparse], where)
     weights: Counter[str] = Counter()
     for tensor in tensors:
         if tensor.data_type not in BOOKKEEPING:
@@ -74,25 +68,6 @@ def summarise(graph: bytes, where: str) -> GraphSummary:
         operators=dict(Counter(node.op_type for node in nodes).most_common()),
         weights=dict(weights.most_common()),
     )
-
-
-def _refuse(nodes: list[Any], tensors: list[Any], where: str) -> None:
-    outside = [
-        each.name for each in tensors if each.data_location == TensorProto.EXTERNAL or each.external_data
-    ]
-    if outside:
-        raise BundleCorrupt(
-            f"{where} keeps weights in other files ({outside[0]}); a bundle's graphs are whole: "
-            "export it as one file (external_data=False)"
-        )
-    strange = sorted(
-        {f"{node.domain}.{node.op_type}" for node in nodes if node.domain not in {"", "ai.onnx"}}
-    )
-    if strange:
-        raise BundleCorrupt(
-            f"{where} has operators that are not ONNX's own ({', '.join(strange)}), which only some runtimes know; "
-            "export it with ai.onnx alone"
-        )
 
 
 def _nodes(graph: Any) -> Iterator[Any]:

@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper, version_converter
 
-from export import folding, magnitude
+from export import folding, magnitude, onnx_file
 from vireid.errors import ExportError
 
 Half = Literal["fp16", "bf16"]
@@ -91,6 +91,7 @@ def halve(graph: bytes, precision: Half, *, exact: bool = False) -> Halved:
         exact: keep sums fp32, of maps and of biases, which are the same error at every place of a map; nearer, and slower.
 
     Raises:
+        BundleCorrupt: the graph is no ONNX file, or leans on what is not in it.
         ExportError: the graph is not fp32, its weights are not finite, or nothing of it can be half.
     """
     if precision not in TYPES:
@@ -118,10 +119,7 @@ def halve(graph: bytes, precision: Half, *, exact: bool = False) -> Halved:
 
 def _plain(graph: bytes, precision: Half) -> Any:
     """Read a graph, fold it, and bring it to the opset its precision needs."""
-    try:
-        proto = onnx.load_from_string(graph)
-    except Exception as error:  # protobuf's errors have no public base that onnx names
-        raise ExportError(f"the graph is no ONNX file: {error}") from error
+    proto = onnx_file.load(graph)
     found = {tensor.data_type for tensor in proto.graph.initializer}
     quantised = any(node.op_type in {"QuantizeLinear", "DequantizeLinear"} for node in proto.graph.node)
     if quantised or found & {TensorProto.FLOAT16, TensorProto.BFLOAT16} or TensorProto.FLOAT not in found:

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from export import folding
+from export import folding, onnx_file
 from vireid.errors import ExportError
 
 CARRIERS = {"Add", "MaxPool", "Concat"}
@@ -44,12 +44,10 @@ def plain(graph: bytes) -> Any:
     """Read an fp32 graph and fold it: batch norms and sums of constants become biases.
 
     Raises:
-        ExportError: it is no ONNX file, or not fp32.
+        BundleCorrupt: it is no ONNX file, or leans on what is not in it.
+        ExportError: it is not fp32.
     """
-    try:
-        model = onnx.load_from_string(graph)
-    except Exception as error:  # protobuf's errors have no public base that onnx names
-        raise ExportError(f"the graph is no ONNX file: {error}") from error
+    model = onnx_file.load(graph)
     kinds = {tensor.data_type for tensor in model.graph.initializer}
     rounded = any(node.op_type in ROUNDED for node in model.graph.node)
     if rounded or kinds & {TensorProto.FLOAT16, TensorProto.BFLOAT16} or TensorProto.FLOAT not in kinds:

@@ -4,9 +4,9 @@ TensorRT takes uint8 images, but nothing may be done with them before they are n
 converts them later is refused. Here they are converted first, which is exact. Knows the ONNX file only.
 """
 
-import onnx
 from onnx import TensorProto, helper
 
+from export import onnx_file
 from vireid.errors import ExportError
 
 IMAGES = "images"
@@ -20,13 +20,10 @@ def adapt(graph: bytes) -> bytes:
         graph: an ONNX file with the input ``images``.
 
     Raises:
-        ExportError: it is no ONNX file, holds weights in other files or operators of a library's own, or has no such input.
+        BundleCorrupt: it is no ONNX file, holds weights in other files or operators of a library's own.
+        ExportError: it has no such input.
     """
-    try:
-        model = onnx.load_from_string(graph)
-    except Exception as error:  # noqa: BLE001 - protobuf's errors have no public base
-        raise ExportError(f"the graph is no ONNX file ({error}); export the bundle again") from None
-    _refuse_strange(model)
+    model = onnx_file.load(graph)
     images = [entry for entry in model.graph.input if entry.name == IMAGES]
     if len(images) != 1:
         raise ExportError(
@@ -41,19 +38,3 @@ def adapt(graph: bytes) -> bytes:
     model.graph.node.insert(0, helper.make_node("Cast", [IMAGES], [NUMBERS], to=TensorProto.FLOAT))
     adapted: bytes = model.SerializeToString()
     return adapted
-
-
-def _refuse_strange(model: onnx.ModelProto) -> None:
-    outside = [
-        tensor.name
-        for tensor in model.graph.initializer
-        if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data
-    ]
-    if outside:
-        raise ExportError(
-            f"the graph keeps weights in other files ({outside[0]}); export it as one file (external_data=False)"
-        )
-    if strange := sorted({node.op_type for node in model.graph.node if node.domain not in {"", "ai.onnx"}}):
-        raise ExportError(
-            f"the graph uses operators that are not ONNX's own ({', '.join(strange)}); TensorRT knows none of them"
-        )

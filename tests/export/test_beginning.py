@@ -8,7 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 from export import beginning
 from tests.export import normed_graph
 from vireid import bundle as bundles
-from vireid.errors import ExportError
+from vireid.errors import BundleCorrupt
 
 
 def test_the_map_between_two_convolutions_is_a_place() -> None:
@@ -67,5 +67,5 @@ def test_a_graph_in_two_branches_has_no_place() -> None:
 
 
 def test_what_is_no_graph() -> None:
-    with pytest.raises(ExportError, match="no ONNX file"):
+    with pytest.raises(BundleCorrupt, match="no ONNX file"):
         beginning.cuts(b"no graph")

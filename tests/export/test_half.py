@@ -13,7 +13,7 @@ from onnx.reference import ReferenceEvaluator
 from export import half, magnitude
 from export.half import Half
 from tests.export import normed_graph
-from vireid.errors import ExportError
+from vireid.errors import BundleCorrupt, ExportError
 
 KINDS = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
 
@@ -217,7 +217,7 @@ def test_what_is_no_fp32_graph_is_refused() -> None:
         to_half(to_half(source, "fp16"), "fp16")
     with pytest.raises(ExportError, match="not fp32"):
         to_half(to_half(source, "bf16"), "fp16")
-    with pytest.raises(ExportError, match="no ONNX file"):
+    with pytest.raises(BundleCorrupt, match="no ONNX file"):
         to_half(b"\x00never", "fp16")
     with pytest.raises(ExportError, match="'fp8' was asked for; a graph becomes fp16 or bf16"):
         to_half(source, "fp8")  # type: ignore[arg-type]

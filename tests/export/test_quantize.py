@@ -13,7 +13,7 @@ from export.calibration_images import CalibrationImages
 from export.quantize import Quantiser
 from export.trial import Trial
 from tests.export import small_graph
-from vireid.errors import ExportError
+from vireid.errors import BundleCorrupt, ExportError
 
 SCHEMES = ("onnxruntime-int8", "tensorrt-int8", "tensorrt-fp8")
 
@@ -229,7 +229,7 @@ def test_a_bias_far_beyond_its_weights_still_fits_an_int32(calibration: Calibrat
 def test_what_is_no_fp32_graph_is_refused(
     prepared: dict[str, Quantiser], calibration: CalibrationImages
 ) -> None:
-    with pytest.raises(ExportError, match="no ONNX file"):
+    with pytest.raises(BundleCorrupt, match="no ONNX file"):
         quantize.prepare(b"no graph", "onnxruntime-int8", calibration)
     with pytest.raises(ExportError, match="not fp32"):
         quantize.prepare(prepared["onnxruntime-int8"].graph(), "onnxruntime-int8", calibration)

@@ -144,7 +144,7 @@ def _open(
             run.
     """
     graph = bundle.file(file)
-    onnx_outside.refuse(graph, str(bundle.path))
+    onnx_outside.refuse(graph, f"{bundle.path}: {file}")
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

@@ -10,13 +10,13 @@ from vireid.errors import BundleCorrupt
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14  # fields of a tensor
-_OPSET_IMPORT, _DOMAIN = 8, 1  # of a model, and of what is imported
+_DOMAIN = {"opset": 1, "node": 7}  # message -> its field that says whose operators it takes
 _OWN = {"", "ai.onnx"}
 # message -> field -> message: the paths from a model to its tensors
 _INSIDE: dict[str, dict[int, str]] = {
-    "model": {7: "graph", 25: "function"},
+    "model": {7: "graph", 8: "opset", 25: "function"},
     "graph": {1: "node", 5: "tensor", 15: "sparse"},
-    "function": {7: "node"},
+    "function": {7: "node", 9: "opset", 11: "attribute"},
     "node": {5: "attribute"},
     "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
     "sparse": {1: "tensor", 2: "tensor"},
@@ -31,60 +31,33 @@ def refuse(graph: bytes, where: str) -> None:
         where: what to call it.
 
     Raises:
-        BundleCorrupt: it keeps weights in other files, imports operators that are not ONNX's own, or is no ONNX file.
+        BundleCorrupt: it keeps weights in other files, takes operators that are not ONNX's own, or is no ONNX file.
     """
-    if has_weights_outside(graph):
+    outside, foreign = False, set()
+    try:
+        for message, field, value in _walk(memoryview(graph), "model"):
+            if message == "tensor":
+                outside |= field == _EXTERNAL_DATA or (field == _DATA_LOCATION and value != 0)
+            elif _DOMAIN.get(message) == field and isinstance(value, memoryview):
+                foreign.add(bytes(value).decode())
+    except (IndexError, ValueError, RecursionError) as error:
+        raise BundleCorrupt(f"{where} is no ONNX file ({error}); export the bundle again") from error
+    if outside:
+        raise BundleCorrupt(f"{where} keeps weights in other files; export the bundle again as one file")
+    if foreign := foreign - _OWN:
         raise BundleCorrupt(
-            f"{where}: the graph keeps weights in other files; export the bundle again as one file"
-        )
-    if domains := foreign_domains(graph):
-        raise BundleCorrupt(
-            f"{where}: the graph takes operators from {', '.join(domains)}, which not every runtime knows; "
+            f"{where} takes operators from {', '.join(sorted(foreign))}, which not every runtime knows; "
             f"export it with ONNX's own alone"
         )
 
 
-def has_weights_outside(graph: bytes) -> bool:
-    """Say whether a tensor of a graph names another file.
-
-    Raises:
-        BundleCorrupt: the bytes are no message.
-    """
-    try:
-        return _outside(memoryview(graph), "model")
-    except (IndexError, ValueError, RecursionError) as error:
-        raise BundleCorrupt(f"the graph is no ONNX file ({error}); export the bundle again") from error
-
-
-def foreign_domains(graph: bytes) -> tuple[str, ...]:
-    """Name the operator sets a graph imports that are not ONNX's own.
-
-    Raises:
-        BundleCorrupt: the bytes are no message.
-    """
-    try:
-        imported = [part for field, part in _fields(memoryview(graph)) if field == _OPSET_IMPORT]
-        words = [
-            bytes(word).decode()
-            for part in imported
-            if isinstance(part, memoryview)
-            for field, word in _fields(part)
-            if field == _DOMAIN and isinstance(word, memoryview)
-        ]
-    except (IndexError, ValueError) as error:
-        raise BundleCorrupt(f"the graph is no ONNX file ({error}); export the bundle again") from error
-    return tuple(sorted(set(words) - _OWN))
-
-
-def _outside(data: memoryview, message: str) -> bool:
+def _walk(data: memoryview, message: str) -> Iterator[tuple[str, int, int | memoryview]]:
+    """Yield every field of a message and of those in it, as far as tensors and operators lie."""
     inside = _INSIDE.get(message, {})
     for field, value in _fields(data):
-        if message == "tensor":
-            if field == _EXTERNAL_DATA or (field == _DATA_LOCATION and value != 0):
-                return True
-        elif field in inside and isinstance(value, memoryview) and _outside(value, inside[field]):
-            return True
-    return False
+        yield message, field, value
+        if field in inside and isinstance(value, memoryview):
+            yield from _walk(value, inside[field])
 
 
 def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:

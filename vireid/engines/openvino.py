@@ -13,9 +13,8 @@ import numpy as np
 
 from vireid.arrays import Float32Array, Int64Array, UInt8Array
 from vireid.bundle import Bundle, EnginePart
-from vireid.engines import openvino_kernels
+from vireid.engines import onnx_outside, openvino_kernels
 from vireid.engines.base import EngineInfo, Loaded, check_batch, check_rows
-from vireid.engines.onnx_outside import has_weights_outside
 from vireid.engines.openvino_stages import IMAGES, MODALITY, OUTPUT, Stages
 from vireid.errors import BundleCorrupt, EngineError, MissingExtra, ProviderUnavailable
 
@@ -127,11 +126,7 @@ def _compile(bundle: Bundle, part: EnginePart, threads: int) -> Stages:
         "ENABLE_CPU_PINNING": False,
     }
     graph = bundle.file(part.file)
-    if has_weights_outside(graph):
-        raise BundleCorrupt(
-            f"{bundle.path}: {part.file} keeps weights in another file; a bundle's graph holds all of them: "
-            "export it again"
-        )
+    onnx_outside.refuse(graph, f"{bundle.path}: {part.file}")
     try:
         model = its.read_model(graph, b"")
         _check_graph(bundle, model)

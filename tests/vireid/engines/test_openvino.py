@@ -162,7 +162,7 @@ def test_weights_outside_the_bundle_are_not_read(
     table.data_location = TensorProto.EXTERNAL
     for key, value in {"location": "secret.bin", "offset": "0", "length": "64"}.items():
         table.external_data.append(onnx.StringStringEntryProto(key=key, value=value))
-    with pytest.raises(BundleCorrupt, match=r"model\.onnx keeps weights in another file"):
+    with pytest.raises(BundleCorrupt, match=r"model\.onnx keeps weights in other files"):
         open_part(bundle_of(graph.SerializeToString()), part())
 
 
