@@ -1,7 +1,7 @@
 """ONNX Runtime as an engine, on the CPU or on CUDA.
 
-The provider that really runs is read back from the session, and every graph proves itself on two pictures before it is handed
-out; asking for CUDA and getting the CPU is an error, never silent.
+The provider that really runs is read back from the session, and on CUDA what most convolutions and products were given to; every
+graph proves itself on two pictures before it is handed out. Asking for CUDA and getting the CPU is an error, never silent.
 """
 
 import logging
@@ -23,6 +23,8 @@ CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 DEVICES = ("auto", "cpu", "cuda")
 INPUTS = {"images": "tensor(uint8)", "modality": "tensor(int64)"}
 OUTPUT = "embeddings"
+# what costs, under the names it has after fusions too
+HEAVY = ("Conv", "MatMul", "Gemm")
 # how the CPU's convolutions hold their maps: in blocks of channels as wide as a register, or as the graph says. Blocks are
 # a third faster for a ResNet, and a tenth slower for a network of many narrow layers
 Layout = Literal["blocked", "plain"]
@@ -116,7 +118,7 @@ def _session(bundle: Bundle, file: str, device: str, threads: int, layout: Layou
     try:
         session = _open(bundle, file, [(CUDA, CUDA_OPTIONS), CPU], threads, layout)
         runs = session.get_providers()
-        trouble = "" if runs[0] == CUDA else f"onnxruntime runs {runs}"
+        trouble = _left_to_the_cpu(session) if runs[0] == CUDA else f"onnxruntime runs {runs}"
     except BundleError as error:
         trouble = error.message
     if not trouble:
@@ -128,6 +130,22 @@ def _session(bundle: Bundle, file: str, device: str, threads: int, layout: Layou
         )
     log.warning("CUDA is offered but does not run here (%s); embedding on the CPU", trouble)
     return session
+
+
+def _left_to_the_cpu(session: ort.InferenceSession) -> str:
+    """Say that a session on CUDA has most of its work done by the CPU, as where CUDA lacks the kernels; empty if not."""
+    if not hasattr(session, "get_provider_graph_assignment_info"):
+        return ""  # an onnxruntime before 1.24 does not tell
+    heavy = [
+        (part.ep_name == CUDA, node.op_type)
+        for part in session.get_provider_graph_assignment_info()
+        for node in part.get_nodes()
+        if any(word in node.op_type for word in HEAVY)
+    ]
+    left = [kind for there, kind in heavy if not there]
+    if 2 * len(left) <= len(heavy):
+        return ""
+    return f"{len(left)} of {len(heavy)} convolutions and products are left to the CPU: {', '.join(sorted(set(left)))}"
 
 
 def _open(
@@ -150,6 +168,8 @@ def _open(
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
     options.graph_optimization_level = LEVELS[layout]
+    if providers != [CPU]:
+        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     for name, value in onnx_sums.settings().items():
         options.add_session_config_entry(name, value)
     # waiting threads sleep: spinning ones take the cores that other sessions need

@@ -1,7 +1,9 @@
 """ONNX Runtime: against arithmetic by hand, with graphs that break their promise, with CUDA that is not there."""
 
+import functools
 import logging
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -116,9 +118,10 @@ def test_a_broken_bundle_is_not_blamed_on_cuda(bundle_of: Bundles) -> None:
 
 
 class OnCuda:
-    """A session that says it runs on CUDA, and runs on the CPU in truth."""
+    """A session that says it runs on CUDA but for some operators, and runs on the CPU in truth."""
 
     asked: ClassVar[dict[str, Any]] = {}
+    lacks: ClassVar[set[str]] = set()
 
     def __init__(self, model: bytes, options: Any, providers: list[Any], **more: Any) -> None:
         OnCuda.asked = {"providers": providers, **more}
@@ -127,7 +130,21 @@ class OnCuda:
     def get_providers(self) -> list[str]:
         return [CUDA, CPU]
 
+    def get_provider_graph_assignment_info(self) -> list[Any]:
+        told = self._session.get_provider_graph_assignment_info()
+        nodes = [node for part in told for node in part.get_nodes()]
+        assert nodes
+        return [
+            SimpleNamespace(
+                ep_name=CPU if node.op_type in self.lacks else CUDA,
+                get_nodes=functools.partial(list, [node]),
+            )
+            for node in nodes
+        ]
+
     def __getattr__(self, name: str) -> Any:
+        if name == "get_provider_graph_assignment_info":
+            raise AttributeError(name)
         return getattr(self._session, name)
 
 
@@ -138,6 +155,7 @@ REAL = onnxruntime.InferenceSession
 def on_cuda(pretended_cuda: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """As with a GPU: sessions run on it, and what is reserved there lies on the CPU instead."""
     monkeypatch.setattr(onnxruntime, "InferenceSession", OnCuda)
+    monkeypatch.setattr(OnCuda, "lacks", set())
     room = onnxruntime.OrtValue.ortvalue_from_shape_and_type
 
     def on_cpu(shape: list[int], kind: type, device: str, number: int) -> Any:
@@ -157,6 +175,30 @@ def test_cuda_is_bounded_and_never_falls_back(tiny: bundle.Bundle) -> None:
     assert options["cudnn_conv_algo_search"] == "HEURISTIC"
     assert 0 < options["gpu_mem_limit"] < 16 << 30
     assert OnCuda.asked["enable_fallback"] == 0
+
+
+@pytest.mark.usefixtures("on_cuda")
+@pytest.mark.parametrize("lacks", ["Gemm", "Gather"])  # what a product and a sum become
+def test_work_that_cuda_leaves_to_the_cpu_is_told(
+    tiny: bundle.Bundle, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, lacks: str
+) -> None:
+    monkeypatch.setattr(OnCuda, "lacks", {lacks})
+    if lacks == "Gather":  # which costs nothing
+        assert open_engine(tiny, device="cuda").info.provider == CUDA
+        return
+    with pytest.raises(ProviderUnavailable, match=r"1 of 1 convolutions and products are left .*: Gemm"):
+        open_engine(tiny, device="cuda")
+    with caplog.at_level(logging.WARNING):
+        assert OnnxEngine(tiny, "auto").info.threads == 1
+    assert "left to the CPU: Gemm" in caplog.text
+
+
+@pytest.mark.usefixtures("on_cuda")
+def test_an_onnxruntime_that_does_not_tell_of_its_nodes_is_believed(
+    tiny: bundle.Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(OnCuda, "get_provider_graph_assignment_info")
+    assert open_engine(tiny, device="cuda").info.provider == CUDA
 
 
 @pytest.mark.usefixtures("on_cuda")
