@@ -7,6 +7,8 @@ PIP     = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check 
 PORT   ?=
 TESTERS ?= 2
 export OMP_NUM_THREADS ?= 2
+# tests and benchmarks may import ONNX Runtime before vireid, which else tells it to report nothing
+export ORT_DISABLE_TELEMETRY ?= 1
 
 .PHONY: help demo test check bench protos test-slow test-gpu test-soak test-browser tensorrt-names clean
 help:

@@ -11,11 +11,11 @@ One row for each preset and seed: people and cameras both follow from the seed, 
 import sys
 
 import numpy as np
-import openvino
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from vireid.datasets.synthetic.draw import Crop, draw_crops
+from vireid.engines import openvino_library
 from vireid.types import Modality
 
 PEOPLE = 30
@@ -24,13 +24,14 @@ SEEDS = (5000, 6000, 7000)
 
 def features(crops: list[Crop], weights: str) -> np.ndarray:
     """Embed crops; unit rows."""
-    model = openvino.Core().compile_model(weights, "CPU", {"INFERENCE_NUM_THREADS": 2})
+    model = openvino_library.load().Core().compile_model(weights, "CPU", {"INFERENCE_NUM_THREADS": 2})
     rows = []
     for crop in crops:
         image = np.asarray(Image.fromarray(crop.rgb).resize((128, 256), Image.Resampling.BILINEAR))
         rows.append(model(image[:, :, ::-1].transpose(2, 0, 1)[None].astype(np.float32))[0].reshape(-1))
     found = np.array(rows)
-    return found / np.linalg.norm(found, axis=1, keepdims=True)
+    unit: np.ndarray = found / np.linalg.norm(found, axis=1, keepdims=True)
+    return unit
 
 
 def measure(name: str, images: int, people: int, seed: int, weights: str) -> str:

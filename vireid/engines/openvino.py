@@ -13,7 +13,7 @@ import numpy as np
 
 from vireid.arrays import Float32Array, Int64Array, UInt8Array
 from vireid.bundle import Bundle, EnginePart
-from vireid.engines import onnx_outside, openvino_kernels
+from vireid.engines import onnx_outside, openvino_kernels, openvino_library
 from vireid.engines.base import EngineInfo, Loaded, check_batch, check_rows
 from vireid.engines.openvino_stages import IMAGES, MODALITY, OUTPUT, Stages
 from vireid.errors import BundleCorrupt, EngineError, MissingExtra, ProviderUnavailable
@@ -79,10 +79,9 @@ class OpenVinoEngine(Loaded):
 
 def _runtime() -> Any:
     try:
-        import openvino
+        return openvino_library.load()
     except ModuleNotFoundError as error:
         raise MissingExtra("OpenVINO is not installed; run: pip install 'vireid[openvino]'") from error
-    return openvino
 
 
 @functools.cache

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from vireid.arrays import Float32Array, Int64Array, UInt8Array
+from vireid.engines import openvino_library
 
 IMAGES, MODALITY, OUTPUT, HANDED = "images", "modality", "embeddings", "handed.on"
 LEAST, MOST = 4, 16  # bounds of the largest size: beyond four images for a thread there is little to win
@@ -133,7 +134,7 @@ def divide(model: Any, until: str) -> tuple[Any, Any]:
     Raises:
         ValueError: there is no such map, or something after it needs more of the images than it.
     """
-    import openvino
+    openvino = openvino_library.load()
     from openvino import opset13, passes
 
     folding = passes.Manager()

@@ -5,6 +5,7 @@ import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from vireid.engines import openvino_library
 from vireid.errors import VireidError
 
 # builds of FAISS that can search on a GPU; the first has CAGRA, too
@@ -86,8 +87,7 @@ def _onnxruntime_cuda() -> str:
 def _openvino() -> str:
     if importlib.util.find_spec("openvino") is None:
         raise _Absent("not installed; run: pip install 'vireid[openvino]'")
-    import openvino
-
+    openvino = openvino_library.load()
     from vireid.engines.openvino import core
 
     its = core()
