@@ -101,7 +101,15 @@ function nothing(coverage) {
   return narrowed ? "Nothing passes these filters" : "Nothing of that kind in this gallery: search among all";
 }
 
-function setQuery(blob, itemId = "") {
+// On a narrow page the answer lies below the query and its filters: go there, unless some of it is seen.
+function showAnswer() {
+  const headline = byId("title");
+  if (headline.getBoundingClientRect().top < window.innerHeight) return;
+  const still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+  headline.scrollIntoView({ behavior: still ? "auto" : "smooth" });
+}
+
+async function setQuery(blob, itemId = "") {
   query = blob;
   seen = null;
   excluded = itemId;
@@ -111,7 +119,8 @@ function setQuery(blob, itemId = "") {
   byId("preview").hidden = false;
   byId("drop-hint").hidden = true;
   drop.classList.add("filled");
-  return search();
+  await search();
+  showAnswer();
 }
 
 async function queryFromItem(item) {

@@ -247,6 +247,24 @@ def test_a_phone_shows_the_whole_page(browser: Browser, demo: Demo, scheme: Lite
     context.close()
 
 
+def test_on_a_phone_the_answer_comes_into_view(browser: Browser, demo: Demo) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 740}, reduced_motion="reduce")
+    page = context.new_page()
+    page.goto(demo.address)
+    page.wait_for_selector("#strip img")
+    assert page.evaluate("scrollY") == 0
+    for query in sorted(demo.queries.glob("*.jpg"))[:2]:
+        drop(page, query)
+        searched(page)
+        page.wait_for_function("() => scrollY > 0")
+        assert page.evaluate("document.querySelector('#title').getBoundingClientRect().top") < 100
+        page.evaluate("scrollTo(0, 0)")
+    page.click("#cameras label >> nth=0")  # who is at the filters stays there
+    searched(page)
+    assert page.evaluate("scrollY") < 100
+    context.close()
+
+
 def test_an_upload_shows_progress_and_lists_what_was_refused(page: Page, demo: Demo, tmp_path: Path) -> None:
     archive = tmp_path / "more.zip"
     with zipfile.ZipFile(archive, "w") as out:
