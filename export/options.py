@@ -3,12 +3,13 @@
 Knows no engine.
 """
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from vireid.errors import AlreadyExists
+from vireid.errors import AlreadyExists, StorageError
 
 BundlePath = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle: a folder or a .zip.")]
 People = Annotated[
@@ -43,10 +44,16 @@ def target_of(path: Path, out: Path | None) -> Path:
 
     Raises:
         AlreadyExists: that is a folder.
+        StorageError: nothing can be written there, which is better told before the work than after it.
     """
     target = out or path
     if target.is_dir():
         raise AlreadyExists(
             f"{target} is a folder, which is not replaced; name a .zip or a new folder with --out"
+        )
+    place = next(each for each in target.absolute().parents if each.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        raise StorageError(
+            f"{target} cannot be written, as {place} is no folder that lets us; name another place with --out"
         )
     return target

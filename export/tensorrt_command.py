@@ -22,7 +22,7 @@ from vireid.bundle import Bundle, EnginePart
 from vireid.engines import plans, tensorrt_buckets, tensorrt_library
 from vireid.engines.tensorrt import Choices
 from vireid.engines.tensorrt_driver import Driver, open_driver
-from vireid.errors import ExportError, ProviderUnavailable
+from vireid.errors import ExportError, ProviderUnavailable, StorageError
 
 STEPS = 100  # of the bar: per cent
 
@@ -90,7 +90,7 @@ def tensorrt(
     def build(*, keep: bool) -> Made:
         whole = proving.with_files(bundle, part, files)
         if graph_out is not None:
-            graph_out.write_bytes(tensorrt_graph.adapt(whole.file(part.file)))
+            _write_graph(graph_out, tensorrt_graph.adapt(whole.file(part.file)))
         with progress.bar(f"building {part.name}", STEPS) as advance:
             tell = _Teller(advance, progress_lines)
             return tensorrt_part.make(whole, part, workshop, exam, tell=tell, again=again, keep_failed=keep)
@@ -142,6 +142,15 @@ def _exam(bundle: Bundle, dataset: Path | None, lines: bool) -> Exam:
     if lines:
         _tell("proving", 0.0)
     return exam_source.of(bundle, dataset)
+
+
+def _write_graph(path: Path, graph: bytes) -> None:
+    try:
+        path.write_bytes(graph)
+    except OSError as error:
+        raise StorageError(
+            f"the graph cannot be written to {path} ({error.strerror}); name another file"
+        ) from error
 
 
 def _into_bundle(

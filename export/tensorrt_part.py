@@ -129,7 +129,7 @@ def make(  # noqa: PLR0913 - the command hands over each part by name
         ExportError: the build fails, or the plan is not near enough to its model; nothing is kept.
         EngineError: the plan does not run here.
         ProviderUnavailable: this library builds on a GPU only, and there is none.
-        StorageError: the disk is full.
+        StorageError: the disk is full or refuses; where nothing can be kept, nothing is built.
     """
     if workshop.driver is None and not workshop.library.builds_ahead:
         raise ProviderUnavailable(
@@ -217,6 +217,7 @@ def _built(bundle: Bundle, part: EnginePart, workshop: Workshop, purpose: Purpos
         sms=workshop.sms,
         timings=workshop.store.timings(purpose),
     )
+    workshop.store.make_ready()
     built = to_tensorrt.build(workshop.library, bundle.file(part.file), order, tell)
     if built.timings:
         workshop.store.keep_timings(purpose, built.timings)

@@ -26,7 +26,7 @@ from training.settings import RunSettings
 from vireid import bundle
 from vireid.datasets.synthetic.layout import draw_dataset
 from vireid.engines import open_part
-from vireid.errors import AlreadyExists, BundleMissing, ExportError, TrainingError
+from vireid.errors import AlreadyExists, BundleMissing, ExportError, StorageError, TrainingError
 
 HALF_ENGINES = ["onnxruntime-fp16", "tensorrt-bf16", "tensorrt-fp16"]
 
@@ -266,6 +266,11 @@ def test_places_that_cannot_be(packed: Path, tmp_path: Path) -> None:
         ([folder, "--precision", "bf16"], AlreadyExists, "a folder, which is not replaced"),
         ([packed, "--precision", "bf16", "--out", folder, "--replace"], AlreadyExists, "a folder"),
         ([packed, "--precision", "bf16", "--out", packed], AlreadyExists, "--replace"),
+        (
+            [packed, "--precision", "bf16", "--out", packed / "new.zip"],
+            StorageError,
+            "another place with --out",
+        ),
         ([tmp_path / "run"], ExportError, "say where the bundle goes with --out"),
         ([tmp_path / "run", "--out", tmp_path / "new.zip"], TrainingError, "no training run"),
     ):

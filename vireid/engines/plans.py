@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import stat
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -178,7 +179,7 @@ class PlanStore:
 
     def _opened(self, sidecar: Sidecar) -> Found:
         path = self._folder / sidecar.file
-        _check_owner(path)
+        _check_owner(path, self._folder)
         try:
             plan = path.read_bytes()
         except OSError as error:
@@ -194,6 +195,20 @@ class PlanStore:
                 metadata={"differs": "plan"},
             )
         return Found(sidecar, plan)
+
+    def make_ready(self) -> None:
+        """Make the folder if there is none, and see that plans can be kept there and opened again.
+
+        Raises:
+            StorageError: the disk is full or refuses.
+            EngineError: others may write there (PLAN_UNTRUSTED).
+        """
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=self._folder).close()
+        except OSError as error:
+            raise self._refused(error) from error
+        _check_owner(self._folder)
 
     def keep(self, sidecar: Sidecar, plan: bytes, page: bytes = b"") -> Path:
         """Keep a plan durably; another for the same purpose is replaced, and stays if this fails.
@@ -227,9 +242,7 @@ class PlanStore:
                         if old.name != kept:
                             old.unlink(missing_ok=True)
         except OSError as error:
-            raise StorageError(
-                f"the plan cannot be kept in {self._folder} ({error.strerror}); make room or name another folder"
-            ) from error
+            raise self._refused(error) from error
         return path
 
     def page(self, sidecar: Sidecar) -> bytes:
@@ -242,7 +255,7 @@ class PlanStore:
         path = self._timings(purpose)
         if not path.exists():
             return b""
-        _check_owner(path)
+        _check_owner(path, self._folder)
         return path.read_bytes()
 
     def keep_timings(self, purpose: Purpose, timings: bytes) -> None:
@@ -255,14 +268,19 @@ class PlanStore:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             plan_files.write(self._timings(purpose), timings)
         except OSError as error:
-            raise StorageError(f"timings cannot be kept in {self._folder} ({error.strerror})") from error
+            raise self._refused(error) from error
+
+    def _refused(self, error: OSError) -> StorageError:
+        return StorageError(
+            f"plans cannot be kept in {self._folder} ({error.strerror}); make room or name another folder"
+        )
 
     def _timings(self, purpose: Purpose) -> Path:
         words = f"{purpose.module} {purpose.version} {purpose.gpu} {purpose.sm}"
         return self._folder / f"timings-{hashlib.sha256(words.encode()).hexdigest()[:24]}"
 
     def _read(self, path: Path) -> Sidecar:
-        _check_owner(path)
+        _check_owner(path, self._folder)
         try:
             return Sidecar.model_validate_json(path.read_bytes())
         except (OSError, ValidationError, ValueError) as error:
@@ -311,13 +329,13 @@ def _mismatch(where: Path, differences: Mapping[str, tuple[Any, Any]]) -> Engine
     )
 
 
-def _check_owner(path: Path) -> None:
+def _check_owner(*places: Path) -> None:
     """Refuse what somebody else could have written: a plan is executable code.
 
     Raises:
-        EngineError: the file or its folder belongs to another user, or anybody may write there.
+        EngineError: a file or folder belongs to another user, or anybody may write there.
     """
-    for place in (path, path.parent):
+    for place in places:
         try:
             found = place.stat()
         except OSError as error:

@@ -211,6 +211,20 @@ def test_what_belongs_to_another_user_is_not_opened(
         store.find(purpose())
 
 
+def test_a_folder_where_no_plan_can_be_kept_or_opened_is_told_before_one_is_built(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match=r"Not a directory.* name another folder"):
+        PlanStore(tmp_path / "file" / "plans").make_ready()
+    store = PlanStore(tmp_path / "new" / "plans")
+    store.make_ready()
+    assert names(store) == set()
+    assert stat.S_IMODE(store.folder.stat().st_mode) == 0o700
+    store.folder.chmod(0o777)
+    with pytest.raises(EngineError, match="may be written by others") as caught:
+        store.make_ready()
+    assert caught.value.stable_reason == "PLAN_UNTRUSTED"
+
+
 # ---- full disks and killed writers ---------------------------------------------------
 class Fails:
     """Lets a function work so many times, then fails as a full disk does."""
