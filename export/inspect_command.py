@@ -1,7 +1,8 @@
 """``vireid export inspect``: what a bundle is, its engines and its graphs. Needs no torch and no runtime."""
 
 import json
-from typing import Annotated
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
 
 import typer
 
@@ -11,6 +12,9 @@ from vireid import bundle as bundles
 from vireid.bundle import Bundle
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+SHOWN = 12  # entries of a list that are written out
+NAME_WIDTH = 18
 
 
 @app.command()
@@ -27,6 +31,7 @@ def inspect(
     _tell(found)
     typer.echo()
     engine_table.show(found)
+    _tell_whence(found)
     _tell_graphs(found)
 
 
@@ -40,14 +45,43 @@ def _tell(found: Bundle) -> None:
     )
     typer.echo(f"  gives       {model.dim} dimensions, {' and '.join(found.manifest.modalities)}")
     typer.echo(f"  space       {found.space_id}")
+    if found.manifest.notice:
+        typer.echo(f"  notice      {found.manifest.notice}")
+
+
+def _tell_whence(found: Bundle) -> None:
     for title, part in (
-        ("parity", found.manifest.parity),
+        ("parity of the model", found.manifest.parity),
         ("provenance", found.manifest.provenance),
         ("metrics", found.manifest.metrics),
     ):
-        typer.echo(f"  {title:<11} {json.dumps(dict(part), sort_keys=True)}")
-    if found.manifest.notice:
-        typer.echo(f"  notice      {found.manifest.notice}")
+        if part:
+            typer.echo(f"\n{title}")
+        for line in _lines(part):
+            typer.echo(f"  {line}")
+
+
+def _lines(part: Mapping[str, Any]) -> Iterator[str]:
+    """Write a part of bundle.json a line a name; ``--json`` has what is only counted here."""
+    for name, value in sorted(part.items()):
+        if isinstance(value, Mapping) and any(isinstance(inner, Mapping | str) for inner in value.values()):
+            yield name
+            yield from (f"  {line}" for line in _lines(value))
+        elif isinstance(value, list) and value and isinstance(value[0], Mapping):
+            yield name
+            yield from (f"  {_short(entry)}" for entry in value)
+        else:
+            yield f"{name:<{NAME_WIDTH}} {_short(value)}"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_short(inner)}" for name, inner in sorted(value.items())) or "-"
+    if isinstance(value, list):
+        return f"({len(value)} of them)" if len(value) > SHOWN else " ".join(map(_short, value)) or "-"
+    if isinstance(value, float):
+        return f"{value:.7g}"
+    return value or "-" if isinstance(value, str) else json.dumps(value)
 
 
 def _tell_graphs(found: Bundle) -> None:

@@ -71,6 +71,29 @@ def test_engines_are_shown_with_what_was_proven(packed: Path) -> None:
     assert row(shown.output, "tensorrt-bf16")[4:] == ["not", "yet", "-", "-", "-"]
 
 
+def test_what_a_bundle_says_of_itself_is_told_in_lines_one_can_read(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "normed.zip",
+        normed_graph.build(),
+        parity={"cosine_min": 0.9999998, "batches": [1, 2, 7], "failures": []},
+        provenance={"recipe": {"seed": 3, "model": {"depth": 2, "split": 1}}, "start": ""},
+        metrics={"cmc": [0.125] * 50, "trials": [{"trial": 0, "hits": [4] * 50}, {"trial": 1, "hits": []}]},
+    )
+    lines = inspect(path).output.splitlines()
+    assert lines[lines.index("parity of the model") :][:4] == [
+        *("parity of the model", "  batches            1 2 7"),
+        *("  cosine_min         0.9999998", "  failures           -"),
+    ]
+    assert lines[lines.index("provenance") :][:5] == [
+        *("provenance", "  recipe", "    model              depth 2, split 1", "    seed               3"),
+        "  start              -",
+    ]
+    assert lines[lines.index("metrics") :][:5] == [
+        *("metrics", "  cmc                (50 of them)", "  trials"),
+        *("    hits (50 of them), trial 0", "    hits -, trial 1"),
+    ]
+
+
 def test_graphs_are_shown_each_once(packed: Path) -> None:
     add(packed, "fp16", "onnxruntime")
     add(packed, "fp16", "tensorrt")
