@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 PROBLEM = "application/problem+json"
 OUR_FAULT = 500
+TOLD = 3  # faults of a body in the one sentence; ``errors`` lists more
+UNKNOWN = "there is no such field; /openapi.json has those there are"
 _TITLES = {status.value: status.phrase for status in HTTPStatus}
 _REASONS = {
     404: "ROUTE_NOT_FOUND",
@@ -45,7 +47,7 @@ def install(app: FastAPI) -> None:
                 "pointer": "/" + "/".join(map(str, place)),
                 # a document that is wrong as a whole has no place in itself
                 "field": _field(place) or "body",
-                "detail": entry["msg"],
+                "detail": UNKNOWN if entry["type"] == "extra_forbidden" else entry["msg"],
                 "reason": reasons.get(entry["type"], "INVALID_REQUEST"),
             }
             for entry, place in zip(entries, places, strict=False)
@@ -55,7 +57,7 @@ def install(app: FastAPI) -> None:
         return response(
             status,
             reason=first["reason"],
-            detail=f"{first['field']}: {first['detail']}",
+            detail="; ".join(f"{entry['field']}: {entry['detail']}" for entry in details[:TOLD]),
             instance=request_id(request),
             errors=details,
         )

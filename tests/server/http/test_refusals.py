@@ -154,6 +154,9 @@ async def test_unknown_names_are_named(http: Any, draw: Draw) -> None:
     for path, body, field in fields:
         told = problem(await http("POST", path, json=body))
         assert (told.status, told.reason, told.errors[0].field) == (422, "UNKNOWN_FIELD", field)
+        assert told.detail == f"{field}: there is no such field; /openapi.json has those there are"
+    misplaced = problem(await http("POST", SEARCH, json={"item_id": "a"}))
+    assert misplaced.detail.startswith("query: Field required; item_id: there is no such field")
     assert await untouched(http)
 
 
