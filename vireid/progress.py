@@ -14,6 +14,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 LINE_EVERY_S = 5.0
+# before so much of the steps or so long, an estimate would be of what is compiled and opened first
+BEGUN = 0.02
+BEGUN_S = 30.0
 
 Advance = Callable[[int], None]
 
@@ -56,6 +59,7 @@ class _Lines:
         self._total = total
         self._out = out
         self._done = 0
+        self._said = -1
         self._lock = threading.Lock()
         self._started = self._told = time.monotonic()
 
@@ -68,14 +72,17 @@ class _Lines:
                 self._write(now)
 
     def finish(self) -> None:
-        self._write(time.monotonic())
+        if self._done != self._said:
+            self._write(time.monotonic())
 
     def _write(self, now: float) -> None:
+        self._said = self._done
         elapsed = max(now - self._started, 1e-9)
         rate = self._done / elapsed
         of = "" if self._total is None else f"/{self._total}"
         left = ""
-        if self._total is not None and rate > 0 and self._done < self._total:
-            left = f", {(self._total - self._done) / rate:.0f} s left"
+        total = self._total or 0
+        if 0 < self._done < total and (self._done >= BEGUN * total or elapsed >= BEGUN_S):
+            left = f", {(total - self._done) / rate:.0f} s left"
         self._out.write(f"{self._what}: {self._done}{of} in {elapsed:.1f} s ({rate:.1f}/s{left})\n")
         self._out.flush()

@@ -35,7 +35,23 @@ def test_plain_lines_come_every_five_seconds(clock: list[float]) -> None:
         "drawing: 20/40 in 10.0 s (2.0/s, 10 s left)",
         "drawing: 30/40 in 15.0 s (2.0/s, 5 s left)",
         "drawing: 40/40 in 20.0 s (2.0/s)",
-        "drawing: 40/40 in 20.0 s (2.0/s)",
+    ]
+
+
+def test_no_estimate_is_made_of_what_is_opened_first(clock: list[float]) -> None:
+    out = io.StringIO()
+    with progress.bar("drawing", total=1000, stream=out) as advance:
+        for seconds, steps in ((6, 1), (5, 29), (60, 970)):
+            clock[0] += seconds
+            advance(steps)
+    with progress.bar("drawing", total=1000, stream=out) as advance:
+        clock[0] += 40
+        advance(2)
+    assert out.getvalue().splitlines() == [
+        "drawing: 1/1000 in 6.0 s (0.2/s)",
+        "drawing: 30/1000 in 11.0 s (2.7/s, 356 s left)",
+        "drawing: 1000/1000 in 71.0 s (14.1/s)",
+        "drawing: 2/1000 in 40.0 s (0.1/s, 19960 s left)",
     ]
 
 
