@@ -41,7 +41,7 @@ def restore(snapshot: Path, galleries: Path, name: str = "", replace: bool = Fal
     place = galleries / name
     if place.exists() and not replace:
         raise GalleryExists(
-            f"there is a gallery {name!r} already; replace it, or give another name",
+            f"there is a gallery {name!r} already; replace it (--replace), or give another name (--gallery)",
             metadata={"gallery": name},
         )
     with disk_errors(galleries):

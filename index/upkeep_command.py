@@ -75,7 +75,9 @@ def snapshot(
 
 def restore(
     root: Root,
-    source: Annotated[Path, typer.Argument(metavar="SNAPSHOT", help="The snapshot's folder.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="SNAPSHOT", help="The snapshot's folder, or its name as it is listed.")
+    ],
     name: Annotated[
         str, typer.Option("--gallery", "-g", help="Under this name; left out: under its own.")
     ] = "",
@@ -85,7 +87,7 @@ def restore(
 ) -> None:
     """Make a gallery from a snapshot, after checking all of it."""
     with held(root, make=True) as galleries:
-        place = restoration.restore(source, galleries, name, replace)
+        place = restoration.restore(_snapshot(galleries, source), galleries, name, replace)
         records = Records(place / FILE)
         try:
             head = records.head
@@ -100,6 +102,12 @@ def restore(
                 typer.echo(f"  {centres.told}")
         finally:
             records.close()
+
+
+def _snapshot(galleries: Path, said: Path) -> Path:
+    """Return the folder that was said, or of the one snapshot that has this name."""
+    named = [place for place in galleries.glob(f"*/{snapshots.FOLDER}/*") if place.name == str(said)]
+    return named[0] if len(named) == 1 and not said.exists() else said
 
 
 def salvage(

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,14 @@ from index import centring
 from index.command import app
 from index.store import FILE
 from vireid.engines.fake import FakeEngine
-from vireid.errors import DatasetError, GalleryMismatch, GalleryNotFound, InvalidRequest, NotAnImage
+from vireid.errors import (
+    DatasetError,
+    GalleryExists,
+    GalleryMismatch,
+    GalleryNotFound,
+    InvalidRequest,
+    NotAnImage,
+)
 from vireid.images.preprocess import Preprocess
 
 PEOPLE = 4
@@ -131,6 +139,11 @@ def test_verify_snapshot_restore_compact(people: Path, tmp_path: Path) -> None:
     code, output = run("restore", root, place, "-g", "again")
     assert (code, output) == (0, "again: 16 items of 64 numbers, version 2\n")
     assert "16 items" in run("verify", root, "-g", "again")[1]
+    code, output = run("restore", root, place.name, "-g", "by-name")
+    assert (code, output) == (0, "by-name: 16 items of 64 numbers, version 2\n")
+    shutil.rmtree(root / "galleries/by-name")
+    with pytest.raises(GalleryExists, match=r"--replace.*--gallery"):
+        run("restore", root, place.name)
     code, output = run("compact", root, "-g", "g")
     assert code == 0
     assert output.startswith("g: ")
