@@ -119,4 +119,6 @@ def _table(order: Order, made: Made, calibrated_on: str, before: int, target: Pa
         )
     else:
         table.add_row("parity", "passed" if made.report.passed else "; ".join(made.report.failures))
+        for note in made.report.notes:
+            table.add_row("note", note)
     return table
