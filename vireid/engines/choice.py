@@ -253,16 +253,12 @@ def unproven(bundle: Bundle, name: str) -> str:
         EngineError: the bundle has none of that name.
     """
     part = part_of(bundle, name)
-    if part is None:
+    if not _exported(bundle):  # and what comes near a model of unknown origin is no better
         return (
-            ""
-            if _exported(bundle)
-            else (
-                "the bundle does not say that its model was held against the network it was exported from; "
-                "export it again with: vireid export onnx"
-            )
+            "the bundle does not say that its model was held against the network it was exported from; "
+            "export it again with: vireid export onnx"
         )
-    if part.proven or part.runtime == "tensorrt":
+    if part is None or part.proven or part.runtime == "tensorrt":
         return ""  # TensorRT's proof lies beside the plan, and opening one without it fails
     if not part.parity:
         return f"it has no parity report; prove it with: vireid export parity {bundle.path} --engine {name}"

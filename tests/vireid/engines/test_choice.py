@@ -121,6 +121,20 @@ def test_a_model_of_unknown_origin_serves_with_leave_only(holding: Holding, run:
     assert (found.name, found.proven) == (SOURCE, False)
 
 
+@pytest.mark.parametrize("name", ["onnxruntime-int8", "tensorrt-fp16"])
+def test_an_engine_is_no_better_than_the_model_it_was_held_against(
+    holding: Holding, run: Run, name: str
+) -> None:
+    bundle, takes = holding(part(name), proven=False), {SOURCE: 1.0, name: 0.1}
+    for wish in ("auto", name):
+        with pytest.raises(EngineError, match="vireid export onnx") as caught:
+            run(bundle, takes, wish)
+        assert caught.value.stable_reason == "ENGINE_UNPROVEN"
+    assert run(bundle, takes, allow_unproven=True).name == SOURCE
+    found = run(bundle, takes, name, allow_unproven=True)
+    assert (found.name, found.proven) == (name, False)
+
+
 def test_reports_of_before_count_as_passed(tiny: Bundle, run: Run) -> None:
     """They were written only where the export had passed, and did not say so."""
     old = {"cosine_min": 0.9999999, "threshold": 0.99999}
