@@ -177,9 +177,8 @@ def _summary(bundle: Bundle, part: EnginePart, workshop: Workshop, made: Made) -
         f"{purpose.gpu} (sm {purpose.sm})" if purpose.gpu else f"GPUs of sm {purpose.sm}, ahead of time",
     )
     table.add_row("batches", tensorrt_buckets.spelled(purpose.profiles))
-    size = (workshop.choices.folder / made.sidecar.file).stat().st_size
     how = f"built in {made.sidecar.built_s:.1f} s" if made.built else "there already"
-    table.add_row("plan", f"{workshop.choices.folder / made.sidecar.file}, {size / 1e6:.1f} MB, {how}")
+    table.add_row("plan", f"{workshop.choices.folder / made.sidecar.file}, {made.size / 1e6:.1f} MB, {how}")
     table.add_row("parity", f"not proven: {made.unproven}" if made.unproven else _words(parity))
     if made.sidecar.page:
         table.add_row("page", str(workshop.choices.folder / made.sidecar.page))

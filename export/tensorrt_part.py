@@ -61,11 +61,13 @@ class Made:
         sidecar: what is told of it.
         built: whether it was built now; it was there already otherwise.
         unproven: why it was not proven; empty if it was.
+        size: of the plan, in bytes.
     """
 
     sidecar: Sidecar
     built: bool
     unproven: str
+    size: int
 
 
 def graph_of(
@@ -139,11 +141,11 @@ def make(  # noqa: PLR0913 - the command hands over each part by name
     fitting = _purposes(bundle, part, workshop)
     found = None if again else _there(workshop.store, fitting)
     if found is not None and (found.sidecar.proven or workshop.driver is None):
-        return Made(found.sidecar, False, "" if found.sidecar.proven else _no_gpu())
+        return Made(found.sidecar, False, "" if found.sidecar.proven else _no_gpu(), len(found.plan))
     ready = found or _built(bundle, part, workshop, fitting[0], tell)
     if workshop.driver is None:
         workshop.store.keep(ready.sidecar, ready.plan)
-        return Made(ready.sidecar, True, _no_gpu())
+        return Made(ready.sidecar, True, _no_gpu(), len(ready.plan))
     report, page = prove(bundle, part, workshop, ready, exam())
     if not report.passed and not keep_failed:
         raise ExportError(
@@ -152,7 +154,7 @@ def make(  # noqa: PLR0913 - the command hands over each part by name
         )
     sidecar = sealed(ready.sidecar.model_copy(update={"parity": report.as_json()}), ready.plan, page)
     workshop.store.keep(sidecar, ready.plan, page)
-    return Made(sidecar, found is None, "" if report.passed else "; ".join(report.failures))
+    return Made(sidecar, found is None, "" if report.passed else "; ".join(report.failures), len(ready.plan))
 
 
 def prove(

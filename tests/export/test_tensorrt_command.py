@@ -68,6 +68,21 @@ def test_where_nothing_can_be_written_nothing_is_built(
     assert "name another" in found.message
 
 
+def test_another_process_may_replace_a_plan_at_once(
+    run: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep = PlanStore.keep
+
+    def kept(store: PlanStore, sidecar: Sidecar, plan: bytes, page: bytes = b"") -> Path:
+        keep(store, sidecar, plan, page)
+        return keep(store, sidecar, b"of another process", page)
+
+    monkeypatch.setattr(PlanStore, "keep", kept)
+    result = run("--precision", "fp32")
+    assert result.exit_code == 0, result.output
+    assert "built in" in said(result)
+
+
 def test_a_plan_that_is_there_is_not_built_again(run: Callable[..., Result], tmp_path: Path) -> None:
     assert "built in" in said(run("--precision", "fp32"))
     before = only_sidecar(tmp_path / "plans")

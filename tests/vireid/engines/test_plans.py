@@ -132,6 +132,9 @@ def test_nothing_there(store: PlanStore) -> None:
     [
         ({"module": "tensorrt_rtx", "version": "1.7.1"}, {"module", "version"}),
         ({"version": "11.3"}, {"version"}),
+        ({"module": "tensorrt_rtx"}, {"module"}),
+        ({"gpu": "NVIDIA Other"}, {"gpu"}),
+        ({"sm": "8.9"}, {"sm"}),
         ({"gpu": "NVIDIA Other", "sm": "8.9"}, {"gpu", "sm"}),
         ({"recipe": 0}, {"recipe"}),
     ],
