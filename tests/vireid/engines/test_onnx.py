@@ -13,6 +13,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from vireid import bundle
+from vireid.engines import onnx as onnx_engine
 from vireid.engines import open_engine
 from vireid.engines.onnx import CPU, CUDA, CUDA_OPTIONS, OnnxEngine
 from vireid.errors import BundleCorrupt, EngineError, ProviderUnavailable
@@ -193,6 +194,22 @@ def test_work_that_cuda_leaves_to_the_cpu_is_told(
     assert "left to the CPU: Gemm" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("there", "left", "told"), [(3, 0, ""), (2, 2, ""), (1, 2, "2 of 3 "), (0, 1, "1 of 1 "), (0, 0, "")]
+)
+def test_most_of_the_work_counts(there: int, left: int, told: str) -> None:
+    def parts() -> list[Any]:
+        return [
+            SimpleNamespace(ep_name=CUDA, get_nodes=lambda: [SimpleNamespace(op_type="FusedConv")] * there),
+            SimpleNamespace(ep_name=CPU, get_nodes=lambda: [SimpleNamespace(op_type="Conv")] * left),
+            SimpleNamespace(ep_name=CPU, get_nodes=lambda: [SimpleNamespace(op_type="Shape")] * 9),
+        ]
+
+    found = onnx_engine._left_to_the_cpu(SimpleNamespace(get_provider_graph_assignment_info=parts))
+    assert found.startswith(told)
+    assert bool(found) == bool(told)
+
+
 @pytest.mark.usefixtures("on_cuda")
 def test_an_onnxruntime_that_does_not_tell_of_its_nodes_is_believed(
     tiny: bundle.Bundle, monkeypatch: pytest.MonkeyPatch
@@ -202,7 +219,17 @@ def test_an_onnxruntime_that_does_not_tell_of_its_nodes_is_believed(
 
 
 @pytest.mark.usefixtures("on_cuda")
-def test_bound_buffers_give_the_rows_of_a_plain_run(tiny: bundle.Bundle, graph_of: Graph) -> None:
+def test_bound_buffers_give_the_rows_of_a_plain_run(
+    tiny: bundle.Bundle, graph_of: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[list[int]] = []
+    room = onnxruntime.OrtValue.ortvalue_from_shape_and_type
+
+    def counted(shape: list[int], *more: Any) -> Any:
+        made.append(shape)
+        return room(shape, *more)
+
+    monkeypatch.setattr(onnxruntime.OrtValue, "ortvalue_from_shape_and_type", staticmethod(counted))
     engine = open_engine(tiny, device="cuda")
     random = np.random.default_rng(2)
     for rows in (1, 5, 1, 5):  # buffers are used again
@@ -210,6 +237,7 @@ def test_bound_buffers_give_the_rows_of_a_plain_run(tiny: bundle.Bundle, graph_o
         modality = random.integers(0, 2, rows)
         expected = by_hand(graph_of(), images, modality)
         np.testing.assert_allclose(engine.embed(images, modality), expected, atol=1e-5)
+    assert [shape for shape in made if len(shape) == 1] == [[1], [5]]
 
 
 @pytest.mark.usefixtures("on_cuda")

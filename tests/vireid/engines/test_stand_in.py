@@ -77,7 +77,15 @@ def test_many_threads_lose_nothing_and_mix_nothing() -> None:
     assert stand_in.embed(*batch())[0, 0] == 29
 
 
-@pytest.mark.parametrize("other", [FakeEngine(64, 16, 8), FakeEngine(32, 16, 4)])
+class Elsewhere(FakeEngine):
+    """Of the same shapes, and of another model."""
+
+    @property
+    def space_id(self) -> str:
+        return "another"
+
+
+@pytest.mark.parametrize("other", [FakeEngine(64, 16, 8), FakeEngine(32, 16, 4), Elsewhere(32, 16, 8)])
 def test_an_engine_of_another_space_is_refused(other: FakeEngine) -> None:
     stand_in = StandIn(Named(1))
     with pytest.raises(EngineError, match="galleries would no longer fit"):
