@@ -27,7 +27,10 @@ def upload(
     gallery: Annotated[str, typer.Option("--gallery", "-g", help="Where to; made if it is not there.")],
     server: Annotated[str, typer.Option(help="Address of the server's HTTP port.")] = DEFAULT_SERVER,
     manifest: Annotated[
-        Path | None, typer.Option(help="CSV with path,person,camera,modality,captured_at,item_id.")
+        Path | None,
+        typer.Option(
+            help="CSV with path,item_id,person,camera,modality,captured_at,expires_at; others are attributes."
+        ),
     ] = None,
     parallel: Annotated[int, typer.Option(min=1, help="Images on their way at once.")] = uploads.SIDE_BY_SIDE,
     timeout_s: Annotated[float, typer.Option("--timeout", help="Seconds per image.")] = DEFAULT_TIMEOUT_S,

@@ -14,11 +14,12 @@ from index.centring import Gap, Sample
 from index.disk import FILE
 from index.head import Head
 from index.kept_centres import KeptCentres
-from index.model import DEFAULT, BundleName, Device, open_model
+from index.model import BundleName, Device, open_model
 from index.records import Records
 from index.upkeep_command import Name, Root, gallery_folder, held
 from vireid import progress
 from vireid.arrays import Float32Array, Int64Array
+from vireid.bundle import DEFAULT
 from vireid.errors import GalleryMismatch, InvalidRequest, VireidError
 from vireid.types import Modality
 

@@ -11,11 +11,11 @@ from index import centre_command, recall_command, reembed_command, sources, upke
 from index.answers import Found
 from index.build import Embedder, build, read_file
 from index.centres import applied
-from index.model import DEFAULT, BundleName, Device, EngineName, open_model
+from index.model import BundleName, Device, EngineName, open_model
 from index.store import GalleryStore, survey
 from index.upkeep_command import DAY_S, Name, Root
 from vireid import progress
-from vireid.bundle import SOURCE
+from vireid.bundle import DEFAULT, SOURCE
 from vireid.described import SPLITS
 from vireid.engines import Engine
 from vireid.errors import GalleryNotFound

@@ -1,6 +1,5 @@
 """The model that a command is told to use: a bundle by name, or the fake one. Knows no gallery."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,7 +9,7 @@ from vireid.engines import Engine, choice
 from vireid.engines.fake import FakeEngine
 from vireid.images.preprocess import Preprocess
 
-DEFAULT, FAKE = "default", "fake"
+FAKE = "fake"
 
 BundleName = Annotated[str, typer.Option("--bundle", help="'default', 'fake', or the path of a bundle.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
@@ -37,5 +36,5 @@ def open_model(
     if bundle == FAKE:
         fake = FakeEngine()
         return fake, Preprocess(*fake.input_size)
-    opened = bundles.read(bundles.default_path() if bundle == DEFAULT else Path(bundle))
+    opened = bundles.open_named(bundle)
     return choice.open_proven(opened, engine, device, threads), opened.preprocess

@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, S
 from contextlib import contextmanager
 from importlib.metadata import version
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -226,8 +225,7 @@ def _engines(
         fake = FakeEngine()
         stand_in = alone("fake", "a stand-in without a model was asked for", fake)
         return stand_in.for_workers(workers), stand_in, None, Preprocess(*fake.input_size), None
-    path = bundles.default_path() if settings.bundle == "default" else Path(settings.bundle)
-    bundle = bundles.read(path)
+    bundle = bundles.open_named(settings.bundle)
     kept = Choices(
         folder=settings.engine_cache or default_folder(),
         flavour=settings.tensorrt,

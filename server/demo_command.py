@@ -182,7 +182,7 @@ def _space(bundle: str) -> str:
     """Name the embedding space: each has galleries of its own, so that no other model finds them."""
     if bundle == "fake":
         return FakeEngine().space_id
-    return bundles.read(bundles.default_path() if bundle == "default" else Path(bundle)).space_id
+    return bundles.open_named(bundle).space_id
 
 
 def _describe(crop: Crop) -> _Drawn:

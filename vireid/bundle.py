@@ -21,6 +21,7 @@ from vireid.errors import BundleCorrupt, BundleError, BundleMissing, BundleUnsup
 from vireid.images.preprocess import Preprocess
 
 FORMAT = 1
+DEFAULT = "default"  # as users name the bundle that comes with vireid
 # the name of the engine that every bundle has: its own file, as it was exported and proven
 SOURCE = "onnxruntime-fp32"
 
@@ -157,6 +158,15 @@ def space_id(manifest: Manifest) -> str:
     """Name the embedding space of a manifest: equal ids mean comparable embeddings."""
     words = json.dumps(manifest.preprocess.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(f"{manifest.files[manifest.model.file]}\n{words}".encode()).hexdigest()
+
+
+def open_named(name: str | Path | None) -> Bundle:
+    """Read the bundle that a user names by its path; ``default``, or nothing, is the one that comes with vireid.
+
+    Raises:
+        BundleError: there is none, or it cannot be used.
+    """
+    return read(default_path() if name is None or str(name) == DEFAULT else Path(name))
 
 
 def default_path() -> Path:

@@ -73,7 +73,7 @@ def examine(path: Path | None, device: str, threads: int) -> Iterator[Finding]:
     for runtime in runtimes.survey():
         yield Finding(runtime.name, runtime.found, sound=not runtime.broken, there=runtime.usable)
     try:
-        bundle = bundles.read(path or bundles.default_path())
+        bundle = bundles.open_named(path)
     except VireidError as error:
         yield Finding("bundle", f"{error.message} [{error.stable_reason}]", sound=False)
         return

@@ -46,7 +46,7 @@ def run(
 ) -> None:
     """Learn what a bundle's scores mean: the probability of a hit, the threshold for a false-alarm rate."""
     dataset = open_dataset(name or detect(data), data, trial)
-    opened = bundles.read(bundle or bundles.default_path())
+    opened = bundles.open_named(bundle)
     chosen = pool(dataset, people == "all")
     engine = open_engine(opened, device, threads)
     vectors = embed(engine, opened.preprocess, chosen, batch)

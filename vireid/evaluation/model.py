@@ -1,7 +1,6 @@
 """A bundle, opened to be evaluated. Knows no dataset."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from vireid import bundle as bundles
 from vireid.engines import Engine, choice
@@ -10,7 +9,7 @@ from vireid.errors import EngineError
 from vireid.evaluation import provenance
 from vireid.images.preprocess import Preprocess
 
-DEFAULT, FAKE = "default", "fake"
+FAKE = "fake"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,7 @@ def open_model(
             raise EngineError(f"the stand-in has no engine {engine!r}; name a bundle that has")
         fake = FakeEngine()
         return Model(fake, Preprocess(*fake.input_size), FAKE, "")
-    opened = bundles.read(bundles.default_path() if bundle in (None, DEFAULT) else Path(str(bundle)))
+    opened = bundles.open_named(bundle)
     named = opened.manifest.name
     return Model(
         choice.open_named(opened, engine, device, threads),

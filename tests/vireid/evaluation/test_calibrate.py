@@ -286,6 +286,9 @@ def test_a_calibrated_bundle_comes_out(tmp_path, people_tree, monkeypatch):
     assert made.manifest.calibration == Calibration.model_validate(json.loads(found.read_text()))
     assert made.manifest.calibration.source["people"] == 60
     first = out.read_bytes()
+    by_name = CliRunner().invoke(app, [*words, "--bundle", "default"])
+    assert by_name.exit_code == 0, by_name.output
+    assert out.read_bytes() == first
     again = CliRunner().invoke(app, [*words, "--bundle", str(out)])  # calibrated anew: the same
     assert again.exit_code == 0, again.output
     assert out.read_bytes() == first
