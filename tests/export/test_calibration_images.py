@@ -114,5 +114,7 @@ def test_images_given_by_hand_are_held_to_the_same() -> None:
     images = np.zeros((6, 8, 8, 3), np.uint8)
     with pytest.raises(ExportError, match=r"4 visible and 2 infrared .* expected as many of both"):
         CalibrationImages(images, np.array([0, 0, 0, 0, 1, 1]))
-    with pytest.raises(ExportError, match="6 visible and 0 infrared"):
+    with pytest.raises(ExportError, match=r"6 visible and 0 infrared .* expected 2 of each at least"):
         CalibrationImages(images, np.zeros(6, np.int64))
+    with pytest.raises(ExportError, match=r"1 visible and 1 infrared .* expected 2 of each at least"):
+        CalibrationImages(images[:2], np.array([0, 1]))

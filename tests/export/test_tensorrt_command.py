@@ -92,7 +92,9 @@ def test_a_plan_that_is_there_is_not_built_again(run: Callable[..., Result], tmp
     assert only_sidecar(tmp_path / "plans") == before
     assert "built in" in said(run("--precision", "fp32", "--again"))
     assert "built in" in said(run("--precision", "fp32", "--sm", "8.9"))
-    assert len(list((tmp_path / "plans").glob("*.json"))) == 2
+    assert "built in" in said(run("--precision", "fp32", "--buckets", "1"))
+    assert "built in" in said(run("--precision", "fp32", "--tf32"))
+    assert len(list((tmp_path / "plans").glob("*.json"))) == 4
 
 
 def test_the_graph_of_another_engine_of_that_precision_is_taken(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import onnx
@@ -272,6 +273,15 @@ def test_strange_graphs_are_refused() -> None:
     del model.graph.input[0]
     with pytest.raises(ExportError, match="expected one input named images"):
         tensorrt_graph.adapt(model.SerializeToString())
+
+
+@pytest.mark.parametrize("tf32", [False, True])
+def test_fp32_is_fp32_unless_asked_otherwise(library: Library, tf32: bool) -> None:
+    config: Any = library.builder().create_builder_config()
+    flag = library.handle.BuilderFlag.TF32
+    assert config.get_flag(flag)  # by the library's own will
+    to_tensorrt._set(library, config, replace(ORDER, tf32=tf32))
+    assert config.get_flag(flag) is tf32
 
 
 # ---- progress ---------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """A build beside a server: what is told meanwhile, and what comes of it."""
 
 import json
+import os
 import threading
 import time
 from pathlib import Path
@@ -116,6 +117,21 @@ def test_words_that_are_no_text_do_not_end_a_build(status: int, state: str) -> N
     told = ended(build)
     assert told.state == state
     assert ("status 3: caf" in told.reason) == bool(status)
+    build.stop()
+
+
+def test_a_build_gives_way_to_what_serves() -> None:
+    words = f"""
+        import os, sys, time
+        until = time.monotonic() + 20
+        while os.getpriority(os.PRIO_PROCESS, 0) < {os.getpriority(os.PRIO_PROCESS, 0)} + 5:
+            if time.monotonic() > until:
+                sys.exit("its priority is that of the server")
+            time.sleep(0.01)
+    """
+    build = Rebuild(LACKING, script(words), FakeEngine)
+    build.start(Taken())
+    assert ended(build).state == "switched"
     build.stop()
 
 

@@ -151,7 +151,7 @@ class PlanStore:
         """
         for purpose in purposes:
             path = self._folder / f"{purpose.key}.json"
-            if path.exists():
+            if self._is_there(path):
                 found = self._read(path)
                 if differences := purpose.differences(found.purpose):
                     raise _mismatch(path, differences)
@@ -253,7 +253,7 @@ class PlanStore:
     def timings(self, purpose: Purpose) -> bytes:
         """Return what kernels took in earlier builds by the same library on the same GPU; empty if there is nothing."""
         path = self._timings(purpose)
-        if not path.exists():
+        if not self._is_there(path):
             return b""
         _check_owner(path, self._folder)
         return path.read_bytes()
@@ -269,6 +269,15 @@ class PlanStore:
             plan_files.write(self._timings(purpose), timings)
         except OSError as error:
             raise self._refused(error) from error
+
+    def _is_there(self, path: Path) -> bool:
+        try:
+            return path.exists()
+        except OSError as error:
+            raise EngineError(
+                f"{self._folder} cannot be looked into ({error.strerror}); keep plans in a folder of your own",
+                reason="PLAN_UNTRUSTED",
+            ) from None
 
     def _refused(self, error: OSError) -> StorageError:
         return StorageError(

@@ -228,6 +228,22 @@ def test_a_folder_where_no_plan_can_be_kept_or_opened_is_told_before_one_is_buil
     assert caught.value.stable_reason == "PLAN_UNTRUSTED"
 
 
+def test_a_folder_that_lets_nobody_look_is_told(store: PlanStore) -> None:
+    store.keep(sidecar(), NEW)
+    store.folder.chmod(0)
+    user = os.geteuid()
+    if user == 0:  # who may look everywhere
+        os.seteuid(65534)
+    try:
+        for look in (store.find, store.timings):
+            with pytest.raises(EngineError, match=r"cannot be looked into \(Permission denied\)") as caught:
+                look(purpose())
+            assert caught.value.stable_reason == "PLAN_UNTRUSTED"
+    finally:
+        os.seteuid(user)
+        store.folder.chmod(0o700)
+
+
 # ---- full disks and killed writers ---------------------------------------------------
 class Fails:
     """Lets a function work so many times, then fails as a full disk does."""
