@@ -1,5 +1,6 @@
 """Images to compare engines on: chosen from a dataset in turns, or drawn, and refused where nothing can be scored."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,9 @@ from PIL import Image
 
 from export import exam
 from export.exam import Exam
-from vireid.datasets import open_dataset
+from vireid.datasets import Split, open_dataset
 from vireid.errors import ExportError
+from vireid.evaluation.metrics import UNKNOWN
 from vireid.images.preprocess import Preprocess
 
 SIZE = Preprocess(16, 8)
@@ -57,6 +59,19 @@ def test_people_of_one_modality_come_last(tmp_path: Path) -> None:
     root = folder(tmp_path / "data", {"visible": {"1": 1, "2": 1, "9": 1}, "infrared": {"1": 1, "2": 1}})
     taken = exam.of_dataset(open_dataset("folder", root), SIZE, limit=4)
     assert set(taken.person.tolist()) == {1, 2}
+
+
+def test_images_of_nobody_known_are_left_out(tmp_path: Path) -> None:
+    """They would be found as one person who is many."""
+    kinds = {"visible": {"1": 1, "2": 1, "9": 1}, "infrared": {"1": 1, "2": 1, "9": 1}}
+    read = open_dataset("folder", folder(tmp_path / "data", kinds))
+
+    def unknown(split: Split) -> Split:
+        samples = [replace(one, person=UNKNOWN) if one.person == 9 else one for one in split.samples]
+        return replace(split, samples=tuple(samples))
+
+    taken = exam.of_dataset(replace(read, query=unknown(read.query), gallery=unknown(read.gallery)), SIZE)
+    assert sorted(taken.person.tolist()) == [1, 1, 2, 2]
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,17 @@ def test_an_engine_whose_runtime_is_not_installed_is_no_fault(
     assert found["onnxruntime-fp32"].mark == "ok"
 
 
+def test_a_graph_that_cannot_be_loaded_is_a_fault(
+    part_of: Callable[[str], tuple[bundle.Bundle, bundle.EnginePart]],
+) -> None:
+    whole, part = part_of("onnxruntime-int8")
+    bundle.write(whole.path, whole.manifest, {**whole.contents, part.file: b"no graph"})
+    found = {finding.what: finding for finding in examine(whole.path, "cpu", 1)}
+    assert found["onnxruntime-int8"].mark == "FAILS"
+    assert "BUNDLE_CORRUPT" in found["onnxruntime-int8"].found
+    assert found["auto takes"].sound
+
+
 def test_a_given_bundle(tiny: bundle.Bundle) -> None:
     result = CliRunner().invoke(app, ["--bundle", str(tiny.path), "--threads", "2", "--device", "cpu"])
     assert result.exit_code == 0

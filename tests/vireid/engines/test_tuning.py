@@ -7,6 +7,7 @@ from vireid import bundle as bundles
 from vireid.engines import open_engine, tuning
 from vireid.engines.fake import FakeEngine
 from vireid.engines.onnx import OnnxEngine
+from vireid.errors import EngineError
 
 
 class Clock:
@@ -137,3 +138,17 @@ def test_both_layouts_give_the_same_answers() -> None:
     rows = blocked.embed(images, modality), plain.embed(images, modality)
     assert np.abs(rows[0] - rows[1]).max() < 1e-5
     assert open_engine(bundle, "cpu").embed(images, modality).tobytes() == rows[0].tobytes()
+
+
+def test_one_that_fails_is_left_out_and_no_time_is_told_of_it() -> None:
+    class Fails(FakeEngine):
+        def embed(self, images: np.ndarray, modality: np.ndarray) -> np.ndarray:
+            raise EngineError("no memory")
+
+    sound = FakeEngine()
+    found = tuning.tried([Fails(), sound])
+    assert (list(found.failed), found.seconds[0]) == ([0], np.inf)
+    assert 0 < found.seconds[1] < np.inf
+    for engines in ([sound, Fails()], [Fails(), Fails()]):
+        with pytest.raises(EngineError, match="no memory"):
+            tuning.seconds_an_image(engines)
