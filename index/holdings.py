@@ -9,7 +9,7 @@ from datetime import datetime
 
 import numpy as np
 
-from index import limits, ranking
+from index import limits, several
 from index.answers import Found, Labelled
 from index.backend import Backend, Roomy
 from index.centres import Centres
@@ -190,7 +190,7 @@ class Holdings:
         searched = total if allow is None else len(allow)
         scores, keys = self._backend.search(queries, k, None if searched == held else allow)
         if together and len(queries):
-            scores, keys = ranking.best_of_any(scores, keys, k)
+            scores, keys = several.best_of_any(scores, keys, k)
         by = self._columns.modalities(allow) if detailed else None
         answers = []
         for row, found in zip(scores, keys, strict=True):

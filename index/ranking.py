@@ -87,25 +87,6 @@ def merged(answers: Sequence[Answer], k: int) -> Answer:
     return scores[best], ids[best]
 
 
-def best_of_any(scores: Float32Array, ids: Int64Array, k: int) -> Answer:
-    """Keep of each id its best score with any query, and of these the k best.
-
-    Who is among the k best so is among the k best of one query.
-
-    Args:
-        scores: of the k best of each query, (Q, n).
-        ids: (Q, n).
-        k: at least 1.
-
-    Returns:
-        One answer, (1, m) each, in the order of all answers.
-    """
-    order = np.lexsort((ids.ravel(), -scores.ravel()))
-    _, first = np.unique(ids.ravel()[order], return_index=True)
-    best = order[np.sort(first)][:k]
-    return scores.ravel()[best][None], ids.ravel()[best][None]
-
-
 def stacked(found: Sequence[Answer], width: int) -> Answer:
     """Put the answers to Q queries together, (Q, width) each, also where one of the two is 0."""
     scores = np.empty((len(found), width), np.float32)

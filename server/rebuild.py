@@ -185,10 +185,15 @@ def slower(engine: Engine, now: Choice) -> str:
 
 
 def successor(now: Choice, name: str, engine: Engine) -> Choice:
-    """Return the choice of an engine that takes the place of another."""
+    """Return the choice of an engine that takes the place of another, proven as far as what stood in is.
+
+    A plan is proven against its model, which says nothing where that is not proven itself.
+    """
     others = tuple(one for one in now.not_taken if one.name != name)
     former = NotTaken(now.name, f"stood in until the plan of {name} was built")
-    return Choice(name, "its plan was built and proven here", True, (former, *others), engine, lambda: engine)
+    return Choice(
+        name, "its plan was built and proven here", now.proven, (former, *others), engine, lambda: engine
+    )
 
 
 def command(bundle: Bundle, part: EnginePart, choices: Choices) -> list[str]:

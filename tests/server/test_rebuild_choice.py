@@ -79,13 +79,14 @@ def test_what_stands_in_says_so(bundle: Bundle) -> None:
         assert {one.name for one in found.not_taken} == {"tensorrt-fp16", "tensorrt-fp32"}
 
 
-def test_a_successor_tells_who_stood_in() -> None:
+@pytest.mark.parametrize("proven", [True, False])
+def test_a_successor_tells_who_stood_in_and_is_proven_as_that_was(proven: bool) -> None:
     now = Choice(
-        "onnxruntime-fp32", "", True, (NotTaken("tensorrt-fp16", "no plan"),), FakeEngine(), FakeEngine
+        "onnxruntime-fp32", "", proven, (NotTaken("tensorrt-fp16", "no plan"),), FakeEngine(), FakeEngine
     )
     engine = FakeEngine()
     after = rebuild.successor(now, "tensorrt-fp16", engine)
-    assert (after.name, after.proven, after.engine) == ("tensorrt-fp16", True, engine)
+    assert (after.name, after.proven, after.engine) == ("tensorrt-fp16", proven, engine)
     assert [one.name for one in after.not_taken] == ["onnxruntime-fp32"]
 
 
