@@ -20,6 +20,7 @@ from vireid.arrays import Float64Array, Int64Array, UInt8Array
 from vireid.engines.base import Engine
 from vireid.errors import ExportError
 
+FEW_QUERIES = 100  # fewer say little of a change of the mAP
 PAST_CHANCE = 2.0  # a source that finds people no better than this many times chance proves little
 
 
@@ -240,7 +241,7 @@ def _report(
         strangers=strangers,
         bar=bar,
         failures=(),
-        notes=_notes(found),
+        notes=tuple(_notes(found)),
     )
     faults = dict.fromkeys(fault for part in compared.sizes for fault in part.faults)
     return replace(report, failures=(*faults, *_failures(report)))
@@ -278,13 +279,20 @@ def _missed(what: str, found: Mapping[int, float], least: float) -> Iterator[str
         yield f"{what} {_least(list(low.values())):.6f} at batch {sizes}; at least {least:g} is required"
 
 
-def _notes(found: Ranking | None) -> tuple[str, ...]:
-    if found is None or found.source.mean_ap >= PAST_CHANCE * found.chance:
-        return ()
-    return (
-        f"the source itself finds these people hardly better than chance (mAP {100 * found.source.mean_ap:.1f} %, "
-        f"chance {100 * found.chance:.1f} %), so its change says little: prove on images like those it was trained on",
-    )
+def _notes(found: Ranking | None) -> Iterator[str]:
+    """Say what weakens a proof."""
+    if found is None:
+        return
+    if found.queries < FEW_QUERIES:
+        yield (
+            f"only {found.queries} images ask: one that finds its person a place later moves the mAP by up to "
+            f"{50 / found.queries:.2g} points; prove on at least {FEW_QUERIES} infrared images"
+        )
+    if found.source.mean_ap < PAST_CHANCE * found.chance:
+        yield (
+            f"the source itself finds these people hardly better than chance (mAP {100 * found.source.mean_ap:.1f} %, "
+            f"chance {100 * found.chance:.1f} %), so its change says little: prove on images like those it was trained on"
+        )
 
 
 def _found(found: Ranking) -> dict[str, object]:

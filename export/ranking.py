@@ -31,12 +31,14 @@ class Ranking:
         source: accuracy of the source.
         candidate: accuracy of the candidate.
         chance: mean average precision of a random order.
+        queries: how many images ask.
     """
 
     agreement: dict[int, float | None]
     source: Accuracy
     candidate: Accuracy
     chance: float
+    queries: int
 
     @property
     def map_change(self) -> float:
@@ -63,6 +65,7 @@ def rank(source: Float32Array, candidate: Float32Array, exam: Exam) -> Ranking:
         source=_accuracy(truth, exam),
         candidate=_accuracy(found, exam),
         chance=_chance(exam),
+        queries=len(truth),
     )
 
 
