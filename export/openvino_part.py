@@ -84,27 +84,31 @@ def _begun(whole: EnginePart, cut: Cut) -> EnginePart:
 
 
 def _first(bundle: Bundle, whole: EnginePart, exam: Exam, shown: Shown, threads: int) -> Cut | None:
-    """Find the first cut that is near enough.
+    """Find the first cut that is as near as is aimed at; if there is none, the nearest of those that meet the bar.
 
     Every one is tried in turn: a later one may be further off, by chance, since the least of many cosines is of one image.
     """
     places = beginning.cuts(bundle.file(whole.file))
     with shown("embedding with the model", len(exam)) as advance:
         expected = _rows(open_engine(bundle, device="cpu", threads=threads), exam, advance)
+    used: dict[Cut, float] = {}
     with shown("trying how much of the beginning stays fp32", len(places)) as advance:
         for cut in places:
             part = _begun(whole, cut)
             engine = open_part(proving.with_files(bundle, part, {}), part, threads=threads)
             advance(1)
-            if _near_enough(expected, _rows(engine, exam), exam, BARS[part.precision]):
+            used[cut] = _used(expected, _rows(engine, exam), exam, BARS[part.precision])
+            if used[cut] <= AIM:
                 return cut
-    return None
+    nearest = min(used, key=lambda cut: used[cut], default=None)
+    return nearest if nearest is not None and used[nearest] <= 1 else None
 
 
-def _near_enough(expected: Float32Array, rows: Float32Array, exam: Exam, bar: Bar) -> bool:
+def _used(expected: Float32Array, rows: Float32Array, exam: Exam, bar: Bar) -> float:
+    """Return how much is used of what the bar allows; 1 is all of it."""
     least = float(comparison.cosine(expected, rows).min())  # embed gives no row that is not a unit row
     change = abs(ranking.rank(expected, rows, exam).map_change)
-    return 1 - least <= AIM * (1 - bar.cosine_min) and change <= AIM * bar.map_loss
+    return max((1 - least) / (1 - bar.cosine_min), change / bar.map_loss)
 
 
 def _rows(engine: Engine, exam: Exam, advance: Callable[[int], None] = lambda _: None) -> Float32Array:

@@ -119,6 +119,18 @@ def test_a_model_that_loses_much_early_begins_in_fp32(
     assert choice.choose(read, "openvino-bf16", "cpu").engine.info.precision == "bf16"
 
 
+def test_where_no_beginning_is_as_near_as_is_aimed_at_the_nearest_that_passes_is_taken(
+    bundle_with: Callable[[float], Bundle], exam: Exam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = bundle_with(300.0)
+    used = {"high": 0.9, "low": 0.8, "map": 0.85}
+    monkeypatch.setattr(openvino_part.beginning, "cuts", lambda _: tuple(Cut(name, 0.1) for name in used))
+    monkeypatch.setattr(openvino_part, "_used", lambda *_, left=iter(used.values()): next(left))
+    added = openvino_part.add_bf16(bundle, exam, bundle.path, silent)
+    assert added.cut == Cut("low", 0.1)
+    assert added.report.passed
+
+
 def test_where_no_beginning_is_enough_nothing_is_written(
     bundle_with: Callable[[float], Bundle], exam: Exam, monkeypatch: pytest.MonkeyPatch
 ) -> None:
