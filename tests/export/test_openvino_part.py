@@ -125,7 +125,8 @@ def test_where_no_beginning_is_as_near_as_is_aimed_at_the_nearest_that_passes_is
     bundle = bundle_with(300.0)
     used = {"high": 0.9, "low": 0.8, "map": 0.85}
     monkeypatch.setattr(openvino_part.beginning, "cuts", lambda _: tuple(Cut(name, 0.1) for name in used))
-    monkeypatch.setattr(openvino_part, "_used", lambda *_, left=iter(used.values()): next(left))
+    left = iter(used.values())
+    monkeypatch.setattr(openvino_part, "_used", lambda *_: next(left))
     added = openvino_part.add_bf16(bundle, exam, bundle.path, silent)
     assert added.cut == Cut("low", 0.1)
     assert added.report.passed
