@@ -110,6 +110,7 @@ def begin(
         **material.told,
     }
     folder.mkdir(parents=True, exist_ok=True)
+    ranks.wait()  # the first takes the folder away if it fails, and nobody may make it again after that
     try:
         loop = build(folder, settings, material, workers, begins)
         if first:
