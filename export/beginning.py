@@ -35,7 +35,8 @@ def cuts(graph: bytes, most: float = MOST) -> tuple[Cut, ...]:
         most: of the multiplications that may be done by then.
 
     Raises:
-        ExportError: it is no ONNX file, or not fp32.
+        BundleCorrupt: it is no ONNX file, or leans on what is not in it.
+        ExportError: it is not fp32.
     """
     folded = layers.plain(graph)
     # folding may leave out a map, and the graph itself is what is divided

@@ -59,11 +59,32 @@ def prove_and_add(  # noqa: PLR0913 - what is proven, where, and how it is told
             f"the engine {part.name} is not near enough to its model, so nothing is written: "
             + "; ".join(report.failures)
         )
-    page = f"{part.name}.parity.html"
-    shown = parity_page.html(part.name, report, compared, exam).encode()
-    proven = part.model_copy(update={"parity": report.as_json(), "report": page})
-    bundles.with_engine(bundle, proven, {**files, page: shown}, out)
+    page = parity_page.html(part.name, report, compared, exam).encode()
+    add(bundle, part, files, report.as_json(), page, out)
     return report
+
+
+def add(
+    bundle: Bundle,
+    part: EnginePart,
+    files: Mapping[str, bytes],
+    parity: Mapping[str, object],
+    page: bytes,
+    out: Path,
+) -> None:
+    """Write a bundle with an engine and its report, whatever that says.
+
+    Args:
+        bundle: to start from.
+        part: the engine; its graph is among ``files`` or the bundle's.
+        files: those that are new or changed.
+        parity: the report, empty where there is none yet.
+        page: the report as a page; empty for none.
+        out: where the bundle is written; the .zip it was read from may be replaced.
+    """
+    shown = {f"{part.name}.parity.html": page} if page else {}
+    told = part.model_copy(update={"parity": parity, "report": "".join(shown)})
+    bundles.with_engine(bundle, told, {**files, **shown}, out)
 
 
 def with_files(bundle: Bundle, part: EnginePart, files: Mapping[str, bytes]) -> Bundle:

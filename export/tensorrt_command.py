@@ -3,7 +3,6 @@
 import functools
 import json
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -105,7 +104,7 @@ def tensorrt(
         part, files = tensorrt_part.graph_of(bundle, precision, exact=True)
         made = build(keep=keep_failed)
     if target is not None:
-        _into_bundle(bundle, part, files, made, workshop, target)
+        proving.add(bundle, part, files, made.sidecar.parity, workshop.store.page(made.sidecar), target)
     _summary(bundle, part, workshop, made)
     line = trtexec.line(workshop, bundle.manifest.preprocess, graph_out, made.sidecar.file)
     typer.echo(f"the same by hand: {shlex.join(line)}")
@@ -151,20 +150,6 @@ def _write_graph(path: Path, graph: bytes) -> None:
         raise StorageError(
             f"the graph cannot be written to {path} ({error.strerror}); name another file"
         ) from error
-
-
-def _into_bundle(
-    bundle: Bundle,
-    part: EnginePart,
-    files: Mapping[str, bytes],
-    made: Made,
-    workshop: Workshop,
-    target: Path,
-) -> None:
-    shown = workshop.store.page(made.sidecar)
-    page = f"{part.name}.{plans.PAGE}" if shown else ""
-    proven = part.model_copy(update={"parity": made.sidecar.parity, "report": page})
-    bundles.with_engine(bundle, proven, {**files, **({page: shown} if shown else {})}, target)
 
 
 def _summary(bundle: Bundle, part: EnginePart, workshop: Workshop, made: Made) -> None:

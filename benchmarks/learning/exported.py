@@ -33,7 +33,7 @@ SHARED: dict[str, Any] = {
     "model.name": "one-stream-resnet50", "model.width": 1.0, "data.erase": 0.2, "amp": True, "threads": 1,
     "tensorboard": "off", "evaluate_first": False, "data.persons": 8,
 }  # fmt: skip
-# some twenty minutes of one core together
+# about half an hour of one core together
 SMALL: dict[str, Any] = {
     **SHARED, "model.height": 64, "model.columns": 32, "data.pad": 2, "data.images": 4,
     "iterations": 50, "epochs": 20, "optimiser.rate": 1e-3, "schedule.warmup_epochs": 2,

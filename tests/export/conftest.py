@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from typer.testing import CliRunner, Result
 
 from export.exam import Exam
 from export.tensorrt_part import Workshop
+from tests.export import small_bundle
 from vireid import bundle as bundles
 from vireid.bundle import Bundle
 from vireid.engines import tensorrt_library
@@ -46,17 +46,9 @@ def tiny_model() -> TinyNet:
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Bundle:
-    from tests.export.test_to_tensorrt import DIM, HEIGHT, WIDTH, network
+    from tests.export.test_to_tensorrt import network
 
-    words: dict[str, Any] = {
-        "name": "small",
-        "method": "none",
-        "model": {"opset": 18, "dim": DIM},
-        "preprocess": {"height": HEIGHT, "width": WIDTH, "mean": [0, 0, 0], "std": [1, 1, 1]},
-        "files": {},
-    }
-    manifest = bundles.Manifest.model_validate(words)
-    return bundles.read(bundles.write(tmp_path / "small.zip", manifest, {"model.onnx": network()}))
+    return bundles.read(small_bundle.write(tmp_path / "small.zip", network()))
 
 
 @pytest.fixture

@@ -11,9 +11,8 @@ from typer.testing import CliRunner
 
 from export.command import app
 from export.trial import Score, Trial
-from tests.export import small_graph
+from tests.export import small_bundle, small_graph
 from vireid import bundle
-from vireid.bundle import Manifest
 from vireid.engines import open_engine, open_part
 from vireid.errors import AlreadyExists, ExportError, VireidError
 
@@ -30,28 +29,9 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def written(path: Path, graph: bytes) -> Path:
-    manifest = Manifest.model_validate(
-        {
-            "format": 1,
-            "name": "small",
-            "method": "none",
-            "model": {"file": "model.onnx", "opset": 18, "dim": small_graph.CHANNELS},
-            "preprocess": {
-                "height": small_graph.HEIGHT,
-                "width": small_graph.WIDTH,
-                "mean": [0.5, 0.5, 0.5],
-                "std": [0.5, 0.5, 0.5],
-            },
-            "files": {},
-        }
-    )
-    return bundle.write(path, manifest, {"model.onnx": graph})
-
-
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
-    return written(tmp_path / "small.zip", small_graph.build())
+    return small_bundle.write(tmp_path / "small.zip", small_graph.build())
 
 
 @pytest.fixture
@@ -65,7 +45,7 @@ def hopeless(tmp_path: Path) -> Path:
             if tensor.name.endswith(".w") and not tensor.name.startswith("stem"):
                 values[:, 0] /= 1000
             tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
-    return written(tmp_path / "hopeless.zip", proto.SerializeToString())
+    return small_bundle.write(tmp_path / "hopeless.zip", proto.SerializeToString())
 
 
 def call(*words: object) -> str:

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from export import half
 from export.command import app
-from tests.export import normed_graph
+from tests.export import normed_graph, small_bundle
 from vireid import bundle
 from vireid.bundle import EnginePart
 from vireid.errors import BundleCorrupt
@@ -21,23 +21,9 @@ def inspect(*words: object) -> Result:
     return CliRunner().invoke(app, ["inspect", *map(str, words)])
 
 
-def write(path: Path, graph: bytes, **words: Any) -> Path:
-    manifest = bundle.Manifest.model_validate(
-        {
-            "name": "normed",
-            "method": "none",
-            "model": {"opset": 18, "dim": normed_graph.DIM},
-            "preprocess": {"height": 16, "width": 8, "mean": [0.5, 0.5, 0.5], "std": [0.2, 0.2, 0.2]},
-            "files": {},
-            **words,
-        }
-    )
-    return bundle.write(path, manifest, {"model.onnx": graph})
-
-
 @pytest.fixture
 def packed(tmp_path: Path) -> Path:
-    return write(tmp_path / "normed.zip", normed_graph.build(), parity={"cosine_min": 0.9999998})
+    return small_bundle.write(tmp_path / "normed.zip", normed_graph.build(), parity={"cosine_min": 0.9999998})
 
 
 def add(path: Path, precision: half.Half, runtime: str, **words: Any) -> None:
@@ -72,7 +58,7 @@ def test_engines_are_shown_with_what_was_proven(packed: Path) -> None:
 
 
 def test_what_a_bundle_says_of_itself_is_told_in_lines_one_can_read(tmp_path: Path) -> None:
-    path = write(
+    path = small_bundle.write(
         tmp_path / "normed.zip",
         normed_graph.build(),
         parity={"cosine_min": 0.9999998, "batches": [1, 2, 7], "failures": []},
@@ -107,7 +93,7 @@ def test_graphs_are_shown_each_once(packed: Path) -> None:
 
 def test_a_model_that_nobody_proved_says_so(tmp_path: Path) -> None:
     for parity, said in (({}, "no"), ({"passed": False}, "no"), ({"passed": True}, "yes")):
-        path = write(tmp_path / "plain.zip", normed_graph.build(), parity=parity)
+        path = small_bundle.write(tmp_path / "plain.zip", normed_graph.build(), parity=parity)
         assert row(inspect(path).output, "onnxruntime-fp32")[4] == said
 
 
@@ -128,7 +114,7 @@ def test_operators_of_a_library_are_refused(packed: Path, tmp_path: Path, in_eng
         part = EnginePart(runtime="onnxruntime", precision="int8", file="int8.onnx")
         bundle.with_engine(bundle.read(packed), part, {"int8.onnx": proto.SerializeToString()}, path)
     else:
-        write(path, proto.SerializeToString())
+        small_bundle.write(path, proto.SerializeToString())
     shown = inspect(path)
     assert isinstance(shown.exception, BundleCorrupt)
     assert "operators from com.microsoft" in shown.exception.message

@@ -19,7 +19,7 @@ from export import exam_source, half, half_parts
 from export.command import app
 from export.exam import Exam
 from export.half import Halved
-from tests.export import normed_graph
+from tests.export import normed_graph, small_bundle
 from training import checkpoint, models
 from training.checkpoint import Progress
 from training.settings import RunSettings
@@ -36,22 +36,7 @@ def run(*words: object) -> Result:
 
 
 def write(path: Path, graph: bytes) -> Path:
-    manifest = bundle.Manifest.model_validate(
-        {
-            "name": "normed",
-            "method": "none",
-            "model": {"opset": 18, "dim": normed_graph.DIM},
-            "preprocess": {
-                "height": normed_graph.HEIGHT,
-                "width": normed_graph.WIDTH,
-                "mean": [0.5, 0.5, 0.5],
-                "std": [0.2, 0.2, 0.2],
-            },
-            "files": {},
-            "parity": {"cosine_min": 0.9999999, "passed": True},
-        }
-    )
-    return bundle.write(path, manifest, {"model.onnx": graph})
+    return small_bundle.write(path, graph, parity={"cosine_min": 0.9999999, "passed": True})
 
 
 def people(height: int, width: int) -> Exam:

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from export import openvino_part
 from export.beginning import Cut
 from export.exam import Exam
+from tests.export import small_bundle
 from vireid import bundle as bundles
 from vireid.bundle import Bundle
 from vireid.engines import choice, openvino
@@ -69,16 +70,8 @@ def graph(offset: float) -> bytes:
 @pytest.fixture
 def bundle_with(tmp_path: Path) -> Callable[[float], Bundle]:
     def make(offset: float) -> Bundle:
-        words = {
-            "name": "offset",
-            "method": "none",
-            "model": {"opset": 18, "dim": DIM},
-            "preprocess": {"height": HEIGHT, "width": WIDTH, "mean": [0, 0, 0], "std": [1, 1, 1]},
-            "files": {},
-            "parity": {"passed": True},
-        }
-        manifest = bundles.Manifest.model_validate(words)
-        return bundles.read(bundles.write(tmp_path / "offset.zip", manifest, {"model.onnx": graph(offset)}))
+        path = tmp_path / "offset.zip"
+        return bundles.read(small_bundle.write(path, graph(offset), parity={"passed": True}))
 
     return make
 

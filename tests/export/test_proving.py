@@ -13,6 +13,7 @@ from export import exam as exams
 from export import proving
 from export.command import app
 from export.exam import Exam
+from tests.export import small_bundle
 from vireid import bundle as bundles
 from vireid.bundle import Bundle, EnginePart
 from vireid.errors import ExportError
@@ -60,17 +61,7 @@ def graph(spoil: float = 0.0, twice: bool = False) -> bytes:
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Bundle:
-    manifest = bundles.Manifest.model_validate(
-        {
-            "name": "tiny",
-            "method": "none",
-            "model": {"opset": 18, "dim": DIM},
-            "preprocess": {"height": HEIGHT, "width": WIDTH, "mean": [0, 0, 0], "std": [1, 1, 1]},
-            "files": {},
-            "parity": {"passed": True},
-        }
-    )
-    return bundles.read(bundles.write(tmp_path / "tiny.zip", manifest, {"model.onnx": graph()}))
+    return bundles.read(small_bundle.write(tmp_path / "tiny.zip", graph(), parity={"passed": True}))
 
 
 @pytest.fixture(scope="module")

@@ -190,6 +190,11 @@ def choices(tmp_path: Path) -> Choices:
 
 
 @pytest.fixture
+def store(tmp_path: Path) -> PlanStore:
+    return PlanStore(tmp_path / "plans")
+
+
+@pytest.fixture
 def keep(tiny: bundle.Bundle, choices: Choices) -> Keep:
     """Keep a plan, by default the one that fits."""
 
