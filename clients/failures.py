@@ -25,6 +25,8 @@ from vireid.errors import (
 )
 
 DEFAULT_RETRY_AFTER_S = 1.0
+# A server speaks of headers, which no caller of ours writes.
+HOW_TO_SEND_A_KEY = "give the key with --api-key-file FILE on the command line, with api_key in Python"
 
 # What a status means when no reason of ours came with it: a proxy answered, or the transport itself did.
 _BY_GRPC_STATUS: dict[str, type[VireidError]] = {
@@ -119,4 +121,6 @@ def rebuild(
     if issubclass(kind, Overloaded | Unavailable):
         wait_s = DEFAULT_RETRY_AFTER_S if retry_after_s is None else retry_after_s
         return kind(message, retry_after_s=wait_s, reason=stated, metadata=metadata)
+    if issubclass(kind, Unauthenticated):
+        message = f"{message}; {HOW_TO_SEND_A_KEY}"
     return kind(message, reason=stated, metadata=metadata)

@@ -9,16 +9,22 @@ import typer
 
 from clients.base import DEFAULT_TIMEOUT_S
 from clients.grpc_client import DEFAULT_ADDRESS, GrpcClient
-from clients.options import AUTO, key_of, modality_of
+from clients.options import AUTO, key_of, modality_of, one_of
 from clients.replies import SearchReply
+from vireid.counted import counted
+from vireid.errors import SettingsError
 from vireid.types import Filter, Hit
+
+MEAN, BEST = "mean", "best"
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command()
 def query(
-    image: Annotated[Path, typer.Argument(help="A JPEG, PNG or WebP picture of one person.")],
+    images: Annotated[
+        list[Path], typer.Argument(help="JPEG, PNG or WebP pictures of one person; several are one query.")
+    ],
     gallery: Annotated[str, typer.Option("--gallery", "-g", help="Where to look.")],
     server: Annotated[str, typer.Option(help="host:port of the server's gRPC port.")] = DEFAULT_ADDRESS,
     top_k: Annotated[int, typer.Option("--top-k", "-k", help="Hits at most.")] = 10,
@@ -35,6 +41,23 @@ def query(
     rerank: Annotated[
         int, typer.Option(help="Re-rank so many of the best by k-reciprocal neighbours; 0 for none.")
     ] = 0,
+    by: Annotated[
+        str,
+        typer.Option(
+            "--together", help="Several images: search with their 'mean', or count each item's 'best' score."
+        ),
+    ] = MEAN,
+    weight: Annotated[
+        list[float] | None,
+        typer.Option(help="What an image counts for in the mean, say its quality; once for each, in order."),
+    ] = None,
+    more_like: Annotated[
+        list[str] | None, typer.Option(help="An item that shows the person: look that way too; repeatable.")
+    ] = None,
+    less_like: Annotated[
+        list[str] | None,
+        typer.Option(help="An item that shows somebody else: look away from it, leave it out; repeatable."),
+    ] = None,
     one_per_person: Annotated[
         bool, typer.Option("--one-per-person", help="Of each person the best hit only.")
     ] = False,
@@ -43,7 +66,17 @@ def query(
     api_key_file: Annotated[Path | None, typer.Option(help="File whose first line is the API key.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Find the same person in a gallery of a running server, over gRPC."""
+    """Find the same person in a gallery of a running server, over gRPC.
+
+    Several images of the person, as of one walk past a camera, are one query. Hits that were judged by eye steer the
+    next search: name them with --more-like and --less-like.
+    """
+    one_of(by, (MEAN, BEST), MEAN, "--together")
+    first, *others = images
+    if weight and len(weight) != len(images):
+        raise SettingsError(
+            f"--weight was given for {counted(len(weight), 'image')} and there are {len(images)}; give one for each, or none"
+        )
     wanted = modality_of(found_in, "--find")
     where = Filter(
         cameras=tuple(camera or ()),
@@ -53,7 +86,7 @@ def query(
     with GrpcClient(server, api_key=key_of(api_key, api_key_file), timeout_s=timeout_s) as client:
         reply = client.search(
             gallery,
-            image,
+            first,
             top_k=top_k,
             modality=modality_of(modality),
             where=where,
@@ -61,6 +94,11 @@ def query(
             min_probability=min_probability,
             rerank=rerank,
             one_per_person=one_per_person,
+            more_like=more_like or (),
+            less_like=less_like or (),
+            together=others,
+            weights=weight or (),
+            best=bool(others) and by == BEST,
         )
     typer.echo(as_document(reply) if as_json else as_table(reply))
 
@@ -87,8 +125,8 @@ def as_table(reply: SearchReply) -> str:
     """Write a reply for people: a line about the search, then one line per hit, best first."""
     sure = "" if reply.confidence >= 1 else f" ({reply.confidence:.0%} sure)"
     summary = (
-        f"{reply.modality.word} query{sure}, {len(reply.hits)} hits from {reply.items_searched} of "
-        f"{reply.items_total} items, {reply.timing.total_s * 1e3:.1f} ms at the server"
+        f"{reply.modality.word} query{sure}, {counted(len(reply.hits), 'hit')} from {reply.items_searched} of "
+        f"{counted(reply.items_total, 'item')}, {reply.timing.total_s * 1e3:.1f} ms at the server"
     )
     notes = [f"note: {warning.message} [{warning.code}]" for warning in reply.warnings]
     if not reply.hits:

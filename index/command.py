@@ -13,9 +13,10 @@ from index.build import Embedder, build, read_file
 from index.centres import applied
 from index.model import BundleName, Device, EngineName, open_model
 from index.store import GalleryStore, survey
-from index.upkeep_command import DAY_S, Name, Root
+from index.upkeep_command import Name, Root, in_days
 from vireid import progress
 from vireid.bundle import DEFAULT, SOURCE
+from vireid.counted import counted
 from vireid.described import SPLITS
 from vireid.engines import Engine
 from vireid.errors import GalleryNotFound
@@ -51,15 +52,15 @@ def info(root: Root) -> None:
     for gallery in found:
         images = "images kept" if gallery.stores_images else "no images kept"
         typer.echo(
-            f"{gallery.name}: {gallery.state}, {gallery.items} items of {gallery.dim} numbers, {images}, "
+            f"{gallery.name}: {gallery.state}, {counted(gallery.items, 'item')} of {gallery.dim} numbers, {images}, "
             f"version {gallery.version}, space {gallery.space_id[:12] or '?'}"
         )
         if gallery.retention_s:
-            typer.echo(f"  items are kept {gallery.retention_s / DAY_S:g} days")
+            typer.echo(f"  items are kept {in_days(gallery.retention_s)}")
         if gallery.centring:
             typer.echo(f"  {gallery.centring}")
         if gallery.lost:
-            typer.echo(f"  {gallery.lost} items are missing since it was salvaged")
+            typer.echo(f"  {counted(gallery.lost, 'item')} missing since it was salvaged")
         if gallery.detail:
             typer.echo(f"  {gallery.detail}")
     if not found:
@@ -103,7 +104,7 @@ def build_command(
             report = build(gallery, found, Embedder(engine, preprocess), advance)
         counts = ", ".join(f"{count} {word}" for word, count in sorted(report.outcomes.items()))
         typer.echo(
-            f"{name}: {counts or 'nothing enrolled'}, {len(report.failures)} refused; {gallery.info().items} items"
+            f"{name}: {counts or 'nothing enrolled'}, {len(report.failures)} refused; {counted(gallery.info().items, 'item')}"
         )
     for path, why in report.failures[:SHOWN_FAILURES]:
         typer.echo(f"  {path}: {why}", err=True)
@@ -148,7 +149,7 @@ def search(
 def table(modality: Modality, found: Found) -> str:
     """Write an answer for people: a line about the search, then one line per hit, best first."""
     centred = f", centred by version {found.centring}" if found.centring else ""
-    summary = f"{modality.word} query, {found.items_searched} of {found.items_total} items compared{centred}"
+    summary = f"{modality.word} query, {found.items_searched} of {counted(found.items_total, 'item')} compared{centred}"
     if not found.hits:
         return f"{summary}\nno hit"
     rows = [("rank", "score", "person", "camera", "modality", "item")]

@@ -15,6 +15,7 @@ from index.disk import FILE, disk_errors, hold
 from index.inspection import inspect
 from index.kept_centres import KeptCentres
 from index.records import Records
+from vireid.counted import counted
 from vireid.errors import GalleryNotFound
 
 LOCK = "lock"
@@ -38,8 +39,8 @@ def verify(
                 continue
             found = inspect(folder)
             typer.echo(
-                f"{found.name}: {'damaged' if found.damage else 'sound'}, {found.items} items, "
-                f"{found.pictures} pictures and {found.snapshots} snapshots as they were written"
+                f"{found.name}: {'damaged' if found.damage else 'sound'}, {counted(found.items, 'item')}, "
+                f"{counted(found.pictures, 'picture')} and {counted(found.snapshots, 'snapshot')} as they were written"
             )
             for sentence in found.damage:
                 typer.echo(f"  {sentence}")
@@ -91,13 +92,15 @@ def restore(
         records = Records(place / FILE)
         try:
             head = records.head
-            typer.echo(f"{head.name}: {head.items} items of {head.dim} numbers, version {head.version}")
+            typer.echo(
+                f"{head.name}: {counted(head.items, 'item')} of {head.dim} numbers, version {head.version}"
+            )
             if gone := sum(int((~alive).sum()) for _, _, alive in centring.shown(records)):
                 typer.echo(
                     f"  {gone} of them have expired meanwhile: they are hidden, and removed by a server"
                 )
             if head.retention_s:
-                typer.echo(f"  items are kept {_days(head.retention_s)}")
+                typer.echo(f"  items are kept {in_days(head.retention_s)}")
             if centres := KeptCentres(records).current():
                 typer.echo(f"  {centres.told}")
         finally:
@@ -132,12 +135,13 @@ def salvage(
         typer.echo(f"{name}: nothing is damaged, nothing was done")
         return
     typer.echo(
-        f"{name}: {found.saved} items saved, {found.count} items and {len(found.pictures)} pictures lost"
+        f"{name}: {counted(found.saved, 'item')} saved, {counted(found.count, 'item')} and "
+        f"{counted(len(found.pictures), 'picture')} lost"
     )
     for one in found.items:
         typer.echo(f"  item {one.item_id or '(its id cannot be read)'}: {one.why}")
     if found.unnamed:
-        typer.echo(f"  {found.unnamed} items of which nothing can be read")
+        typer.echo(f"  {counted(found.unnamed, 'item')} of which nothing can be read")
     for one in found.pictures:
         typer.echo(f"  item {one.item_id}: {one.why}")
     for doubt in found.doubts:
@@ -169,7 +173,7 @@ def retention(
             kept = records.head.retention_s
         finally:
             records.close()
-    typer.echo(f"{name}: items are kept {_days(kept) if kept else 'until they are removed'}")
+    typer.echo(f"{name}: items are kept {in_days(kept) if kept else 'until they are removed'}")
 
 
 def compact(root: Root, name: Name) -> None:
@@ -185,8 +189,9 @@ def compact(root: Root, name: Name) -> None:
     typer.echo(f"{name}: {before / 1e6:.1f} MB before, {path.stat().st_size / 1e6:.1f} MB now")
 
 
-def _days(seconds: int) -> str:
-    return f"{seconds / DAY_S:g} days"
+def in_days(seconds: int) -> str:
+    """Say a time in days."""
+    return f"{seconds / DAY_S:g} day{'' if seconds == DAY_S else 's'}"
 
 
 @contextmanager

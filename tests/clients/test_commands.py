@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from clients.query_command import app as query
 from clients.upload_command import app as upload
-from vireid.errors import GalleryNotFound, SettingsError
+from vireid.errors import GalleryNotFound, SettingsError, Unauthenticated
 
 
 def _invoke(app: Any, *arguments: Any) -> Result:
@@ -88,6 +88,49 @@ def test_upload_with_a_manifest_elsewhere(live: Any, people: Path, name: str, tm
     caller.close()
 
 
+def test_several_images_are_one_query_and_hits_steer_it(live: Any, people: Path, name: str) -> None:
+    assert _invoke(upload, people, "--gallery", name, "--server", live.http).exit_code == 0
+    images = [people / "infrared" / "p2" / "c3_0.jpg", people / "visible" / "p1" / "c1_0.jpg"]
+    where = ("--gallery", name, "--server", live.grpc, "--json", "--top-k", 12)
+    caller = live.connect("http")
+
+    def same(*options: Any, **asked: Any) -> None:
+        """The command finds what the client finds over the other wire."""
+        result = _invoke(query, *options, *where)
+        assert result.exit_code == 0, result.output
+        reply = caller("search", name, images[0], top_k=12, **asked)
+        shown = [(hit["item_id"], hit["score"]) for hit in json.loads(result.output)["hits"]]
+        assert [item for item, _ in shown] == [hit.item.item_id for hit in reply.hits]
+        assert [score for _, score in shown] == pytest.approx([hit.score for hit in reply.hits], abs=1e-6)
+        told.add(tuple(shown))
+
+    told: set[Any] = set()
+    same(images[0])
+    same(*images, together=images[1:])
+    same(*images, "--weight", 1, "--weight", 5, together=images[1:], weights=(1, 5))
+    same(*images, "--together", "best", together=images[1:], best=True)
+    liked, disliked = ("--more-like", "visible/p1/c1_0.jpg"), ("--less-like", "visible/p2/c1_0.jpg")
+    examples = {"more_like": ["visible/p1/c1_0.jpg"], "less_like": ["visible/p2/c1_0.jpg"]}
+    same(images[0], *liked, *disliked, **examples)
+    caller.close()
+    assert len(told) == 5  # no option is without effect
+    assert len(min(told, key=len)) == 11  # who is not looked for is left out
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--together", "quality"), "--together is 'quality'; expected one of mean, best"),
+        (("--weight", 1), "--weight was given for 1 image and there are 2"),
+    ],
+)
+def test_options_of_several_images(people: Path, options: tuple[Any, ...], said: str) -> None:
+    images = [people / "visible" / "p1" / "c1_0.jpg"] * 2
+    refused = _invoke(query, *images, "--gallery", "g", *options)
+    assert isinstance(refused.exception, SettingsError)
+    assert said in refused.exception.message
+
+
 def test_errors_leave_as_errors(live: Any, people: Path) -> None:
     image = people / "infrared" / "p2" / "c3_0.jpg"
     unknown = _invoke(query, image, "--gallery", "nobody", "--server", live.grpc)
@@ -104,6 +147,11 @@ def test_a_key_from_a_file(start: Any, people: Path, tmp_path: Path, name: str) 
         assert _invoke(upload, people, *common, "--server", server.http).exit_code == 0
         image = people / "visible" / "p1" / "c1_0.jpg"
         assert "p1" in _invoke(query, image, *common, "--server", server.grpc).output
+        keyless = (upload, people, "--server", server.http), (query, image, "--server", server.grpc)
+        for command, what, *where in keyless:
+            refused = _invoke(command, what, "--gallery", name, *where).exception
+            assert isinstance(refused, Unauthenticated)
+            assert "--api-key-file FILE" in refused.message
     both = _invoke(query, image, *common, "--api-key", "x")
     assert isinstance(both.exception, SettingsError)
     key.write_text("\n")

@@ -8,6 +8,7 @@ from vireid.errors import (
     NotAnImage,
     Overloaded,
     ServerUnreachable,
+    Unauthenticated,
     Unavailable,
     VireidError,
 )
@@ -30,7 +31,9 @@ def test_every_reason_names_one_class() -> None:
 def test_a_reason_comes_back_as_its_class(kind: type[VireidError]) -> None:
     error = failures.rebuild("what happened", reason=kind.reason, otherwise=VireidError, metadata={"a": "b"})
     assert type(error) is kind
-    assert (error.message, error.stable_reason, error.metadata) == ("what happened", kind.reason, {"a": "b"})
+    how = f"; {failures.HOW_TO_SEND_A_KEY}" if issubclass(kind, Unauthenticated) else ""
+    assert (error.message, error.stable_reason) == ("what happened" + how, kind.reason)
+    assert error.metadata == {"a": "b"}
 
 
 def test_a_finer_reason_falls_back_to_the_status() -> None:

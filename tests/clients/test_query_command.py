@@ -44,6 +44,11 @@ def test_the_table_is_aligned_and_tells_what_matters() -> None:
         assert first[header.index(column) - 1] == " "
 
 
+def test_one_is_not_many() -> None:
+    reply = SearchReply((Hit(1, 0.5, BARE),), Modality.VISIBLE, 1.0, (), 1, 1, "s", 4, Timing())
+    assert as_table(reply).startswith("visible query, 1 hit from 1 of 1 item, ")
+
+
 def test_nothing_found_is_said() -> None:
     text = as_table(_reply(warnings=(Warned("MODALITY_MISMATCH", "it looks visible"),)))
     assert "no hit" in text

@@ -326,10 +326,10 @@ def test_the_command_tells_it_all(folder: Path, tmp_path: Path) -> None:
     change(folder, "UPDATE items SET camera = 'x' WHERE item_id = 'item-07'")
     told = run.invoke(app, ["salvage", str(tmp_path), "--gallery", "g"])
     assert told.exit_code == 1
-    assert f"g: {COUNT - 1} items saved, 1 items and 0 pictures lost" in told.output
+    assert f"g: {COUNT - 1} items saved, 1 item and 0 pictures lost" in told.output
     assert "item item-07: item number 8 does not match its checksum" in told.output
     info = run.invoke(app, ["info", str(tmp_path)])
-    assert (info.exit_code, "1 items are missing since it was salvaged" in info.output) == (0, True)
+    assert (info.exit_code, "1 item missing since it was salvaged" in info.output) == (0, True)
     assert run.invoke(app, ["verify", str(tmp_path)]).exit_code == 0
     gone = run.invoke(app, ["salvage", str(tmp_path), "--gallery", "g", "--forget"])
     assert "1 damaged files and their lists are removed" in gone.output
