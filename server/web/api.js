@@ -55,8 +55,8 @@ export const createGallery = (name) => json("/v1/galleries", {
   method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ name }),
 });
 
-export const search = (name, image, parameters) => json(`${gallery(name)}/search?${parameters}`, {
-  method: "POST", headers: { "content-type": image.type || "application/octet-stream" }, body: image,
+export const search = (name, wanted) => json(`${gallery(name)}/search`, {
+  method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(wanted),
 });
 
 export const embed = (image, modality) => json(`/v1/embed?modality=${modality}`, {

@@ -2,17 +2,14 @@
 
 import * as api from "./api.js";
 import * as about from "./gallery.js";
+import * as marks from "./marks.js";
+import * as pictures from "./pictures.js";
 import * as results from "./results.js";
 import * as upload from "./upload.js";
 
 const byId = (id) => document.getElementById(id);
-const drop = byId("drop");
 const chosen = (name) => document.querySelector(`input[name=${name}]:checked`).value;
 
-let query = null;      // a Blob
-let queryUrl = "";
-let excluded = "";     // the item the query came from, never a hit of itself
-let seen = null;        // the modality the server saw in the query
 let galleries = [];
 let latest = 0;        // an answer that was overtaken is not drawn
 
@@ -30,47 +27,60 @@ function tell(text) {
   byId("message").hidden = !text;
 }
 
-// What the query was taken in: said by the user, or decided by the server once for each query.
-async function taken() {
-  const said = chosen("modality");
-  if (said !== "auto") return said;
-  seen ??= (await api.embed(query, "auto")).modality;
-  return seen;
-}
-
-async function among() {
-  if (chosen("among") !== "other") return chosen("among");
-  return (await taken()) === "infrared" ? "visible" : "infrared";
-}
-
-async function parameters() {
-  const list = new URLSearchParams({ top_k: byId("top-k").value || "24" });
-  if (chosen("modality") !== "auto") list.set("modality", chosen("modality"));
-  const found = await among();
-  if (found) list.set("modalities", found);
-  for (const chip of document.querySelectorAll("#cameras input:checked")) list.append("camera", chip.value);
-  for (const side of ["from", "to"]) {
-    if (byId(side).value) list.set(side, new Date(byId(side).value).toISOString());
+// Every picture as the server sees it; which one it refuses.
+const embedded = () => Promise.all(pictures.all().map(async ({ blob, name }) => {
+  try {
+    return await api.embed(blob, chosen("modality"));
+  } catch (problem) {
+    if (pictures.all().length > 1) problem.message = `${name || "An image"}: ${problem.message}`;
+    throw problem;
   }
-  if (excluded) list.append("exclude_item", excluded);
-  return list;
+}));
+
+// Which kind of picture is searched, where the queries are of these kinds.
+function among(kinds) {
+  const said = chosen("among");
+  if (said !== "other") return said ? [said] : [];
+  return ["visible", "infrared"].filter((kind) => kinds.size > 1 || !kinds.has(kind));
+}
+
+function wanted(seen) {
+  const [query, ...others] = seen.map(({ embedding, space_id, modality }) => ({ embedding, space_id, modality }));
+  const moment = (side) => (byId(side).value ? new Date(byId(side).value).toISOString() : "");
+  return {
+    query,
+    together: others.length ? { queries: others, by: chosen("together") } : null,
+    top_k: Number(byId("top-k").value || "24"),
+    filter: {
+      modalities: among(new Set(seen.map(({ modality }) => modality))),
+      cameras: [...document.querySelectorAll("#cameras input:checked")].map((chip) => chip.value),
+      captured_from: moment("from"),
+      captured_to: moment("to"),
+      exclude_items: pictures.all().map(({ item }) => item).filter(Boolean),
+    },
+    more_like: marks.like(),
+    less_like: marks.unlike(),
+  };
 }
 
 async function search() {
   const gallery = byId("gallery").value;
-  if (!query || !gallery) return;
+  if (!pictures.all().length || !gallery) return;
   const turn = ++latest;
   tell("");
   document.body.classList.add("busy");
   const started = performance.now();
   try {
-    const answer = await api.search(gallery, query, await parameters());
+    const seen = await embedded();
+    const asked = wanted(seen);
+    const answer = await api.search(gallery, asked);
     if (turn !== latest) return;
-    results.draw(answer.hits, queryUrl);
-    describe(answer, performance.now() - started);
+    marks.answered(asked);
+    results.draw(answer.hits, pictures.url());
+    describe(seen, answer, performance.now() - started);
   } catch (problem) {
     if (turn !== latest) return;
-    results.draw([], queryUrl);
+    results.draw([], pictures.url());
     byId("title").textContent = "No answer";
     byId("timing").textContent = "";
     byId("seen").textContent = "";
@@ -80,18 +90,34 @@ async function search() {
   }
 }
 
-function describe(answer, elapsed) {
-  const { hits, coverage, timing } = answer;
+function describe(seen, answer, elapsed) {
+  const { hits, coverage } = answer;
   byId("empty").hidden = true;
   byId("title").textContent = hits.length
     ? `${hits.length} most similar of ${coverage.items_searched}`
     : nothing(coverage);
-  const parts = ["queue", "decode", "infer", "search"].map((stage) => `${stage} ${timing[`${stage}_ms`].toFixed(1)}`);
+  // images are embedded side by side: the slowest one's stages count
+  const slowest = seen.map((one) => one.timing).reduce((a, b) => (b.total_ms > a.total_ms ? b : a));
+  const parts = ["queue", "decode", "infer", "search"].map((stage) => {
+    const spent = slowest[`${stage}_ms`] + answer.timing[`${stage}_ms`];
+    return `${stage} ${spent.toFixed(1)}`;
+  });
   byId("timing").textContent = `${Math.round(elapsed)} ms in all · ${parts.join(" · ")} ms`;
-  const { modality, modality_confidence: confidence } = answer.query;
-  const certain = chosen("modality") === "auto" ? ` (${Math.round(confidence * 100)} % sure)` : ", as you said";
-  byId("seen").textContent = `Taken as ${modality}${certain}`;
-  if (answer.warnings.length) tell(answer.warnings.map((warning) => warning.message).join(" "));
+  byId("seen").textContent = taken(seen);
+  const warnings = new Set([...seen, answer].flatMap((one) => one.warnings.map(({ message }) => message)));
+  if (warnings.size) tell([...warnings].join(" "));
+}
+
+// What the queries were taken in: said by the user, or decided by the server.
+function taken(seen) {
+  const said = chosen("modality") !== "auto";
+  if (seen.length === 1) {
+    const [{ modality, modality_confidence: confidence }] = seen;
+    return `Taken as ${modality}${said ? ", as you said" : ` (${Math.round(confidence * 100)} % sure)`}`;
+  }
+  const counts = ["visible", "infrared"].map((kind) => [seen.filter(({ modality }) => modality === kind).length, kind])
+    .filter(([count]) => count).map(([count, kind]) => `${count === seen.length ? "all" : count} ${kind}`);
+  return `${seen.length} images of one person, ${counts.join(", ")}${said ? ", as you said" : ""}`;
 }
 
 // Say why there are no hits.
@@ -101,31 +127,24 @@ function nothing(coverage) {
   return narrowed ? "Nothing passes these filters" : "Nothing of that kind in this gallery: search among all";
 }
 
-// On a narrow page the answer lies below the query and its filters: go there, unless some of it is seen.
+// The answer may begin below what is seen, where the page is narrow, or above, where hits were gone through: go there.
 function showAnswer() {
   const headline = byId("title");
-  if (headline.getBoundingClientRect().top < window.innerHeight) return;
+  const { top } = headline.getBoundingClientRect();
+  if (top >= 0 && top < window.innerHeight) return;
   const still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
   headline.scrollIntoView({ behavior: still ? "auto" : "smooth" });
 }
 
-async function setQuery(blob, itemId = "") {
-  query = blob;
-  seen = null;
-  excluded = itemId;
-  if (queryUrl) URL.revokeObjectURL(queryUrl);
-  queryUrl = URL.createObjectURL(blob);
-  byId("preview").src = queryUrl;
-  byId("preview").hidden = false;
-  byId("drop-hint").hidden = true;
-  drop.classList.add("filled");
+pictures.onChange(async ({ beside }) => {
+  if (!beside) marks.clear();  // they were about somebody else
   await search();
-  showAnswer();
-}
+  if (!beside) showAnswer();  // who adds to the query may want to go on
+});
 
 async function queryFromItem(item) {
   try {
-    await setQuery(await api.picture(item.image), item.item_id);
+    pictures.take([await api.picture(item.image)], { item: item.item_id });
   } catch (problem) {
     tell(`${problem.message} [${problem.reason}]`);
   }
@@ -242,34 +261,20 @@ async function openUpload() {
   }
 }
 
-drop.addEventListener("click", () => byId("file").click());
-drop.addEventListener("keydown", (event) => {
-  if (event.key === "Enter" || event.key === " ") { event.preventDefault(); byId("file").click(); }
-});
-byId("file").addEventListener("change", (event) => {
-  if (event.target.files[0]) setQuery(event.target.files[0]);
-  event.target.value = "";
-});
-document.addEventListener("dragover", (event) => { event.preventDefault(); drop.classList.add("over"); });
-document.addEventListener("dragleave", () => drop.classList.remove("over"));
-document.addEventListener("drop", (event) => {
-  event.preventDefault();
-  drop.classList.remove("over");
-  const file = event.dataTransfer.files[0];
-  if (file) setQuery(file);
-});
-document.addEventListener("paste", (event) => {
-  const file = [...event.clipboardData.files].find((entry) => entry.type.startsWith("image/"));
-  if (file) setQuery(file);
-});
-for (const id of ["modality", "search-in", "from", "to", "top-k"]) byId(id).addEventListener("change", search);
+for (const id of ["modality", "together", "search-in", "from", "to", "top-k"]) byId(id).addEventListener("change", search);
 byId("clear").addEventListener("click", () => {
   for (const box of document.querySelectorAll("#cameras input")) box.checked = false;
   for (const id of ["from", "to"]) byId(id).value = "";
   document.querySelector("input[name=among][value=other]").checked = true;
   search();
 });
+byId("again").addEventListener("click", async () => {
+  await search();
+  showAnswer();
+});
+byId("forget").addEventListener("click", () => { marks.clear(); search(); });
 byId("gallery").addEventListener("change", () => {
+  marks.clear();
   chooseGallery().catch((problem) => tell(`${problem.message} [${problem.reason || "FAILED"}]`));
 });
 byId("open-upload").addEventListener("click", openUpload);

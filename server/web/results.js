@@ -1,6 +1,7 @@
 // The ranked grid and the side-by-side view. Knows hits, not how they were found.
 
 import { show } from "./api.js";
+import * as marks from "./marks.js";
 
 const byId = (id) => document.getElementById(id);
 const grid = byId("grid");
@@ -60,15 +61,45 @@ function card(hit, index) {
   const who = document.createElement("p");
   who.className = "who";
   who.textContent = hit.person ? `labelled ${hit.person}` : hit.item_id;
-  item.append(button, score, where, who);
+  item.append(button, score, where, who, judge(hit));
   button.addEventListener("click", () => open(index));
   return item;
 }
+
+function judge(hit) {
+  const row = document.createElement("div");
+  row.className = "judge";
+  row.append(...[[true, "✓", "This person"], [false, "✗", "Not this person"]].map(([same, sign, words]) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = same ? "same" : "other";
+    button.textContent = sign;
+    button.title = words;
+    button.setAttribute("aria-label", `${words}: ${hit.item_id}`);
+    button.addEventListener("click", () => marks.toggle(hit, same));
+    return button;
+  }));
+  return row;
+}
+
+// Show on every card, and beside the two pictures, what was judged.
+function showMarks() {
+  const press = (buttons, item) => {
+    for (const button of buttons) {
+      button.setAttribute("aria-pressed", marks.of(item) === button.classList.contains("same"));
+    }
+  };
+  for (const one of grid.children) press(one.querySelectorAll(".judge button"), one.dataset.item);
+  byId("marks-hint").hidden = !hits.length || !byId("marks").hidden;
+  if (compare.open) press([byId("compare-same"), byId("compare-other")], hits[chosen].item_id);
+}
+marks.onChange(showMarks);
 
 export function draw(found, query) {
   hits = found;
   queryUrl = query;
   grid.replaceChildren(...hits.map(card));
+  showMarks();
 }
 
 function open(index) {
@@ -83,11 +114,14 @@ function open(index) {
   byId("compare-previous").disabled = chosen === 0;
   byId("compare-next").disabled = chosen === hits.length - 1;
   if (!compare.open) compare.showModal();
+  showMarks();
 }
 
 byId("compare-previous").addEventListener("click", () => open(chosen - 1));
 byId("compare-next").addEventListener("click", () => open(chosen + 1));
 byId("compare-close").addEventListener("click", () => compare.close());
+byId("compare-same").addEventListener("click", () => marks.toggle(hits[chosen], true));
+byId("compare-other").addEventListener("click", () => marks.toggle(hits[chosen], false));
 byId("compare-search").addEventListener("click", () => { compare.close(); searchWith(hits[chosen]); });
 compare.addEventListener("keydown", (event) => {
   if (event.key === "ArrowLeft") open(chosen - 1);

@@ -1,6 +1,7 @@
 // The upload dialog: send, watch the job, list what was refused.
 
 import * as api from "./api.js";
+import { many } from "./gallery.js";
 
 const byId = (id) => document.getElementById(id);
 const dialog = byId("upload");
@@ -33,7 +34,7 @@ async function send(files) {
   if (images.length) {
     const form = new FormData();
     for (const image of images) form.append("files", image, image.name);
-    await watch(await api.upload(name, form, "", sent), `${images.length} images`);
+    await watch(await api.upload(name, form, "", sent), many(images.length, "image"));
   }
 }
 
