@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from index import centre_command, recall_command, reembed_command, sources, upkeep_command
+from index import (
+    centre_command,
+    neutral_command,
+    recall_command,
+    reembed_command,
+    sources,
+    upkeep_command,
+)
 from index.answers import Found
 from index.build import Embedder, build, read_file
 from index.centres import applied
@@ -43,6 +50,9 @@ for command in (
     recall_command.recall,
 ):
     app.command()(command)
+app.command("export")(neutral_command.export_command)
+app.command("import")(neutral_command.import_command)
+app.command("compare")(neutral_command.compare_command)
 
 
 @app.command()

@@ -6,8 +6,6 @@
 A snapshot is written under a temporary name, flushed and renamed: what has its name is whole. Knows no search.
 """
 
-import hashlib
-import json
 import logging
 import shutil
 import uuid
@@ -15,9 +13,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
+from index import manifests
 from index.disk import FILE, MAKING, disk_errors, sync
+from index.manifests import Files, Kind
 from index.records import Records
 from vireid.errors import DataLoss, InvalidRequest, SnapshotNotFound, StorageError
 from vireid.types import Snapshot
@@ -25,9 +24,7 @@ from vireid.types import Snapshot
 log = logging.getLogger(__name__)
 
 FOLDER = "snapshots"
-MANIFEST = "manifest.json"
-FORMAT = 1
-BLOCK_BYTES = 1 << 20
+KIND = Kind("snapshot", 1, "take another snapshot")
 STAMP = "%Y%m%dT%H%M%S.%fZ"
 
 
@@ -57,7 +54,7 @@ class Manifest:
     next_key: int
     made_at: str
     expires_at: str
-    files: dict[str, dict[str, Any]]
+    files: Files
 
 
 def make(records: Records, folder: Path, keep: timedelta | None = None) -> Path:
@@ -94,9 +91,9 @@ def make(records: Records, folder: Path, keep: timedelta | None = None) -> Path:
                 next_key=head.next_key,
                 made_at=now.isoformat(),
                 expires_at="" if keep is None else (now + keep).isoformat(),
-                files={FILE: {"bytes": (part / FILE).stat().st_size, "sha256": digest(part / FILE)}},
+                files=manifests.told(part, [FILE]),
             )
-            _write(part / MANIFEST, manifest)
+            KIND.write(part, asdict(manifest))
             sync(part)
             place = folder / now.strftime(STAMP)
             part.rename(place)
@@ -169,27 +166,11 @@ def read(path: Path) -> Manifest:
         DataLoss: it is not as it was written.
         StorageError: the disk refuses.
     """
-    place = path / MANIFEST
-    if not place.is_file():
-        raise InvalidRequest(f"{path} is no snapshot; expected a folder with {MANIFEST}", field="snapshot")
-    with disk_errors(place):
-        data = place.read_bytes()
-    try:
-        document = json.loads(data)
-        body, found, version = document["snapshot"], document["sha256"], document["format"]
-    except (ValueError, KeyError, TypeError):
-        raise _damaged(place, "it is not as it was written") from None
-    if version != FORMAT:
-        raise DataLoss(
-            f"{place}: snapshot format {version!r} found, {FORMAT} is supported; use the vireid that made it",
-            reason="SNAPSHOT_FORMAT",
-        )
-    if found != _sum(body):
-        raise _damaged(place, "it does not match its checksum")
+    body = KIND.read(path)
     try:
         return Manifest(**body)
     except TypeError:
-        raise _damaged(place, "it says more or less than this vireid knows of") from None
+        raise KIND.damaged(path / manifests.NAME, "it says more or less than this vireid knows of") from None
 
 
 def check(path: Path) -> Manifest:
@@ -201,16 +182,7 @@ def check(path: Path) -> Manifest:
         StorageError: the disk refuses.
     """
     manifest = read(path)
-    for name, said in manifest.files.items():
-        place = path / name
-        if not place.is_file():
-            raise _damaged(place, "it is missing")
-        with disk_errors(place):
-            found = (place.stat().st_size, digest(place))
-        if found != (said["bytes"], said["sha256"]):
-            raise _damaged(
-                place, f"{found[0]} bytes do not match the manifest's {said['bytes']} and their sha256"
-            )
+    KIND.check(path, manifest.files)
     return manifest
 
 
@@ -257,27 +229,3 @@ def remove(path: Path) -> None:
         path.rename(gone)
         sync(path.parent)
         shutil.rmtree(gone)
-
-
-def digest(path: Path) -> str:
-    """Return the sha256 of a file, read in blocks."""
-    whole = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(BLOCK_BYTES):
-            whole.update(block)
-    return whole.hexdigest()
-
-
-def _write(path: Path, manifest: Manifest) -> None:
-    body = asdict(manifest)
-    document = {"format": FORMAT, "snapshot": body, "sha256": _sum(body)}
-    path.write_text(json.dumps(document, indent=2, sort_keys=True) + "\n")
-    sync(path)
-
-
-def _sum(body: Any) -> str:
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
-
-
-def _damaged(path: Path, what: str) -> DataLoss:
-    return DataLoss(f"{path}: {what}; take another snapshot", reason="SNAPSHOT_DAMAGED")

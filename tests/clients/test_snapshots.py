@@ -74,7 +74,7 @@ def test_days_that_cannot_be_counted_are_refused(client: Any, yard: str, days: i
 
 def test_a_damaged_one_says_so_and_can_be_removed(client: Any, live: Live, yard: str) -> None:
     made = client("snapshot", yard)
-    manifest = folder_of(live, yard) / made.name / snapshots.MANIFEST
+    manifest = folder_of(live, yard) / made.name / "manifest.json"
     manifest.write_bytes(manifest.read_bytes().replace(b'"items": 3', b'"items": 2'))
     (found,) = client("list_snapshots", yard)
     assert "does not match its checksum" in found.damage

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from index import restoration, snapshots
+from index import manifests, restoration, snapshots
 from index.disk import MAKING
 from index.gallery import Gallery
 from index.head import Head
@@ -153,7 +153,7 @@ def test_a_copy_that_breaks_off_leaves_no_snapshot(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as broken:
-        broken.setattr("index.snapshots.digest", full)
+        broken.setattr("index.manifests.digest", full)
         with pytest.raises(StorageError) as caught:
             open_gallery.snapshot()
     assert caught.value.stable_reason == "DISK_FULL"
@@ -259,7 +259,7 @@ def test_only_the_snapshot_that_is_named_is_removed(
 
 def test_a_manifest_that_says_more_than_we_know_stops_no_removal(open_gallery: Gallery) -> None:
     """A later vireid may tell more in it; what it tells is under a checksum all the same."""
-    place = open_gallery.snapshot() / snapshots.MANIFEST
+    place = open_gallery.snapshot() / manifests.NAME
     document = json.loads(place.read_bytes())
     document["snapshot"]["mood"] = "good"
     whole = json.dumps(document["snapshot"], sort_keys=True).encode()
