@@ -8,22 +8,21 @@
 Knows no gallery's file and no search.
 """
 
-import json
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from index import manifests
+from index import lines, manifests
 from index.albums import Album
 from index.disk import disk_errors, sync
 from index.manifests import Files, Kind
 from vireid.arrays import Float32Array
-from vireid.types import Item, ItemMeta, Modality
+from vireid.types import Item
 
 KIND = Kind("export", 1, "export the gallery again")
 ITEMS_A_SHARD = 10_000
@@ -122,11 +121,11 @@ def write_shard(folder: Path, number: int, entries: Iterable[Entry], pictures: b
     names = _names(number, pictures)
     rows: list[Float32Array] = []
     with ExitStack() as opened:
-        lines = opened.enter_context((folder / names[0]).open("w", encoding="ascii"))
+        file = opened.enter_context((folder / names[0]).open("wb"))
         album = opened.enter_context(Album(folder / names[2], writing=True)) if pictures else None
         for entry in entries:
             kept = (album.put(entry.image), album.put(entry.thumbnail)) if album else (None, None)
-            lines.write(json.dumps(_said(entry, *kept)) + "\n")
+            file.write(lines.written(entry.key, entry.item, *kept))
             rows.append(entry.vector)
     np.save(folder / names[1], np.stack(rows).astype(VECTOR, copy=False), allow_pickle=False)
     for name in names:
@@ -151,16 +150,14 @@ def read(folder: Path) -> Manifest:
     place = folder / manifests.NAME
     try:
         manifest = Manifest(**{**body, "shards": tuple(Shard(**one) for one in body["shards"])})
-        if not all(isinstance(body[name], kind) for name, kind in SAID.items()) or manifest.dim < 1:
-            raise TypeError("not of the kinds that are written")
-        told = [(number, shard.number) for number, shard in enumerate(manifest.shards, 1)]
-        named = [sorted(shard.files) for shard in manifest.shards]
-        expected = [sorted(_names(number, manifest.pictures)) for number, _ in told]
-        whole = sum(shard.items for shard in manifest.shards) == manifest.items
-    except (TypeError, KeyError, ValueError):
+        proper = manifest.dim > 0 and all(isinstance(body[name], kind) for name, kind in SAID.items())
+        named = [(shard.number, sorted(shard.files)) for shard in manifest.shards]
+        counted = sum(shard.items for shard in manifest.shards)
+    except (TypeError, KeyError):
         raise KIND.damaged(place, "it says more or less than this vireid knows of") from None
-    if named != expected or any(number != said for number, said in told) or not whole:
-        raise KIND.damaged(place, "its shards are not those of its items, numbered from 1 on")
+    expected = [(number, sorted(_names(number, manifest.pictures))) for number in range(1, 1 + len(named))]
+    if not proper or named != expected or counted != manifest.items:
+        raise KIND.damaged(place, "it does not tell of items in shards, numbered from 1 on")
     return manifest
 
 
@@ -189,7 +186,7 @@ def entries(folder: Path, manifest: Manifest, shard: Shard, pictures: bool = Fal
         StorageError: the disk refuses.
     """
     names = _names(shard.number, manifest.pictures)
-    lines = folder / names[0]
+    told = folder / names[0]
     with disk_errors(folder), ExitStack() as opened:
         album = None
         if pictures and manifest.pictures:
@@ -199,71 +196,25 @@ def entries(folder: Path, manifest: Manifest, shard: Shard, pictures: bool = Fal
                 raise KIND.damaged(folder / names[2], str(error)) from None
         rows = _rows(folder / names[1], shard.items, manifest.dim)
         count = 0
-        for line in opened.enter_context(lines.open("rb")):
+        for line in opened.enter_context(told.open("rb")):
             count += 1
             try:
-                key, item, *named = _heard(line)
+                key, item, *named = lines.read(line)
                 image, thumbnail = (album.get(name) for name in named) if album else (None, None)
-            except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-                raise KIND.damaged(lines, f"line {count} tells of no item of ours ({error})") from None
+            except ValueError as error:
+                raise KIND.damaged(told, f"line {count} tells of no item of ours ({error})") from None
             vector = next(rows, None)
             if vector is None:
                 break
             yield Entry(key, item, vector, image, thumbnail)
         if count != shard.items:
-            raise KIND.damaged(lines, f"{count} lines or more found, the manifest tells of {shard.items}")
+            raise KIND.damaged(told, f"{count} lines or more found, the manifest tells of {shard.items}")
 
 
 def _names(number: int, pictures: bool) -> list[str]:
     """Name the files of a shard: its lines, its vectors, and its pictures if they came along."""
     album = [f"pictures-{number:05}.tar"] if pictures else []
     return [f"items-{number:05}.jsonl", f"vectors-{number:05}.npy", *album]
-
-
-def _said(entry: Entry, image: str | None, thumbnail: str | None) -> dict[str, Any]:
-    """Tell an item in words that every reader takes as they are: whole numbers beyond 2^53 are text."""
-    item = entry.item
-    return {
-        "id": item.item_id,
-        "key": str(entry.key),
-        "modality": item.modality.word,
-        "person": item.meta.person,
-        "camera": item.meta.camera,
-        "captured_at": _time(item.meta.captured_at),
-        "attributes": dict(item.meta.attributes),
-        "sha256": item.sha256,
-        "enrolled_at": _time(item.enrolled_at),
-        "expires_at": _time(item.expires_at),
-        "image": image,
-        "thumbnail": thumbnail,
-    }
-
-
-def _heard(line: bytes) -> tuple[int, Item, str | None, str | None]:
-    """Read an item: our id of it there, the item, and the names of its pictures.
-
-    Raises:
-        ValueError, KeyError, TypeError, OverflowError: the line tells of none.
-    """
-    said = json.loads(line)
-    word = {name: _text(said[name], name) for name in ("id", "key", "modality", "person", "camera", "sha256")}
-    captured, enrolled, expires = (
-        _moment(said, name) for name in ("captured_at", "enrolled_at", "expires_at")
-    )
-    if enrolled is None:
-        raise ValueError("it has no enrolled_at")
-    attributes = {_text(name, name): _text(value, name) for name, value in said["attributes"].items()}
-    image, thumbnail = (said[name] and _text(said[name], name) for name in ("image", "thumbnail"))
-    item = Item(
-        item_id=word["id"],
-        modality=Modality.of(word["modality"]),
-        meta=ItemMeta(word["person"], word["camera"], captured, attributes),
-        sha256=word["sha256"],
-        has_image=image is not None,
-        enrolled_at=enrolled,
-        expires_at=expires,
-    )
-    return int(word["key"]), item, image, thumbnail
 
 
 def _rows(path: Path, many: int, dim: int) -> Iterator[Float32Array]:
@@ -281,22 +232,3 @@ def _rows(path: Path, many: int, dim: int) -> Iterator[Float32Array]:
             if len(data) != VECTOR.itemsize * dim:
                 raise KIND.damaged(path, "it ends early")
             yield np.frombuffer(data, VECTOR)
-
-
-def _time(when: datetime | None) -> str | None:
-    return None if when is None else when.isoformat()
-
-
-def _moment(said: dict[str, Any], name: str) -> datetime | None:
-    if said[name] is None:
-        return None
-    when = datetime.fromisoformat(_text(said[name], name))
-    if when.tzinfo is None:
-        raise ValueError(f"its {name} has no timezone")
-    return when.astimezone(UTC)
-
-
-def _text(value: object, name: str) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"its {name} is no text")
-    return value
