@@ -3,24 +3,24 @@
 Looking into a bundle needs no torch: what needs it is imported when it is called.
 """
 
-import importlib
+import pkgutil
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 from typer.main import get_command as typer_command
 
-# name -> (module that holds `app`, one line for --help): what needs torch, or much else
+# name -> (where its app is, one line for --help): what needs torch, or much else
 ON_DEMAND = {
-    "onnx": ("export.onnx_command", "Write a training run as a proven bundle; add fp16 and bf16 to one."),
-    "inspect": ("export.inspect_command", "Say what a bundle and its engines are, and what was proven."),
-    "int8": ("export.int8_command", "Add an engine in eight bits, proven, to a bundle."),
-    "fp8": ("export.fp8_command", "Add an FP8 graph for TensorRT to a bundle."),
-    "tensorrt": ("export.tensorrt_command", "Build a TensorRT plan, prove it on the GPU that is here."),
-    "openvino": ("export.openvino_command", "Add an OpenVINO engine, proven, to a bundle."),
-    "parity": ("export.parity_command", "Hold a bundle's engines against its model again."),
+    "onnx": ("export.onnx_command:app", "Write a training run as a proven bundle; add fp16 and bf16 to one."),
+    "inspect": ("export.inspect_command:app", "Say what a bundle and its engines are, and what was proven."),
+    "int8": ("export.eight_bits_command:int8", "Add an engine in eight bits, proven, to a bundle."),
+    "fp8": ("export.eight_bits_command:fp8", "Add an FP8 graph for TensorRT to a bundle."),
+    "tensorrt": ("export.tensorrt_command:app", "Build a TensorRT plan, prove it on the GPU that is here."),
+    "openvino": ("export.openvino_command:app", "Add an OpenVINO engine, proven, to a bundle."),
+    "parity": ("export.parity_command:app", "Hold a bundle's engines against its model again."),
     "default-bundle": (
-        "export.default_bundle_command",
+        "export.default_bundle_command:app",
         "Make and measure the bundle that comes with vireid.",
     ),
 }
@@ -37,7 +37,7 @@ class _Commands(TyperGroup):
         """Return a command, importing what needs torch only when it is called."""
         if cmd_name not in ON_DEMAND:
             return super().get_command(ctx, cmd_name)
-        return typer_command(importlib.import_module(ON_DEMAND[cmd_name][0]).app)
+        return typer_command(pkgutil.resolve_name(ON_DEMAND[cmd_name][0]))
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """List the commands without importing torch."""

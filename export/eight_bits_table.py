@@ -1,88 +1,27 @@
-"""The commands of eight bits, run: what they read and where they write, their progress, and the table they end with."""
+"""What the commands of eight bits end with: a table of what was made. Knows no command line."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
-from export import calibration_images, eight_bits, exam_source
 from export.bars import BARS
 from export.eight_bits import Made, Order
-from export.options import target_of
-from export.ranges import WAYS, Way
-from vireid import bundle as bundles
-from vireid import progress
-from vireid.errors import ExportError
+from vireid import tables
 
-RUNTIMES = ("onnxruntime", "tensorrt")
 SHOWN = 8  # layers that are named
 
 
-@dataclass(frozen=True, slots=True)
-class Places:
-    """Where things are.
-
-    Attributes:
-        bundle: to start from.
-        calibrate: images to calibrate on.
-        dataset: people to prove on; None to draw some.
-        out: where the bundle is written; None to replace the .zip that was read.
-    """
-
-    bundle: Path
-    calibrate: Path
-    dataset: Path | None
-    out: Path | None
-
-
-def run(places: Places, order: Order, count: int) -> None:
-    """Make an engine and print what became of it.
+def show(order: Order, made: Made, calibrated_on: str, before: int, written: Path) -> None:
+    """Print what became of an order.
 
     Args:
-        places: where things are.
-        order: what to make.
-        count: of calibration images.
-
-    Raises:
-        AlreadyExists: the place to write is a folder.
-        ExportError: images of one modality, or a bar that cannot be met; nothing is written.
+        order: what was to be made.
+        made: what was.
+        calibrated_on: which images, in words.
+        before: bytes of the graph in fp32.
+        written: the bundle.
     """
-    target = target_of(places.bundle, places.out)
-    bundle = bundles.read(places.bundle)
-    with progress.bar("reading calibration images", count) as advance:
-        calibration = calibration_images.read(places.calibrate, bundle.preprocess, count, advance)
-    exam = exam_source.of(bundle, places.dataset)
-    made = eight_bits.make(bundle, calibration, exam, order, target, progress.bar)
-    before = len(bundle.file(bundle.manifest.model.file))
-    Console(soft_wrap=True, markup=False, highlight=False).print(
-        _table(order, made, calibration.origin, before, target)
-    )
-
-
-def runtime_of(word: str) -> str:
-    """Return a runtime that can compute in eight bits.
-
-    Raises:
-        ExportError: this one cannot.
-    """
-    if word not in RUNTIMES:
-        raise ExportError(f"found the runtime {word!r}; expected {' or '.join(RUNTIMES)}")
-    return word
-
-
-def way_of(word: str | None) -> Way | None:
-    """Return a way to calibrate, None for the best of all.
-
-    Raises:
-        ExportError: there is no such way.
-    """
-    if word is None:
-        return None
-    for way in WAYS:
-        if way == word:
-            return way
-    raise ExportError(f"found the way to calibrate {word!r}; expected one of {', '.join(WAYS)}")
+    tables.show(_table(order, made, calibrated_on, before, written))
 
 
 def _reached(made: Made) -> tuple[float, float]:

@@ -12,12 +12,12 @@ import typer
 from export import engine_table, exam_source, half_parts, magnitude
 from export.half import Half
 from export.half_parts import Added
-from export.options import People, target_of
+from export.options import People, Replace, target_of
 from vireid import bundle as bundles
 from vireid import progress
 from vireid.bundle import Bundle
 from vireid.bundle_files import MANIFEST
-from vireid.errors import AlreadyExists, ExportError
+from vireid.errors import ExportError
 
 HALVES: dict[str, Half] = {"fp16": "fp16", "bf16": "bf16"}
 PRECISIONS = ("fp32", *HALVES)
@@ -43,9 +43,7 @@ def onnx(
     name: Annotated[str, typer.Option(help="Of a run's bundle; the run's folder name if left out.")] = "",
     opset: Annotated[int, typer.Option(help="Of a run's graph, 18 to 23.")] = 22,
     dataset: People = None,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Take the place of a bundle that is there.")
-    ] = False,
+    replace: Replace = False,
     keep_failed: Annotated[
         bool,
         typer.Option("--keep-failed", help="Keep a half that fails; it serves with --allow-unproven only."),
@@ -109,16 +107,12 @@ def _target(source: Path, out: Path | None, *, is_bundle: bool, replace: bool) -
     """Say where the bundle goes.
 
     Raises:
-        AlreadyExists: something is there, and it was not asked to be replaced.
+        AlreadyExists, StorageError: as for ``target_of``.
         ExportError: nobody said where.
     """
-    if out is None:
-        if not is_bundle:
-            raise ExportError("say where the bundle goes with --out, for example --out model.bundle.zip")
-        return target_of(source, None)
-    if out.exists() and not replace:
-        raise AlreadyExists(f"{out} exists already; name another --out, or replace it with --replace")
-    return target_of(source, out)
+    if out is None and not is_bundle:
+        raise ExportError("say where the bundle goes with --out, for example --out model.bundle.zip")
+    return target_of(source, out, replace=replace)
 
 
 def _export(run: Path, out: Path, name: str, opset: int) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from export import comparison, exam_source, openvino_part, parity_table, proving
-from export.options import BundlePath, KeepFailed, Out, People, Threads, target_of
+from export.options import BundlePath, KeepFailed, Out, People, Replace, Threads, target_of
 from export.parity_table import Outcome
 from vireid import bundle as bundles
 from vireid import progress
@@ -25,6 +25,7 @@ def openvino(
     ] = "bf16",
     dataset: People = None,
     out: Out = None,
+    replace: Replace = False,
     threads: Threads = 1,
     keep_failed: KeepFailed = False,
 ) -> None:
@@ -33,7 +34,7 @@ def openvino(
     Where bf16 alone is not near enough, as little of the graph's beginning as will do stays fp32.
     """
     bundle = bundles.read(path)
-    target = target_of(path, out)
+    target = target_of(path, out, replace=replace)
     part = EnginePart.model_validate(
         {"runtime": "openvino", "precision": precision, "file": _file(bundle, precision)}
     )

@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 
 from export import exam_source, proving, tensorrt_graph, tensorrt_part, trtexec
 from export.bars import BARS
 from export.exam import Exam
-from export.options import BundlePath, KeepFailed, Out, People, target_of
+from export.options import BundlePath, KeepFailed, Out, People, Replace, target_of
 from export.tensorrt_part import Made, Workshop
 from vireid import bundle as bundles
-from vireid import progress
+from vireid import progress, tables
 from vireid.bundle import Bundle, EnginePart
 from vireid.engines import plans, tensorrt_buckets, tensorrt_library
 from vireid.engines.tensorrt import Choices
@@ -56,6 +55,7 @@ def tensorrt(
     ] = None,
     dataset: People = None,
     out: Out = None,
+    replace: Replace = False,
     plan_only: Annotated[bool, typer.Option("--plan-only", help="Leave the bundle as it is.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Build though a plan is there.")] = False,
     keep_failed: KeepFailed = False,
@@ -83,7 +83,7 @@ def tensorrt(
     workshop = Workshop(tensorrt_library.load(flavour), driver, choices, tuple(sm or ()))
     part, files = tensorrt_part.graph_of(bundle, precision)
     known = part in bundle.manifest.engines  # then only its proof is new, which is kept beside the plan
-    target = None if plan_only or (known and out is None) else target_of(path, out)
+    target = None if plan_only or (known and out is None) else target_of(path, out, replace=replace)
     exam = functools.cache(lambda: _exam(bundle, dataset, progress_lines))
 
     def build(*, keep: bool) -> Made:
@@ -167,7 +167,7 @@ def _summary(bundle: Bundle, part: EnginePart, workshop: Workshop, made: Made) -
     table.add_row("parity", f"not proven: {made.unproven}" if made.unproven else _words(parity))
     if made.sidecar.page:
         table.add_row("page", str(workshop.choices.folder / made.sidecar.page))
-    Console(soft_wrap=True, markup=False, highlight=False).print(table)
+    tables.show(table)
 
 
 def _words(parity: object) -> str:

@@ -12,7 +12,15 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from vireid import bundle_files
 from vireid.bundle_files import MANIFEST
@@ -81,6 +89,13 @@ class EnginePart(_Part):
         if self.fp32_until and self.name != "openvino-bf16":
             raise ValueError(f"{self.name} begins in fp32 until {self.fp32_until!r}; only openvino-bf16 can")
         return self
+
+    @model_serializer(mode="wrap")
+    def _words(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        words: dict[str, Any] = dump(self)
+        if not self.fp32_until:
+            del words["fp32_until"]  # what one engine knows is not told of the others
+        return words
 
     @property
     def name(self) -> str:

@@ -16,6 +16,7 @@ from export.exam import Exam
 from tests.export import small_bundle
 from vireid import bundle as bundles
 from vireid.bundle import Bundle, EnginePart
+from vireid.engines import tensorrt_library
 from vireid.errors import ExportError
 
 HEIGHT, WIDTH, DIM = 32, 16, 12
@@ -180,13 +181,52 @@ def test_an_engine_that_fails_later_loses_its_proof(bundle: Bundle, run: Run, tm
     assert not bundles.read(bundle.path).manifest.engines[0].proven
 
 
-def test_an_engine_that_does_not_run_here_is_told_and_left_as_it_is(bundle: Bundle, run: Run) -> None:
+@pytest.mark.parametrize(("asked", "status"), [((), 0), (("--engine", "openvino-fp16"), 1)])
+def test_an_engine_that_cannot_run_here_is_told_and_left_as_it_is(
+    bundle: Bundle, run: Run, asked: tuple[str, ...], status: int
+) -> None:
     bundles.with_engine(bundle, part("openvino-fp16"), {}, bundle.path)
     before = bundle.path.read_bytes()
-    code, said = run("parity", str(bundle.path))
-    assert code == 1
+    code, said = run("parity", str(bundle.path), *asked)
+    assert code == status
+    assert "cannot run here" in said
+    assert "FAILED" not in said
     assert "openvino-fp16: found fp16 for OpenVINO on a CPU" in said
     assert bundle.path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("parity",),
+        ("openvino", "--precision", "fp32"),
+        ("int8", "--calibrate", "crops"),
+        ("fp8", "--calibrate", "crops"),
+        ("onnx", "--precision", "fp16"),
+        ("tensorrt", "--precision", "fp32", "--flavour", "tensorrt_rtx"),
+    ],
+)
+def test_another_bundle_is_not_replaced_unasked(
+    bundle: Bundle, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(tensorrt_library, "load", lambda _: None)
+    there = tmp_path / "there.zip"
+    there.write_bytes(b"of last week")
+    code, said = run(words[0], str(bundle.path), *words[1:], "--out", str(there))
+    assert code == 1
+    assert f"{there} exists already; name another --out, or replace it with --replace" in said
+    assert there.read_bytes() == b"of last week"
+
+
+def test_a_bundle_is_replaced_where_that_is_asked_and_by_its_own_name(bundle: Bundle, run: Run) -> None:
+    there = bundle.path.with_name("there.zip")
+    there.write_bytes(b"of last week")
+    words = ("openvino", str(bundle.path), "--precision", "fp32", "--out")
+    assert run(*words, str(there), "--replace")[0] == 0
+    assert bundles.read(there).manifest.engines
+    assert not bundles.read(bundle.path).manifest.engines
+    assert run(*words, str(bundle.path))[0] == 0
+    assert bundles.read(bundle.path).manifest.engines
 
 
 @pytest.mark.parametrize(

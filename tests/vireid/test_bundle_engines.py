@@ -1,5 +1,6 @@
 """Engines in a bundle: faster forms of one model that share its embedding space."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,18 @@ def test_an_engine_without_a_checksum_is_damage(plain: bundle.Bundle, tmp_path: 
     (folder / "bundle.json").write_text(cut)
     with pytest.raises(BundleCorrupt, match=r"no checksum for 'int8\.onnx'"):
         bundle.read(folder)
+
+
+def test_where_a_beginning_in_fp32_ends_is_written_only_of_an_engine_that_has_one(
+    plain: bundle.Bundle, tmp_path: Path
+) -> None:
+    words = {"runtime": "openvino", "precision": "bf16", "file": "model.onnx", "fp32_until": "relu_3"}
+    folder = tmp_path / "folder"
+    first = bundle.with_engine(plain, int8(), {"int8.onnx": SMALL}, tmp_path / "first.zip")
+    bundle.with_engine(bundle.read(first), EnginePart.model_validate(words), {}, folder)
+    written = json.loads((folder / "bundle.json").read_text())["engines"]
+    assert [engine.get("fp32_until") for engine in written] == [None, "relu_3"]
+    assert [part.fp32_until for part in bundle.read(folder).manifest.engines] == ["", "relu_3"]
 
 
 def test_only_openvino_is_told_where_its_beginning_in_fp32_ends() -> None:

@@ -10,10 +10,10 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from vireid import bundle as bundles
+from vireid import tables
 from vireid.bundle import SOURCE
 from vireid.engines import Engine, choice, runtimes
 from vireid.errors import BundleError, MissingExtra, ProviderUnavailable, VireidError
@@ -61,7 +61,7 @@ def doctor(
     for finding in examine(bundle, device, threads):
         table.add_row(finding.mark, finding.what, finding.found)
         failed |= not finding.sound
-    Console(soft_wrap=True, markup=False, highlight=False).print(table)
+    tables.show(table)
     if failed:
         raise typer.Exit(1)
 
@@ -115,6 +115,10 @@ def _look(what: str, look: Callable[[], str]) -> Finding:
         return Finding(what, f"{error.message} [{error.stable_reason}]", sound=False)
 
 
+def _counted(threads: int) -> str:
+    return "1 thread" if threads == 1 else f"{threads} threads"
+
+
 def _processors() -> int:
     """Count the processors this process may run on, which a container can have fewer of."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -133,5 +137,5 @@ def _run(engine: Engine) -> str:
     info = engine.info
     return (
         f"{np.median(milliseconds):.1f} ms an image of {height} x {width} to {engine.dim} numbers, "
-        f"{info.provider} on {info.device}, {info.precision}, {info.threads} thread(s), {info.runtime}"
+        f"{info.provider} on {info.device}, {info.precision}, {_counted(info.threads)}, {info.runtime}"
     )

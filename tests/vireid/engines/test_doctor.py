@@ -75,7 +75,7 @@ def test_a_given_bundle(tiny: bundle.Bundle) -> None:
     assert result.exit_code == 0
     words = " ".join(result.output.split())
     assert "32 x 16 to 8 numbers" in words
-    assert "2 thread(s)" in words
+    assert "2 threads" in words
 
 
 def test_a_bundle_that_nobody_proved_cannot_serve_and_is_a_fault(tiny: bundle.Bundle) -> None:
