@@ -250,7 +250,6 @@ def test_places_that_cannot_be(packed: Path, tmp_path: Path) -> None:
         ([tmp_path / "none.zip", "--precision", "fp16"], BundleMissing, "no bundle at"),
         ([folder, "--precision", "bf16"], AlreadyExists, "a folder, which is not replaced"),
         ([packed, "--precision", "bf16", "--out", folder, "--replace"], AlreadyExists, "a folder"),
-        ([packed, "--precision", "bf16", "--out", packed], AlreadyExists, "--replace"),
         (
             [packed, "--precision", "bf16", "--out", packed / "new.zip"],
             StorageError,
