@@ -159,7 +159,11 @@ def _summary(bundle: Bundle, part: EnginePart, workshop: Workshop, made: Made) -
     table.add_row("library", f"{purpose.module} {purpose.version}")
     table.add_row(
         "for",
-        f"{purpose.gpu} (sm {purpose.sm})" if purpose.gpu else f"GPUs of sm {purpose.sm}, ahead of time",
+        f"{purpose.gpu} (sm {purpose.sm})"
+        if purpose.gpu
+        else "any GPU, ahead of time"
+        if purpose.sm == plans.ANY_SM
+        else f"GPUs of sm {purpose.sm}, ahead of time",
     )
     table.add_row("batches", tensorrt_buckets.spelled(purpose.profiles))
     how = f"built in {made.sidecar.built_s:.1f} s" if made.built else "there already"

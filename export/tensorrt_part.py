@@ -139,22 +139,27 @@ def make(  # noqa: PLR0913 - the command hands over each part by name
             f"tensorrt_rtx (vireid[tensorrt-rtx]) builds ahead of time"
         )
     fitting = _purposes(bundle, part, workshop)
-    found = None if again else _there(workshop.store, fitting)
-    if found is not None and (found.sidecar.proven or workshop.driver is None):
-        return Made(found.sidecar, False, "" if found.sidecar.proven else _no_gpu(), len(found.plan))
-    ready = found or _built(bundle, part, workshop, fitting[0], tell)
-    if workshop.driver is None:
-        workshop.store.keep(ready.sidecar, ready.plan)
-        return Made(ready.sidecar, True, _no_gpu(), len(ready.plan))
-    report, page = prove(bundle, part, workshop, ready, exam())
-    if not report.passed and not keep_failed:
-        raise ExportError(
-            f"the {part.precision} plan is not near enough to its model, so it is not kept: "
-            + "; ".join(report.failures)
+    if not again and (made := _made(workshop, _there(workshop.store, fitting))):
+        return made
+    with workshop.store.building(fitting[0]):
+        found = None if again else _there(workshop.store, fitting)
+        if made := _made(workshop, found):
+            return made  # whom we waited for made it
+        ready = found or _built(bundle, part, workshop, fitting[0], tell)
+        if workshop.driver is None:
+            workshop.store.keep(ready.sidecar, ready.plan)
+            return Made(ready.sidecar, True, _no_gpu(), len(ready.plan))
+        report, page = prove(bundle, part, workshop, ready, exam())
+        if not report.passed and not keep_failed:
+            raise ExportError(
+                f"the {part.precision} plan is not near enough to its model, so it is not kept: "
+                + "; ".join(report.failures)
+            )
+        sidecar = sealed(ready.sidecar.model_copy(update={"parity": report.as_json()}), ready.plan, page)
+        workshop.store.keep(sidecar, ready.plan, page)
+        return Made(
+            sidecar, found is None, "" if report.passed else "; ".join(report.failures), len(ready.plan)
         )
-    sidecar = sealed(ready.sidecar.model_copy(update={"parity": report.as_json()}), ready.plan, page)
-    workshop.store.keep(sidecar, ready.plan, page)
-    return Made(sidecar, found is None, "" if report.passed else "; ".join(report.failures), len(ready.plan))
 
 
 def prove(
@@ -200,6 +205,13 @@ def _purposes(bundle: Bundle, part: EnginePart, workshop: Workshop) -> tuple[Pur
     return tensorrt.purposes(*given, workshop.driver.gpu)
 
 
+def _made(workshop: Workshop, found: Found | None) -> Made | None:
+    """Say that there is nothing to do: the plan is there, and proven as far as can be here."""
+    if found is None or not (found.sidecar.proven or workshop.driver is None):
+        return None
+    return Made(found.sidecar, False, "" if found.sidecar.proven else _no_gpu(), len(found.plan))
+
+
 def _there(store: PlanStore, fitting: tuple[Purpose, ...]) -> Found | None:
     try:
         found = store.find(*fitting)
@@ -219,7 +231,6 @@ def _built(bundle: Bundle, part: EnginePart, workshop: Workshop, purpose: Purpos
         sms=workshop.sms,
         timings=workshop.store.timings(purpose),
     )
-    workshop.store.make_ready()
     built = to_tensorrt.build(workshop.library, bundle.file(part.file), order, tell)
     if built.timings:
         workshop.store.keep_timings(purpose, built.timings)

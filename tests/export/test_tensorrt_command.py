@@ -186,7 +186,7 @@ def test_bad_words_are_refused(
     result = run(*words)
     assert result.exception is not None
     assert match in str(result.exception)
-    assert not list((tmp_path / "plans").glob("*"))
+    assert not list((tmp_path / "plans").glob("[!.]*"))
 
 
 def test_a_library_that_builds_on_a_gpu_only(bundle: Bundle, workshop: Workshop, exam: Exam) -> None:

@@ -216,7 +216,7 @@ def test_a_plan_that_fails_is_not_kept(
     part, _ = tensorrt_part.graph_of(bundle, "fp32")
     with pytest.raises(ExportError, match=r"not near enough .* at least 0\.9999 is required"):
         tensorrt_part.make(bundle, part, on_gpu, lambda: exam)
-    assert not list(on_gpu.choices.folder.glob("*"))
+    assert not list(on_gpu.choices.folder.glob("[!.]*"))
     made = tensorrt_part.make(bundle, part, on_gpu, lambda: exam, keep_failed=True)
     assert "0.9999 is required" in made.unproven
     assert not only_sidecar(on_gpu.choices.folder).proven
@@ -232,7 +232,7 @@ def test_a_plan_that_does_not_run_is_not_kept(
     part, _ = tensorrt_part.graph_of(bundle, "fp32")
     with pytest.raises(EngineError, match="refuses the plan"):
         tensorrt_part.make(bundle, part, on_gpu, lambda: exam)
-    assert not list(on_gpu.choices.folder.glob("*"))
+    assert not list(on_gpu.choices.folder.glob("[!.]*"))
 
 
 # ---- what only a GPU shows ---------------------------------------------------------------

@@ -4,7 +4,7 @@ import fcntl
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -51,12 +51,21 @@ def sweep(folder: Path) -> None:
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Hold a folder against others who would change what is in it; given up even by kill -9."""
-    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+def alone(place: Path, waits: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold a file or a folder against others who would; given up even by kill -9.
+
+    Args:
+        place: it is there.
+        waits: called before somebody else is waited for.
+    """
+    handle = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
     try:
         with suppress(OSError):  # a file system without locks
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                waits()
+                fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
         os.close(handle)

@@ -8,11 +8,12 @@ Knows no TensorRT.
 
 import hashlib
 import json
+import logging
 import os
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ MISSING, MISMATCH = "PLAN_MISSING", "PLAN_MISMATCH"
 ANY_GPU, ANY_SM = "", "any"
 # what whoever builds a plan chooses, and whoever opens it need not repeat
 CHOICES = {"buckets", "flags"}
+
+log = logging.getLogger(__name__)
 
 
 class Purpose(BaseModel):
@@ -209,6 +212,24 @@ class PlanStore:
         except OSError as error:
             raise self._refused(error) from error
         _check_owner(self._folder)
+
+    @contextmanager
+    def building(self, purpose: Purpose) -> Iterator[None]:
+        """Hold the build of a plan: who wants the same one waits here, and then finds it; given up even by kill -9.
+
+        Raises:
+            StorageError, EngineError: as for ``make_ready``.
+        """
+        self.make_ready()
+        lock = self._folder / f".{purpose.key}.lock"
+        try:
+            lock.touch(0o600)
+        except OSError as error:
+            raise self._refused(error) from error
+        told = f"another process builds this {purpose.precision} plan in {self._folder}; waiting for it"
+        # the file stays: without it two who came one after the other would hold two
+        with plan_files.alone(lock, lambda: log.warning(told)):
+            yield
 
     def keep(self, sidecar: Sidecar, plan: bytes, page: bytes = b"") -> Path:
         """Keep a plan durably; another for the same purpose is replaced, and stays if this fails.
