@@ -18,7 +18,7 @@ from clients.calls import Calls
 from clients.replies import Evaluation
 from clients.retry import Retry
 from vireid.errors import VireidError
-from vireid.types import Snapshot
+from vireid.types import Centring, CentringTrial, Snapshot
 
 DEFAULT_TIMEOUT_S = 30.0
 
@@ -93,6 +93,39 @@ class Client(ABC):
         """
 
     @abstractmethod
+    def centre(self, gallery: str, *, strength: float = 1.0, half: bool = False) -> Centring | None:
+        """Take each modality's own mean off what is searched in a gallery, and wait until that is in use.
+
+        Args:
+            gallery: its name; it is searched meanwhile as before.
+            strength: how much of each mean is taken off, above 0 to 1.
+            half: leave a modality as it came that has too few vectors.
+
+        Returns:
+            How the gallery is centred now.
+
+        Raises:
+            FailedPrecondition: too few vectors (reason ``TOO_FEW_TO_CENTRE``).
+            VireidError: what else the server raised, or ``ServerUnreachable``.
+        """
+
+    @abstractmethod
+    def uncentre(self, gallery: str) -> Centring | None:
+        """Go back to what was before a gallery's last centring, and wait until that is in use.
+
+        Returns:
+            How the gallery is centred now; None if it is not.
+
+        Raises:
+            FailedPrecondition: it is not centred (reason ``NOT_CENTRED``).
+            VireidError: what else the server raised, or ``ServerUnreachable``.
+        """
+
+    @abstractmethod
+    def try_centring(self, gallery: str, *, strength: float = 1.0, half: bool = False) -> CentringTrial:
+        """Measure what ``centre`` with the same arguments would bring, and change nothing."""
+
+    @abstractmethod
     def snapshot(self, gallery: str, *, keep_days: int = 0) -> Snapshot:
         """Copy a gallery on the server's disk, and wait for the copy, however long it takes.
 
@@ -162,6 +195,18 @@ class AsyncClient(ABC):
         self, gallery: str, choices: Choices = USUAL, *, progress: Progress | None = None
     ) -> Evaluation:
         """Measure a labelled gallery and wait for the report; the arguments are those of ``Client.evaluate``."""
+
+    @abstractmethod
+    async def centre(self, gallery: str, *, strength: float = 1.0, half: bool = False) -> Centring | None:
+        """Centre a gallery, and wait until that is in use; the arguments are those of ``Client.centre``."""
+
+    @abstractmethod
+    async def uncentre(self, gallery: str) -> Centring | None:
+        """Go back to what was before a gallery's last centring; see ``Client.uncentre``."""
+
+    @abstractmethod
+    async def try_centring(self, gallery: str, *, strength: float = 1.0, half: bool = False) -> CentringTrial:
+        """Measure what ``centre`` with the same arguments would bring, and change nothing."""
 
     @abstractmethod
     async def snapshot(self, gallery: str, *, keep_days: int = 0) -> Snapshot:

@@ -16,7 +16,7 @@ from clients.retry import Retry
 from clients.rpc_failures import error_of
 from clients.rpc_request import MAX_MESSAGE_BYTES, Streamed, Unary
 from vireid.errors import VireidError
-from vireid.types import Modality, Snapshot
+from vireid.types import Centring, CentringTrial, Modality, Snapshot
 
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 
@@ -98,6 +98,18 @@ class GrpcClient(Client):
         """Copy a gallery on the server's disk, and wait for the copy; see ``Client.snapshot``."""
         return self._run(rpc_calls.snapshot(gallery, keep_days))
 
+    def centre(self, gallery: str, *, strength: float = 1.0, half: bool = False) -> Centring | None:
+        """Centre a gallery, and wait until that is in use; see ``Client.centre``."""
+        return self._run(rpc_calls.centre(gallery, strength, half))
+
+    def uncentre(self, gallery: str) -> Centring | None:
+        """Go back to what was before a gallery's last centring; see ``Client.uncentre``."""
+        return self._run(rpc_calls.uncentre(gallery))
+
+    def try_centring(self, gallery: str, *, strength: float = 1.0, half: bool = False) -> CentringTrial:
+        """Measure what a centring would bring, and change nothing; see ``Client.try_centring``."""
+        return self._run(rpc_calls.try_centring(gallery, strength, half))
+
     def _send(self, request: Unary | Streamed) -> Any:
         if isinstance(request, Streamed):
             return self._follow(request)
@@ -166,6 +178,18 @@ class AsyncGrpcClient(AsyncClient):
     async def snapshot(self, gallery: str, *, keep_days: int = 0) -> Snapshot:
         """Copy a gallery on the server's disk, and wait for the copy; see ``Client.snapshot``."""
         return await self._run(rpc_calls.snapshot(gallery, keep_days))
+
+    async def centre(self, gallery: str, *, strength: float = 1.0, half: bool = False) -> Centring | None:
+        """Centre a gallery, and wait until that is in use; see ``Client.centre``."""
+        return await self._run(rpc_calls.centre(gallery, strength, half))
+
+    async def uncentre(self, gallery: str) -> Centring | None:
+        """Go back to what was before a gallery's last centring; see ``Client.uncentre``."""
+        return await self._run(rpc_calls.uncentre(gallery))
+
+    async def try_centring(self, gallery: str, *, strength: float = 1.0, half: bool = False) -> CentringTrial:
+        """Measure what a centring would bring, and change nothing; see ``Client.try_centring``."""
+        return await self._run(rpc_calls.try_centring(gallery, strength, half))
 
     async def _send(self, request: Unary | Streamed) -> Any:
         if self._methods is None:  # a channel belongs to the loop that makes it

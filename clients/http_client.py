@@ -15,13 +15,13 @@ import httpx
 from clients import failures, http_calls, http_jobs
 from clients.base import DEFAULT_TIMEOUT_S, AsyncClient, Client
 from clients.call import USUAL, Choices, Progress
-from clients.http_documents import snapshot_of
+from clients.http_documents import centred_of, snapshot_of, trial_of
 from clients.http_failures import FIRST_FAILURE, error_of
 from clients.http_request import Reply, Request
 from clients.replies import Evaluation, ItemFailure, Job
 from clients.retry import Retry
 from vireid.errors import DeadlineExceeded, ServerUnreachable, VireidError
-from vireid.types import Snapshot
+from vireid.types import Centring, CentringTrial, Snapshot
 
 DEFAULT_SERVER = "http://127.0.0.1:8080"
 POLL_S = 0.25
@@ -80,7 +80,8 @@ def _watch_of(progress: Progress | None) -> Watch | None:
 def _check_succeeded(job: Job) -> None:
     if job.state != "succeeded":
         error = job.error or ItemFailure("", "", f"the {job.kind} has {job.state}")
-        raise failures.rebuild(error.message, reason=error.reason, otherwise=VireidError)
+        otherwise = failures.of_http_status(error.status)
+        raise failures.rebuild(error.message, reason=error.reason, otherwise=otherwise)
 
 
 class HttpClient(Client):
@@ -152,16 +153,9 @@ class HttpClient(Client):
         self, gallery: str, choices: Choices = USUAL, *, progress: Progress | None = None
     ) -> Evaluation:
         """Measure a labelled gallery and wait for the report; see ``Client.evaluate``."""
-        job = self.start_evaluation(gallery, choices)
-        try:
-            done = self.wait(job.job_id, watch=_watch_of(progress))
-        except BaseException:
-            with suppress(VireidError):
-                self.cancel(job.job_id)
-            raise
-        _check_succeeded(done)
+        done = self._finished(self.start_evaluation(gallery, choices), _watch_of(progress))
         kinds = ("json", "csv", "html") if choices.html else ("json", "csv")
-        return Evaluation(*[self.report(job.job_id, kind) for kind in kinds])
+        return Evaluation(*[self.report(done.job_id, kind) for kind in kinds])
 
     def start_snapshot(self, gallery: str, keep_days: int = 0) -> Job:
         """Begin to copy a gallery; the description of the copy will be the job's result."""
@@ -169,15 +163,33 @@ class HttpClient(Client):
 
     def snapshot(self, gallery: str, *, keep_days: int = 0) -> Snapshot:
         """Copy a gallery on the server's disk, and wait for the copy; see ``Client.snapshot``."""
-        job = self.start_snapshot(gallery, keep_days)
+        return snapshot_of(self._finished(self.start_snapshot(gallery, keep_days)).result)
+
+    def centre(self, gallery: str, *, strength: float = 1.0, half: bool = False) -> Centring | None:
+        """Centre a gallery, and wait until that is in use; see ``Client.centre``."""
+        started = self._run(http_jobs.start_centring(gallery, strength, half))
+        return centred_of(self._finished(started).result)
+
+    def uncentre(self, gallery: str) -> Centring | None:
+        """Go back to what was before a gallery's last centring; see ``Client.uncentre``."""
+        started = self._run(http_jobs.start_return(gallery))
+        return centred_of(self._finished(started).result)
+
+    def try_centring(self, gallery: str, *, strength: float = 1.0, half: bool = False) -> CentringTrial:
+        """Measure what a centring would bring, and change nothing; see ``Client.try_centring``."""
+        started = self._run(http_jobs.start_trial(gallery, strength, half))
+        return trial_of(self._finished(started).result)
+
+    def _finished(self, job: Job, watch: Watch | None = None) -> Job:
+        """Wait for a job to succeed; who stops waiting stops it."""
         try:
-            done = self.wait(job.job_id)
-        except BaseException:
+            done = self.wait(job.job_id, watch=watch)
+        except BaseException:  # cancelled, too
             with suppress(VireidError):
                 self.cancel(job.job_id)
             raise
         _check_succeeded(done)
-        return snapshot_of(done.result)
+        return done
 
     def _send(self, request: Request) -> Reply:
         body = _chunks(request.body) if isinstance(request.body, Path) else request.body
@@ -248,16 +260,9 @@ class AsyncHttpClient(AsyncClient):
         self, gallery: str, choices: Choices = USUAL, *, progress: Progress | None = None
     ) -> Evaluation:
         """Measure a labelled gallery and wait for the report; see ``Client.evaluate``."""
-        job = await self.start_evaluation(gallery, choices)
-        try:
-            done = await self.wait(job.job_id, watch=_watch_of(progress))
-        except BaseException:  # cancelled, too
-            with suppress(VireidError):
-                await self.cancel(job.job_id)
-            raise
-        _check_succeeded(done)
+        done = await self._finished(await self.start_evaluation(gallery, choices), _watch_of(progress))
         kinds = ("json", "csv", "html") if choices.html else ("json", "csv")
-        return Evaluation(*[await self.report(job.job_id, kind) for kind in kinds])
+        return Evaluation(*[await self.report(done.job_id, kind) for kind in kinds])
 
     async def start_snapshot(self, gallery: str, keep_days: int = 0) -> Job:
         """Begin to copy a gallery; the description of the copy will be the job's result."""
@@ -265,15 +270,33 @@ class AsyncHttpClient(AsyncClient):
 
     async def snapshot(self, gallery: str, *, keep_days: int = 0) -> Snapshot:
         """Copy a gallery on the server's disk, and wait for the copy; see ``Client.snapshot``."""
-        job = await self.start_snapshot(gallery, keep_days)
+        return snapshot_of((await self._finished(await self.start_snapshot(gallery, keep_days))).result)
+
+    async def centre(self, gallery: str, *, strength: float = 1.0, half: bool = False) -> Centring | None:
+        """Centre a gallery, and wait until that is in use; see ``Client.centre``."""
+        started = await self._run(http_jobs.start_centring(gallery, strength, half))
+        return centred_of((await self._finished(started)).result)
+
+    async def uncentre(self, gallery: str) -> Centring | None:
+        """Go back to what was before a gallery's last centring; see ``Client.uncentre``."""
+        started = await self._run(http_jobs.start_return(gallery))
+        return centred_of((await self._finished(started)).result)
+
+    async def try_centring(self, gallery: str, *, strength: float = 1.0, half: bool = False) -> CentringTrial:
+        """Measure what a centring would bring, and change nothing; see ``Client.try_centring``."""
+        started = await self._run(http_jobs.start_trial(gallery, strength, half))
+        return trial_of((await self._finished(started)).result)
+
+    async def _finished(self, job: Job, watch: Watch | None = None) -> Job:
+        """Wait for a job to succeed; who stops waiting stops it."""
         try:
-            done = await self.wait(job.job_id)
-        except BaseException:
+            done = await self.wait(job.job_id, watch=watch)
+        except BaseException:  # cancelled, too
             with suppress(VireidError):
                 await self.cancel(job.job_id)
             raise
         _check_succeeded(done)
-        return snapshot_of(done.result)
+        return done
 
     async def _send(self, request: Request) -> Reply:
         body = _async_chunks(request.body) if isinstance(request.body, Path) else request.body

@@ -21,7 +21,19 @@ from clients.replies import (
     Timing,
     Warned,
 )
-from vireid.types import Centring, Filter, GalleryInfo, Hit, Item, ItemMeta, Modality, Snapshot
+from vireid.types import (
+    Across,
+    Centring,
+    CentringTrial,
+    Filter,
+    GalleryInfo,
+    Hit,
+    Item,
+    ItemMeta,
+    Modality,
+    ModalityGap,
+    Snapshot,
+)
 
 Document = Mapping[str, Any]
 
@@ -71,15 +83,37 @@ def gallery_of(document: Document) -> GalleryInfo:
         stores_images=document["stores_images"],
         state=document["state"],
         detail=document["detail"],
-        centring=_centring_of(document.get("centring")),
+        centring=_centring_of(document["centring"]) if document.get("centring") else None,
         retention_s=document.get("retention_s", 0),
         lost=document.get("lost", 0),
     )
 
 
-def _centring_of(document: Document | None) -> Centring | None:
-    if document is None:
-        return None
+def centred_of(document: Document) -> Centring | None:
+    """Read how a gallery is centred now; None where it is not."""
+    return _centring_of(document["centring"]) if document["centring"] else None
+
+
+def trial_of(document: Document) -> CentringTrial:
+    """Read what a centring would bring."""
+    gap = document["gap"]
+    return CentringTrial(
+        before=_centring_of(document["before"]) if document["before"] else None,
+        after=_centring_of(document["after"]),
+        across=tuple(
+            Across(
+                Modality.of(one["asks"]),
+                one["queries"],
+                (one["mAP"]["before"], one["mAP"]["after"]),
+                (one["rank1"]["before"], one["rank1"]["after"]),
+            )
+            for one in document["across"]
+        ),
+        gap=(ModalityGap(**gap["before"]), ModalityGap(**gap["after"])),
+    )
+
+
+def _centring_of(document: Document) -> Centring:
     since = document["since"]
     return Centring(
         document["strength"],
@@ -196,7 +230,7 @@ def job_of(document: Document) -> Job:
         errors=tuple(
             ItemFailure(each["item"], each["reason"], each["message"]) for each in document["errors"]
         ),
-        error=None if error is None else ItemFailure("", error["reason"], error["message"]),
+        error=None if error is None else ItemFailure("", error["reason"], error["message"], error["status"]),
         result=document["result"],
     )
 

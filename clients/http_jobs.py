@@ -1,4 +1,4 @@
-"""The calls that only HTTP offers, as values: archives, evaluations and copies of galleries as jobs.
+"""The calls that only HTTP offers, as values: archives, evaluations, copies and centrings of galleries as jobs.
 
 Pure functions, shared by the synchronous and the asynchronous client. Knows no connection.
 """
@@ -63,3 +63,22 @@ def start_snapshot(gallery: str, keep_days: int) -> Call[Job]:
     """Ask for a gallery to be copied; made twice, there would be two."""
     request = json_request("POST", f"{gallery_path(gallery)}/snapshots", {"keep_days": keep_days})
     return Call(request, lambda reply: documents.job_of(reply.document), repeatable=False)
+
+
+def start_centring(gallery: str, strength: float, half: bool) -> Call[Job]:
+    """Ask for a gallery to be centred; made twice, it would be centred twice."""
+    request = json_request("POST", f"{gallery_path(gallery)}/centring", {"strength": strength, "half": half})
+    return Call(request, lambda reply: documents.job_of(reply.document), repeatable=False)
+
+
+def start_return(gallery: str) -> Call[Job]:
+    """Ask for a gallery to be as it was before its last centring; made twice, it would go back further."""
+    request = Request("DELETE", f"{gallery_path(gallery)}/centring")
+    return Call(request, lambda reply: documents.job_of(reply.document), repeatable=False)
+
+
+def start_trial(gallery: str, strength: float, half: bool) -> Call[Job]:
+    """Ask what a centring would bring."""
+    path = f"{gallery_path(gallery)}/centring:evaluate"
+    request = json_request("POST", path, {"strength": strength, "half": half})
+    return Call(request, lambda reply: documents.job_of(reply.document))

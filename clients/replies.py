@@ -172,11 +172,13 @@ class ItemFailure:
         item_id: the item, or the name of the file it would have come from.
         reason: stable, for example ``NOT_AN_IMAGE``.
         message: what was found, what was expected, what to do.
+        status: of a whole job's failure, the HTTP status that its call would have had; else 0.
     """
 
     item_id: str
     reason: str
     message: str
+    status: int = 0
 
     @staticmethod
     def of(item_id: str, error: VireidError) -> "ItemFailure":

@@ -3,14 +3,14 @@
 Pure functions, shared by the synchronous and the asynchronous client. Knows no channel.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
 from clients import rpc_replies
-from clients.call import Call, Choices, Image, Progress, Query, Wanted, image_bytes
+from clients.call import Answer, Call, Choices, Image, Progress, Query, Wanted, image_bytes
 from clients.replies import (
     Embedding,
     Evaluation,
@@ -26,11 +26,12 @@ from clients.server_info import ServerInfo
 from vireid.errors import InvalidRequest, VireidError
 from vireid.proto import convert
 from vireid.proto import retrieval_pb2 as pb
-from vireid.types import Filter, GalleryInfo, Item, ItemMeta, Modality, Snapshot
+from vireid.types import Centring, CentringTrial, Filter, GalleryInfo, Item, ItemMeta, Modality, Snapshot
 
 RETRIEVAL = "vireid.v1.RetrievalService"
 GALLERIES = "vireid.v1.GalleryService"
 SNAPSHOTS = "vireid.v1.SnapshotService"
+CENTRINGS = "vireid.v1.CentringService"
 EVALUATIONS = "vireid.v1.EvaluationService"
 INFO = "vireid.v1.InfoService"
 
@@ -196,6 +197,31 @@ def delete_snapshot(gallery: str, name: str) -> Call[Snapshot]:
     """Ask for a snapshot's end; made twice, the second would find it gone."""
     request = pb.DeleteSnapshotRequest(gallery=gallery, name=name)
     return unary(f"{SNAPSHOTS}/DeleteSnapshot", request, pb.Snapshot, convert.snapshot_of, repeatable=False)
+
+
+def centre(gallery: str, strength: float, half: bool) -> Call[Centring | None]:
+    """Ask for a gallery to be centred, however long it takes; made twice, it would be centred twice."""
+    request = pb.CentreGalleryRequest(gallery=gallery, strength=strength, half=half)
+    return _centring("CentreGallery", request, rpc_replies.centred, repeatable=False)
+
+
+def uncentre(gallery: str) -> Call[Centring | None]:
+    """Ask for a gallery to be as it was before its last centring; made twice, it would go back further."""
+    request = pb.UncentreGalleryRequest(gallery=gallery)
+    return _centring("UncentreGallery", request, rpc_replies.centred, repeatable=False)
+
+
+def try_centring(gallery: str, strength: float, half: bool) -> Call[CentringTrial]:
+    """Ask what a centring would bring."""
+    request = pb.CentreGalleryRequest(gallery=gallery, strength=strength, half=half)
+    return _centring("TryCentring", request, rpc_replies.trial)
+
+
+def _centring(
+    method: str, request: Message, read: Callable[[Any], Answer], *, repeatable: bool = True
+) -> Call[Answer]:
+    streamed = Streamed(f"/{CENTRINGS}/{method}", request, pb.CentringProgress, lambda _: None)
+    return Call(streamed, read, repeatable=repeatable)
 
 
 def evaluate(gallery: str, choices: Choices, progress: Progress | None) -> Call[Evaluation]:

@@ -18,9 +18,9 @@ from clients.replies import (
 )
 from clients.server_info import ServerInfo, info_of
 from vireid.errors import InvalidRequest, ServerUnreachable, VireidError
-from vireid.proto import convert
+from vireid.proto import convert, trials
 from vireid.proto import retrieval_pb2 as pb
-from vireid.types import GalleryInfo, Snapshot
+from vireid.types import Centring, CentringTrial, GalleryInfo, Snapshot
 
 _OUTCOMES = {
     pb.PutItemResponse.OUTCOME_CREATED: "created",
@@ -154,3 +154,20 @@ def snapshot(last: pb.SnapshotProgress | None) -> Snapshot:
 def snapshots(message: pb.ListSnapshotsResponse) -> tuple[Snapshot, ...]:
     """Read the descriptions of snapshots."""
     return tuple(convert.snapshot_of(one) for one in message.snapshots)
+
+
+def centred(last: pb.CentringProgress | None) -> Centring | None:
+    """Read the last message of a centring, or of a return: how the gallery is centred now."""
+    told = _outcome(last, "centred").centred
+    return convert.centring_of(told.centring) if told.HasField("centring") else None
+
+
+def trial(last: pb.CentringProgress | None) -> CentringTrial:
+    """Read the last message of a trial."""
+    return trials.trial_of(_outcome(last, "trial").trial)
+
+
+def _outcome(last: pb.CentringProgress | None, name: str) -> pb.CentringProgress:
+    if last is None or last.WhichOneof("outcome") != name:
+        raise ServerUnreachable("the server ended the call without an outcome; is it of this version?")
+    return last

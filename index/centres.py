@@ -73,6 +73,16 @@ def applied(centres: Centres | None, rows: Float32Array, modalities: Sequence[Mo
     return centres.applied(rows, np.array([int(one) for one in modalities], np.int64))
 
 
+def check_strength(strength: float) -> None:
+    """Refuse to take off less than nothing, nothing, or more than a centre.
+
+    Raises:
+        InvalidRequest: that is asked for.
+    """
+    if not 0 < strength <= 1:  # NaN, too
+        raise InvalidRequest(f"strength is above 0 to 1, not {strength}", field="strength")
+
+
 class Means:
     """Sums that become centres.
 
@@ -120,8 +130,7 @@ class Means:
             InvalidRequest: another strength.
             FailedPrecondition: too few vectors (reason ``TOO_FEW_TO_CENTRE``).
         """
-        if not 0 < strength <= 1:  # NaN, too
-            raise InvalidRequest(f"strength is above 0 to 1, not {strength}", field="strength")
+        check_strength(strength)
         enough = self.counts >= LEAST_VECTORS
         if not enough.any() or not (half or enough.all()):
             told = " and ".join(f"{self.counts[kind]} {kind.word}" for kind in KINDS)

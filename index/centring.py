@@ -15,7 +15,7 @@ from index.records import Records
 from index.table import Table
 from vireid.arrays import BoolArray, Float32Array, Float64Array, Int64Array
 from vireid.evaluation.metrics import UNKNOWN, Labels, QueryScores, Scores, score_queries, summarise
-from vireid.types import Modality
+from vireid.types import Across, CentringTrial, Modality, ModalityGap
 
 NEAREST = 10
 MOST = 20_000  # items that are looked at
@@ -129,6 +129,12 @@ def sample(records: Records, asking: Float32Array, kinds: Int64Array, persons: l
     )
 
 
+def stored(records: Records) -> Sample:
+    """Take a gallery's items alone; see ``sample``."""
+    nobody = np.empty((0, records.head.dim), np.float32)
+    return sample(records, nobody, np.empty(0, np.int64), [])
+
+
 def crossings(of: Sample, means: Means, before: Centres | None, after: Centres) -> Iterator[Crossing]:
     """Measure the labelled items of each modality against the stored ones of the other, where any has a match.
 
@@ -166,6 +172,29 @@ def gap(of: Sample, centres: Centres | None) -> Gap:
     both = all(counts)
     across = float(sums[0] @ sums[1] / (counts[0] * counts[1])) if both else float("nan")
     return Gap((visible, infrared), across, *_mixed(of, rows))
+
+
+def trial(of: Sample, means: Means, before: Centres | None, after: Centres) -> CentringTrial:
+    """Measure all there is to measure of new centres; the arguments are those of ``crossings``."""
+    return CentringTrial(
+        before=None if before is None else before.told,
+        after=after.told,
+        across=tuple(
+            Across(
+                found.asks,
+                found.after.n_valid,
+                (float(found.before.mean_ap), float(found.after.mean_ap)),
+                (float(found.before.rank(1)), float(found.after.rank(1))),
+            )
+            for found in crossings(of, means, before, after)
+        ),
+        gap=(_told(gap(of, before)), _told(gap(of, after))),
+    )
+
+
+def _told(found: Gap) -> ModalityGap:
+    measured = (*found.within, found.across, found.mixed, found.chance)
+    return ModalityGap(*(None if np.isnan(one) else float(one) for one in measured))
 
 
 def _mixed(of: Sample, rows: Float64Array) -> tuple[float, float]:

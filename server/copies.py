@@ -1,7 +1,6 @@
 """Snapshots of galleries as jobs: a copy takes as long as the disk does. Knows no transport."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 from index.limits import check_keep_days
@@ -31,7 +30,7 @@ def start(service: RetrievalService, board: JobBoard, gallery: str, keep_days: i
 
     async def work(job: Job) -> Mapping[str, Any]:
         job.total = 1
-        made = await service.snapshot(gallery, keep_days)
+        made = job.value = await service.snapshot(gallery, keep_days)
         job.count("made")
         return as_json(made)
 
@@ -50,13 +49,3 @@ def as_json(snapshot: Snapshot) -> dict[str, Any]:
         "expires_at": snapshot.expires_at.isoformat() if snapshot.expires_at else None,
         "damage": snapshot.damage,
     }
-
-
-def of_json(document: Mapping[str, Any]) -> Snapshot:
-    """Read what ``as_json`` wrote."""
-    made, expires = document["made_at"], document["expires_at"]
-    times = {
-        "made_at": datetime.fromisoformat(made) if made else None,
-        "expires_at": datetime.fromisoformat(expires) if expires else None,
-    }
-    return Snapshot(**{**document, **times})

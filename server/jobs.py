@@ -37,7 +37,7 @@ class Job:
 
     Attributes:
         job_id: unguessable.
-        kind: ``upload``, ``evaluation`` or ``snapshot``.
+        kind: ``upload``, ``evaluation``, ``snapshot`` or ``centring``.
         state: queued, running, succeeded, partial (some items refused), failed or cancelled.
         done: items finished, refused ones too.
         total: items there are, 0 while unknown.
@@ -46,7 +46,8 @@ class Job:
         errors: the first hundred refusals.
         error: why the whole job failed.
         cause: the error that is told in ``error``, where one was raised.
-        result: what it produced.
+        result: what it produced, in words that JSON has.
+        value: the same as a value, where there is one.
         documents: larger things it produced, by file name.
     """
 
@@ -61,6 +62,7 @@ class Job:
     error: ItemError | None = None
     cause: VireidError | None = None
     result: Mapping[str, Any] = field(default_factory=dict)
+    value: Any = None
     documents: dict[str, bytes] = field(default_factory=dict)
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     finished_at: datetime | None = None
@@ -234,6 +236,9 @@ class JobBoard:
         except VireidError as error:
             job.state, job.cause = "failed", error
             job.error = ItemError("", error.stable_reason, error.message)
+            log.warning(
+                "job %s (%s) failed: %s [%s]", job.job_id, job.kind, error.message, error.stable_reason
+            )
         except Exception:
             log.exception("job %s (%s) failed", job.job_id, job.kind)
             job.state = "failed"

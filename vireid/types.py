@@ -172,6 +172,59 @@ class Centring:
 
 
 @dataclass(frozen=True, slots=True)
+class ModalityGap:
+    """How far apart a gallery's modalities lie, which is no accuracy; None where there is nothing to measure.
+
+    Attributes:
+        within_visible: mean cosine of two visible vectors.
+        within_infrared: of two infrared ones.
+        across: of one and the other.
+        mixed: share of an item's ten nearest that are of the other modality.
+        chance: what that share were if modality played no part.
+    """
+
+    within_visible: float | None
+    within_infrared: float | None
+    across: float | None
+    mixed: float | None
+    chance: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Across:
+    """How well labelled items of one modality find those of the other, before and after a centring.
+
+    Attributes:
+        asks: the modality of the queries.
+        queries: how many there are, each left out of the mean that is taken off it.
+        mean_ap: before and after.
+        rank1: before and after.
+    """
+
+    asks: Modality
+    queries: int
+    mean_ap: tuple[float, float]
+    rank1: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class CentringTrial:
+    """What a centring would bring to a gallery, which it did not change.
+
+    Attributes:
+        before: how it is centred; None where its vectors are searched as they came.
+        after: how it would be.
+        across: for each modality that has labelled items with a match in the other; empty without labels.
+        gap: before and after.
+    """
+
+    before: Centring | None
+    after: Centring
+    across: tuple[Across, ...]
+    gap: tuple[ModalityGap, ModalityGap]
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """A copy of a gallery, described as its manifest has it.
 

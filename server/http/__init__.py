@@ -7,6 +7,7 @@ from starlette.types import ASGIApp
 
 from server.auth import Authenticator
 from server.http import (
+    centring,
     documented,
     evaluations,
     galleries,
@@ -20,6 +21,7 @@ from server.http import (
     snapshots,
 )
 from server.http.asked import (
+    CentringBody,
     DeleteBody,
     EvaluationBody,
     GalleryBody,
@@ -84,10 +86,19 @@ def create_app(  # noqa: PLR0913 - the composition root hands over each part by 
         items.router(service),
         galleries.router(service),
         snapshots.router(service, board),
+        centring.router(service, board),
     ):
         app.include_router(router, dependencies=[Depends(guard)])
     app.router.routes.append(page.route())
-    read_here = (SearchBody, DeleteBody, EvaluationBody, GalleryBody, GalleryChange, SnapshotBody)
+    read_here = (
+        SearchBody,
+        DeleteBody,
+        EvaluationBody,
+        GalleryBody,
+        GalleryChange,
+        SnapshotBody,
+        CentringBody,
+    )
     documented.install(app, (schemas.Problem, *read_here))
     return Envelope(Direct(app, search.direct(service), guard), metrics, hosts)
 

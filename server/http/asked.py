@@ -226,6 +226,13 @@ class SnapshotBody(_Body):
     keep_days: int = 0
 
 
+class CentringBody(_Body):
+    """A centring: how much of each mean is taken off, and whether one modality may be left as it came for want of vectors."""
+
+    strength: float = 1.0
+    half: bool = False
+
+
 class DeleteBody(_Body):
     """Items to remove: by id or by filter."""
 

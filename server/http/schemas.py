@@ -213,16 +213,19 @@ class EmbeddingReply(_Answer):
 
 
 class JobError(_Answer):
-    """Why a whole job did not succeed."""
+    """Why a whole job did not succeed, and the HTTP status that its call would have had."""
 
     reason: str
     message: str
+    status: int
 
 
-class JobItemError(JobError):
+class JobItemError(_Answer):
     """Why one item of a job was refused."""
 
     item: str
+    reason: str
+    message: str
 
 
 class Job(_Answer):

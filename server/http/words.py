@@ -9,9 +9,12 @@ import orjson
 from fastapi import Response
 
 from index.gallery import Receipt
+from server import recentring
 from server.answers import STAGES, Embedded, PutAnswer, SearchAnswer, Timing
+from server.http import problem
 from server.jobs import FINAL, Job
-from vireid.types import Centring, GalleryInfo, Item
+from server.status import http_status
+from vireid.types import GalleryInfo, Item
 
 JSON = "application/json"
 
@@ -37,7 +40,7 @@ def gallery(info: GalleryInfo) -> dict[str, Any]:
         "stores_images": info.stores_images,
         "state": info.state,
         "detail": info.detail,
-        "centring": None if info.centring is None else _centring(info.centring),
+        "centring": recentring.as_json(info.centring),
         "retention_s": info.retention_s,
         "lost": info.lost,
     }
@@ -137,12 +140,23 @@ def job(found: Job) -> dict[str, Any]:
         "failed": found.failed,
         "counts": dict(found.counts),
         "errors": [{"item": e.item, "reason": e.reason, "message": e.message} for e in found.errors],
-        "error": None
-        if found.error is None
-        else {"reason": found.error.reason, "message": found.error.message},
+        "error": _failure(found),
         "result": dict(found.result),
         "created_at": _moment(found.created_at),
         "finished_at": _moment(found.finished_at),
+    }
+
+
+def _failure(found: Job) -> dict[str, Any] | None:
+    """Say why a job failed, as its call would have: what went wrong inside is logged and not told."""
+    if found.error is None:
+        return None
+    status = http_status(found.failure)
+    inside = f"the job failed inside; the server's log tells more about job {found.job_id}"
+    return {
+        "reason": found.error.reason,
+        "message": inside if status == problem.OUR_FAULT else found.error.message,
+        "status": status,
     }
 
 
@@ -157,16 +171,6 @@ def timing(found: Timing) -> dict[str, Any]:
         **{f"{stage}_ms": round(getattr(found, f"{stage}_s") * 1e3, 3) for stage in STAGES},
         "batch_size": found.batch_size,
         "device": found.device,
-    }
-
-
-def _centring(centring: Centring) -> dict[str, Any]:
-    return {
-        "version": centring.version,
-        "since": _moment(centring.since),
-        "strength": centring.strength,
-        "visible": centring.visible,
-        "infrared": centring.infrared,
     }
 
 

@@ -13,6 +13,7 @@ from server import about
 from server.auth import Authenticator, is_loopback
 from server.jobs import JobBoard
 from server.metrics import Metrics
+from server.rpc.centring import CentringServicer
 from server.rpc.credentials import Credentials
 from server.rpc.evaluations import EvaluationServicer
 from server.rpc.failures import Failures
@@ -100,6 +101,7 @@ def serve_rpc(
     stubs.add_GalleryServiceServicer_to_server(GalleryServicer(service), server)
     stubs.add_EvaluationServiceServicer_to_server(EvaluationServicer(service, board), server)
     stubs.add_SnapshotServiceServicer_to_server(SnapshotServicer(service, board), server)
+    stubs.add_CentringServiceServicer_to_server(CentringServicer(service, board), server)
     stubs.add_InfoServiceServicer_to_server(
         InfoServicer(lambda: about.document(service, version, settings.max_upload_bytes)), server
     )

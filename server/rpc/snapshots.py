@@ -39,8 +39,7 @@ class SnapshotServicer:
             pass
         if job.state != "succeeded":
             raise job.failure
-        made = copies.of_json(job.result)
-        yield pb.SnapshotProgress(job_id=job.job_id, snapshot=convert.snapshot_to(made))
+        yield pb.SnapshotProgress(job_id=job.job_id, snapshot=convert.snapshot_to(job.value))
 
     async def ListSnapshots(
         self, request: pb.ListSnapshotsRequest, _context: Any

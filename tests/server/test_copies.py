@@ -53,4 +53,5 @@ async def test_the_result_reads_as_the_list_does(yard: Any) -> None:
     job = copies.start(yard.service, yard.board, "yard", 3)
     assert await yard.board.ended(job.job_id, WAIT_S)
     assert (job.state, job.counts) == ("succeeded", {"made": 1})
-    assert [copies.of_json(job.result)] == await yard.service.list_snapshots("yard")
+    assert [job.value] == await yard.service.list_snapshots("yard")
+    assert job.result == copies.as_json(job.value)

@@ -234,7 +234,7 @@ def gallery_of(message: pb.Gallery) -> GalleryInfo:
         stores_images=message.stores_images,
         state=_STATE_OF_MESSAGE.get(message.state, "failed"),
         detail=message.state_detail,
-        centring=_centring_of(message.centring) if message.HasField("centring") else None,
+        centring=centring_of(message.centring) if message.HasField("centring") else None,
         retention_s=message.retention_s,
         lost=message.lost,
     )
@@ -251,7 +251,7 @@ def gallery_to(info: GalleryInfo) -> pb.Gallery:
         stores_images=info.stores_images,
         state=_STATE_TO_MESSAGE[info.state],
         state_detail=info.detail,
-        centring=None if info.centring is None else _centring_to(info.centring),
+        centring=None if info.centring is None else centring_to(info.centring),
         retention_s=info.retention_s,
         lost=info.lost,
     )
@@ -285,12 +285,14 @@ def snapshot_to(snapshot: Snapshot) -> pb.Snapshot:
     )
 
 
-def _centring_of(message: pb.Centring) -> Centring:
-    since = time_of(message.since, "centring.since")
+def centring_of(message: pb.Centring) -> Centring:
+    """Read how a gallery is centred."""
+    since = _optional_time(message, "since")
     return Centring(message.strength, message.visible, message.infrared, message.version, since)
 
 
-def _centring_to(centring: Centring) -> pb.Centring:
+def centring_to(centring: Centring) -> pb.Centring:
+    """Write how a gallery is centred."""
     return pb.Centring(
         version=centring.version,
         since=None if centring.since is None else time_to(centring.since),
@@ -329,5 +331,5 @@ def _little_endian(values: "array[float]") -> "array[float]":
     return values
 
 
-def _optional_time(message: pb.Filter | pb.Item | pb.Snapshot, field: str) -> datetime | None:
+def _optional_time(message: pb.Filter | pb.Item | pb.Snapshot | pb.Centring, field: str) -> datetime | None:
     return time_of(getattr(message, field), field) if message.HasField(field) else None

@@ -290,6 +290,79 @@ class Centring(_message.Message):
     infrared: int
     def __init__(self, version: _Optional[int] = ..., since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., strength: _Optional[float] = ..., visible: _Optional[int] = ..., infrared: _Optional[int] = ...) -> None: ...
 
+class CentreGalleryRequest(_message.Message):
+    __slots__ = ("gallery", "strength", "half")
+    GALLERY_FIELD_NUMBER: _ClassVar[int]
+    STRENGTH_FIELD_NUMBER: _ClassVar[int]
+    HALF_FIELD_NUMBER: _ClassVar[int]
+    gallery: str
+    strength: float
+    half: bool
+    def __init__(self, gallery: _Optional[str] = ..., strength: _Optional[float] = ..., half: _Optional[bool] = ...) -> None: ...
+
+class UncentreGalleryRequest(_message.Message):
+    __slots__ = ("gallery",)
+    GALLERY_FIELD_NUMBER: _ClassVar[int]
+    gallery: str
+    def __init__(self, gallery: _Optional[str] = ...) -> None: ...
+
+class CentringProgress(_message.Message):
+    __slots__ = ("job_id", "centred", "trial")
+    class Centred(_message.Message):
+        __slots__ = ("centring",)
+        CENTRING_FIELD_NUMBER: _ClassVar[int]
+        centring: Centring
+        def __init__(self, centring: _Optional[_Union[Centring, _Mapping]] = ...) -> None: ...
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    CENTRED_FIELD_NUMBER: _ClassVar[int]
+    TRIAL_FIELD_NUMBER: _ClassVar[int]
+    job_id: str
+    centred: CentringProgress.Centred
+    trial: CentringTrial
+    def __init__(self, job_id: _Optional[str] = ..., centred: _Optional[_Union[CentringProgress.Centred, _Mapping]] = ..., trial: _Optional[_Union[CentringTrial, _Mapping]] = ...) -> None: ...
+
+class CentringTrial(_message.Message):
+    __slots__ = ("before", "after", "across", "gap_before", "gap_after")
+    class Across(_message.Message):
+        __slots__ = ("asks", "queries", "mean_ap_before", "mean_ap_after", "rank1_before", "rank1_after")
+        ASKS_FIELD_NUMBER: _ClassVar[int]
+        QUERIES_FIELD_NUMBER: _ClassVar[int]
+        MEAN_AP_BEFORE_FIELD_NUMBER: _ClassVar[int]
+        MEAN_AP_AFTER_FIELD_NUMBER: _ClassVar[int]
+        RANK1_BEFORE_FIELD_NUMBER: _ClassVar[int]
+        RANK1_AFTER_FIELD_NUMBER: _ClassVar[int]
+        asks: Modality
+        queries: int
+        mean_ap_before: float
+        mean_ap_after: float
+        rank1_before: float
+        rank1_after: float
+        def __init__(self, asks: _Optional[_Union[Modality, str]] = ..., queries: _Optional[int] = ..., mean_ap_before: _Optional[float] = ..., mean_ap_after: _Optional[float] = ..., rank1_before: _Optional[float] = ..., rank1_after: _Optional[float] = ...) -> None: ...
+    class Gap(_message.Message):
+        __slots__ = ("within_visible", "within_infrared", "across", "mixed", "chance")
+        WITHIN_VISIBLE_FIELD_NUMBER: _ClassVar[int]
+        WITHIN_INFRARED_FIELD_NUMBER: _ClassVar[int]
+        ACROSS_FIELD_NUMBER: _ClassVar[int]
+        MIXED_FIELD_NUMBER: _ClassVar[int]
+        CHANCE_FIELD_NUMBER: _ClassVar[int]
+        within_visible: float
+        within_infrared: float
+        across: float
+        mixed: float
+        chance: float
+        def __init__(self, within_visible: _Optional[float] = ..., within_infrared: _Optional[float] = ..., across: _Optional[float] = ..., mixed: _Optional[float] = ..., chance: _Optional[float] = ...) -> None: ...
+    BEFORE_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    ACROSS_FIELD_NUMBER: _ClassVar[int]
+    GAP_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    GAP_AFTER_FIELD_NUMBER: _ClassVar[int]
+    before: Centring
+    after: Centring
+    across: _containers.RepeatedCompositeFieldContainer[CentringTrial.Across]
+    gap_before: CentringTrial.Gap
+    gap_after: CentringTrial.Gap
+    def __init__(self, before: _Optional[_Union[Centring, _Mapping]] = ..., after: _Optional[_Union[Centring, _Mapping]] = ..., across: _Optional[_Iterable[_Union[CentringTrial.Across, _Mapping]]] = ..., gap_before: _Optional[_Union[CentringTrial.Gap, _Mapping]] = ..., gap_after: _Optional[_Union[CentringTrial.Gap, _Mapping]] = ...) -> None: ...
+
 class CreateGalleryRequest(_message.Message):
     __slots__ = ("name", "store_images", "retention_s")
     NAME_FIELD_NUMBER: _ClassVar[int]

@@ -761,6 +761,170 @@ class SnapshotService:
             _registered_method=True)
 
 
+class CentringServiceStub:
+    """Takes each modality's own mean off a gallery's vectors as they are searched, measures what that would bring, or goes back.
+    The job's id at once, and with the last message what came of it. A caller who leaves stops it, unless the change has begun.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.CentreGallery = channel.unary_stream(
+                '/vireid.v1.CentringService/CentreGallery',
+                request_serializer=vireid_dot_proto_dot_retrieval__pb2.CentreGalleryRequest.SerializeToString,
+                response_deserializer=vireid_dot_proto_dot_retrieval__pb2.CentringProgress.FromString,
+                _registered_method=True)
+        self.UncentreGallery = channel.unary_stream(
+                '/vireid.v1.CentringService/UncentreGallery',
+                request_serializer=vireid_dot_proto_dot_retrieval__pb2.UncentreGalleryRequest.SerializeToString,
+                response_deserializer=vireid_dot_proto_dot_retrieval__pb2.CentringProgress.FromString,
+                _registered_method=True)
+        self.TryCentring = channel.unary_stream(
+                '/vireid.v1.CentringService/TryCentring',
+                request_serializer=vireid_dot_proto_dot_retrieval__pb2.CentreGalleryRequest.SerializeToString,
+                response_deserializer=vireid_dot_proto_dot_retrieval__pb2.CentringProgress.FromString,
+                _registered_method=True)
+
+
+class CentringServiceServicer:
+    """Takes each modality's own mean off a gallery's vectors as they are searched, measures what that would bring, or goes back.
+    The job's id at once, and with the last message what came of it. A caller who leaves stops it, unless the change has begun.
+    """
+
+    def CentreGallery(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UncentreGallery(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TryCentring(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_CentringServiceServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'CentreGallery': grpc.unary_stream_rpc_method_handler(
+                    servicer.CentreGallery,
+                    request_deserializer=vireid_dot_proto_dot_retrieval__pb2.CentreGalleryRequest.FromString,
+                    response_serializer=vireid_dot_proto_dot_retrieval__pb2.CentringProgress.SerializeToString,
+            ),
+            'UncentreGallery': grpc.unary_stream_rpc_method_handler(
+                    servicer.UncentreGallery,
+                    request_deserializer=vireid_dot_proto_dot_retrieval__pb2.UncentreGalleryRequest.FromString,
+                    response_serializer=vireid_dot_proto_dot_retrieval__pb2.CentringProgress.SerializeToString,
+            ),
+            'TryCentring': grpc.unary_stream_rpc_method_handler(
+                    servicer.TryCentring,
+                    request_deserializer=vireid_dot_proto_dot_retrieval__pb2.CentreGalleryRequest.FromString,
+                    response_serializer=vireid_dot_proto_dot_retrieval__pb2.CentringProgress.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'vireid.v1.CentringService', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('vireid.v1.CentringService', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class CentringService:
+    """Takes each modality's own mean off a gallery's vectors as they are searched, measures what that would bring, or goes back.
+    The job's id at once, and with the last message what came of it. A caller who leaves stops it, unless the change has begun.
+    """
+
+    @staticmethod
+    def CentreGallery(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/vireid.v1.CentringService/CentreGallery',
+            vireid_dot_proto_dot_retrieval__pb2.CentreGalleryRequest.SerializeToString,
+            vireid_dot_proto_dot_retrieval__pb2.CentringProgress.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UncentreGallery(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/vireid.v1.CentringService/UncentreGallery',
+            vireid_dot_proto_dot_retrieval__pb2.UncentreGalleryRequest.SerializeToString,
+            vireid_dot_proto_dot_retrieval__pb2.CentringProgress.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TryCentring(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/vireid.v1.CentringService/TryCentring',
+            vireid_dot_proto_dot_retrieval__pb2.CentreGalleryRequest.SerializeToString,
+            vireid_dot_proto_dot_retrieval__pb2.CentringProgress.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+
 class EvaluationServiceStub:
     """Measures galleries whose items have a person, by the same code as `vireid evaluate`.
     """

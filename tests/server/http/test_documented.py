@@ -71,11 +71,12 @@ async def test_documented_calls_are_all_there_are(api: Any, document: dict[str, 
             /v1/evaluations/{job_id}/report.html /v1/galleries/{gallery}/snapshots
         post /v1/embed /v1/galleries /v1/galleries/{gallery}/search /v1/galleries/{gallery}/items:upload
             /v1/galleries/{gallery}/items:delete /v1/evaluations /v1/jobs/{job_id}:cancel
-            /v1/galleries/{gallery}/snapshots
+            /v1/galleries/{gallery}/snapshots /v1/galleries/{gallery}/centring
+            /v1/galleries/{gallery}/centring:evaluate
         put /v1/galleries/{gallery}/items/{item_id}
         patch /v1/galleries/{gallery}
         delete /v1/galleries/{gallery} /v1/galleries/{gallery}/items/{item_id}
-            /v1/galleries/{gallery}/snapshots/{snapshot}
+            /v1/galleries/{gallery}/snapshots/{snapshot} /v1/galleries/{gallery}/centring
     """
     wanted = set()
     method = ""

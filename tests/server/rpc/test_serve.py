@@ -25,7 +25,10 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
     "name",
     [
         "",
-        *(f"vireid.v1.{word}Service" for word in ("Retrieval", "Gallery", "Snapshot", "Evaluation", "Info")),
+        *(
+            f"vireid.v1.{word}Service"
+            for word in ("Retrieval", "Gallery", "Snapshot", "Centring", "Evaluation", "Info")
+        ),
     ],
 )
 async def test_health_of_each_service(serving: Any, name: str) -> None:
