@@ -1,12 +1,14 @@
 """Bundles with all engines that a processor can run, made once: a ResNet-50 trained on drawn people, or any bundle there is.
 
-    WORK/data/learnt         drawn people
-    WORK/runs/resnet50-*     the ResNet-50 at three sizes, each begun with the weights of the one before
-    WORK/resnet50.source.zip the last of them
-    WORK/NAME.zip            a bundle with its engines
+    WORK/data/learnt           drawn people
+    WORK/runs/resnet50-*       the ResNet-50 at three sizes, each begun with the weights of the one before
+    WORK/resnet50-*.source.zip a run as a bundle
+    WORK/NAME.zip              a bundle with its engines
 
 No published weights can be had everywhere, so the network is trained: most of its steps on small images, where they are cheap,
-and the last of them at full size.
+and the last of them at full size. Those few are not enough to find people well there, so a change of its mean average precision
+says more at the size before; without them images of different people would hardly differ at full size, and a cosine would say
+nothing.
 """
 
 import json
@@ -69,19 +71,24 @@ class Tried:
     refused: dict[str, str]
 
 
-def train(work: Path) -> Bundle:
-    """Train the ResNet-50, or take the one that was trained."""
-    path = work / "resnet50.source.zip"
+def trained(work: Path, name: str) -> Bundle:
+    """Train the ResNet-50 at all its sizes, or take it as it was trained, and return one of them.
+
+    Args:
+        work: where all is kept.
+        name: of the run.
+    """
+    path = work / f"{name}.source.zip"
     if not path.is_file():
         from export import to_onnx
         from training import checkpoint
 
         draw(work, [LEARNT])
         train_all(work, SIZES, processes=1)
-        run = work / "runs" / SIZES[-1].name
+        run = work / "runs" / name
         prepared = checkpoint.preprocessing(run)
         description = to_onnx.Description(
-            name="resnet50",
+            name=name,
             method="supervised",
             mean=prepared["mean"],
             std=prepared["std"],
