@@ -5,6 +5,7 @@ Knows no gallery.
 
 import errno
 import fcntl
+import logging
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -14,12 +15,16 @@ from typing import IO
 
 from vireid.errors import DataLoss, StorageError
 
+log = logging.getLogger(__name__)
+
 FILE = "gallery.sqlite"
+GALLERIES = "galleries"  # the folder of galleries within a data folder
 # what to do about a damaged file
 REMEDY = "restore a snapshot, or save what is left with 'vireid index salvage'"
 # begins the names of what a kill may leave half made
 MAKING = ".making-"
 # SQLite's words for what the disk or the system did; everything else it reports means a damaged file
+FULL = "SQLITE_FULL"
 REFUSED = ("SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM", "SQLITE_NOMEM")
 BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED")
 
@@ -57,15 +62,24 @@ def hold(path: Path) -> IO[str]:
     return held
 
 
+def called(path: Path) -> str:
+    """Name a file as whoever asks for a gallery knows it; where it lies is the log's."""
+    _, found, inside = str(path).rpartition(f"/{GALLERIES}/")
+    if found:
+        return f"gallery {inside.partition('/')[0]!r}"
+    return "the folder of galleries" if path.name == GALLERIES else str(path)
+
+
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
     """Turn the system's errors into ours."""
     try:
         yield
     except OSError as error:
+        log.warning("%s: %s", path, error)
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise StorageError(
-            f"{path} cannot be used: {error}; {'free space' if full else 'see to it'}, then try again",
+            f"{called(path)} cannot be used: {error.strerror or error}; {'free space' if full else 'see to it'}, then try again",
             reason="DISK_FULL" if full else "DATA_FOLDER_UNUSABLE",
         ) from error
 
@@ -81,17 +95,18 @@ def sqlite_errors(path: Path) -> Iterator[None]:
         UnicodeDecodeError,
     ) as error:  # the last: damaged words in SQLite's message
         word = getattr(error, "sqlite_errorname", "") or ""
-        if word == "SQLITE_FULL":
+        if not word.startswith((FULL, *REFUSED, *BUSY)):
+            raise DataLoss(f"{path}: {error}; {REMEDY}") from error
+        log.warning("%s: %s (%s)", path, error, word)
+        if word == FULL:
             raise StorageError(
-                f"{path}: the disk is full; nothing was stored: free space, then try again"
+                f"{called(path)}: the disk is full; nothing was stored: free space, then try again"
             ) from error
         if word.startswith(REFUSED):
             raise StorageError(
-                f"{path}: the disk refuses ({error}); nothing was stored: see to it, then try again",
+                f"{called(path)}: the disk refuses ({error}); nothing was stored: see to it, then try again",
                 reason="DISK_REFUSES",
             ) from error
-        if word.startswith(BUSY):
-            raise StorageError(
-                f"{path} is held by another program; end it, then try again", reason="GALLERY_BUSY"
-            ) from error
-        raise DataLoss(f"{path}: {error}; {REMEDY}") from error
+        raise StorageError(
+            f"{called(path)} is held by another program; end it, then try again", reason="GALLERY_BUSY"
+        ) from error

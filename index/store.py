@@ -15,7 +15,7 @@ from pathlib import Path
 from index import limits, snapshots
 from index.answers import Receipt
 from index.backends import DEFAULT
-from index.disk import FILE, MAKING, disk_errors, hold, sync
+from index.disk import FILE, GALLERIES, MAKING, disk_errors, hold, sync
 from index.gallery import Gallery
 from index.head import Head
 from index.records import Records
@@ -51,7 +51,7 @@ class GalleryStore:
 
     def __init__(self, root: Path, space_id: str, dim: int, backend: str = DEFAULT) -> None:
         self._space_id, self._dim, self._backend = space_id, dim, backend
-        self._folder = root / "galleries"
+        self._folder = root / GALLERIES
         self._changing = threading.Lock()
         self._open: dict[str, Gallery] = {}
         self._failed: dict[str, tuple[GalleryInfo, VireidError]] = {}
@@ -201,7 +201,7 @@ def survey(root: Path) -> list[GalleryInfo]:
         GalleryNotFound: there is no such folder of galleries.
         StorageError: another process holds it, or it cannot be read.
     """
-    folder = root / "galleries"
+    folder = root / GALLERIES
     if not folder.is_dir():
         raise GalleryNotFound(f"{root} holds no galleries; name the folder that was given to serve or build")
     found = []

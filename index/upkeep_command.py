@@ -11,7 +11,7 @@ import typer
 
 from index import centring, limits, lost, restoration, snapshots
 from index import salvage as salvaging
-from index.disk import FILE, disk_errors, hold
+from index.disk import FILE, GALLERIES, disk_errors, hold
 from index.inspection import inspect
 from index.kept_centres import KeptCentres
 from index.records import Records
@@ -202,7 +202,7 @@ def held(root: Path, make: bool = False) -> Iterator[Path]:
         GalleryNotFound: there is no such folder of galleries.
         StorageError: another process holds it.
     """
-    galleries = root / "galleries"
+    galleries = root / GALLERIES
     if make:
         with disk_errors(root):
             galleries.mkdir(parents=True, exist_ok=True)

@@ -96,6 +96,19 @@ def test_a_disk_that_refuses_is_told(
     assert list(folder_of(live, yard).iterdir()) == []
 
 
+def test_a_folder_that_cannot_be_used_is_told_by_the_gallerys_name(
+    client: Any, live: Live, yard: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    place = folder_of(live, yard)
+    place.write_bytes(b"")  # a file where the folder is to be
+    with pytest.raises(StorageError) as caught:
+        client("snapshot", yard)
+    place.unlink()
+    assert caught.value.message.startswith(f"gallery {yard!r} cannot be used: ")
+    assert str(place.parent) not in caught.value.message
+    assert str(place) in caplog.text
+
+
 @pytest.mark.parametrize("word", [".", ".."])
 def test_no_name_leads_to_another_thing(
     client: Any, yard: str, draw: Callable[..., bytes], word: str
