@@ -25,7 +25,9 @@ def _table(bundle: Bundle) -> Table:
     made.add_row(*_row(bundle, SOURCE, model.file, proven, bundle.manifest.parity), "")
     for part in bundle.manifest.engines:
         proven = "yes" if part.proven else "failed" if part.parity else "not yet"
-        made.add_row(*_row(bundle, part.name, part.file, proven, part.parity), part.report)
+        name, file, *found = _row(bundle, part.name, part.file, proven, part.parity)
+        until = f", fp32 until {part.fp32_until}" if part.fp32_until else ""
+        made.add_row(name, file + until, *found, part.report)
     return made
 
 
@@ -39,7 +41,7 @@ def _row(bundle: Bundle, name: str, file: str, proven: str, parity: Mapping[str,
         proven,
         _number(parity.get("cosine_min"), ".6f"),
         _number(parity.get("cosine_mean"), ".6f"),
-        _number(change, "+.2f"),
+        _number(change, "+z.2f"),
     )
 
 

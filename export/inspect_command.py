@@ -37,9 +37,11 @@ def inspect(
 
 def _tell(found: Bundle) -> None:
     model, prepared = found.manifest.model, found.manifest.preprocess
-    size_mb = sum(len(data) for data in found.contents.values()) / 1e6
+    model_mb = len(found.file(model.file)) / 1e6
+    all_mb = sum(len(data) for data in found.contents.values()) / 1e6
     typer.echo(f"{found.manifest.name}  ({found.manifest.method}, {found.manifest.licence})")
-    typer.echo(f"  model       {model.precision}, opset {model.opset}, {size_mb:.1f} MB, checksums match")
+    typer.echo(f"  model       {model.precision}, opset {model.opset}, {model_mb:.1f} MB")
+    typer.echo(f"  files       {len(found.contents)}, {all_mb:.1f} MB together, checksums match")
     typer.echo(
         f"  takes       {prepared.height} x {prepared.width} {prepared.channels}, {prepared.interpolation}"
     )

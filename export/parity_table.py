@@ -69,7 +69,7 @@ def _numbers(report: Report | None) -> tuple[str, ...]:
     return (
         *cosines,
         "" if first is None else f"{100 * first:.1f} %",
-        f"{found.map_change:+.3f}",
-        f"{found.rank1_change:+.3f}",
+        f"{found.map_change:+z.3f}",
+        f"{found.rank1_change:+z.3f}",
         str(report.images),
     )

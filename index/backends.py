@@ -4,8 +4,8 @@ Each is imported when it is made: their loops need numba and some need FAISS, an
 neither.
 """
 
-from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from index.backend import Backend
 
@@ -13,7 +13,19 @@ from index.backend import Backend
 DEFAULT = "scan"
 
 
-def _scan(dim: int) -> Backend:
+class Maker(Protocol):
+    """Makes an empty backend."""
+
+    def __call__(self, dim: int, folder: Path | None = None, /) -> Backend:
+        """Make one.
+
+        Args:
+            dim: of its rows.
+            folder: where one that keeps vectors in a file has it; a temporary one if None. The others need none.
+        """
+
+
+def _scan(dim: int, _: Path | None = None) -> Backend:
     from index.scan import ScanBackend
 
     return ScanBackend(dim)
@@ -26,26 +38,26 @@ def _scan_file(dim: int, folder: Path | None = None) -> Backend:
     return ScanBackend(dim, FileRoom(dim, folder))
 
 
-def _faiss(dim: int) -> Backend:
+def _faiss(dim: int, _: Path | None = None) -> Backend:
     from index.faiss_cpu import FaissBackend
 
     return FaissBackend(dim)
 
 
-def _exact(dim: int) -> Backend:
+def _exact(dim: int, _: Path | None = None) -> Backend:
     from index.exact import ExactBackend
 
     return ExactBackend(dim)
 
 
-def _ivf(dim: int) -> Backend:
+def _ivf(dim: int, _: Path | None = None) -> Backend:
     from index.approx import ApproxBackend
     from index.faiss_cells import Cells
 
     return ApproxBackend(dim, Cells(dim))
 
 
-def _hnsw(dim: int) -> Backend:
+def _hnsw(dim: int, _: Path | None = None) -> Backend:
     from index.approx import ApproxBackend
     from index.faiss_graph import Graph
     from index.numbered import Numbered
@@ -53,13 +65,13 @@ def _hnsw(dim: int) -> Backend:
     return ApproxBackend(dim, Numbered(Graph(dim)))
 
 
-def _faiss_gpu(dim: int) -> Backend:
+def _faiss_gpu(dim: int, _: Path | None = None) -> Backend:
     from index.faiss_gpu import GpuBackend
 
     return GpuBackend(dim)
 
 
-def _faiss_gpu_ivfpq(dim: int) -> Backend:
+def _faiss_gpu_ivfpq(dim: int, _: Path | None = None) -> Backend:
     from index.approx import ApproxBackend
     from index.faiss_device import Device
     from index.faiss_gpu_cells import GpuCells
@@ -68,7 +80,7 @@ def _faiss_gpu_ivfpq(dim: int) -> Backend:
     return ApproxBackend(dim, Numbered(GpuCells(dim, Device())))
 
 
-def _faiss_gpu_cagra(dim: int) -> Backend:
+def _faiss_gpu_cagra(dim: int, _: Path | None = None) -> Backend:
     from index.approx import ApproxBackend
     from index.faiss_device import Device
     from index.faiss_gpu_graph import GpuGraph
@@ -77,7 +89,7 @@ def _faiss_gpu_cagra(dim: int) -> Backend:
     return ApproxBackend(dim, Numbered(GpuGraph(dim, Device())))
 
 
-BACKENDS: dict[str, Callable[[int], Backend]] = {
+BACKENDS: dict[str, Maker] = {
     "scan": _scan,
     "scan-file": _scan_file,
     "faiss": _faiss,
@@ -95,5 +107,5 @@ NEEDS_GPU = frozenset({"faiss-gpu", "faiss-gpu-ivfpq", "faiss-gpu-cagra"})
 
 
 def made(name: str, dim: int, folder: Path) -> Backend:
-    """Make an empty backend; one that keeps vectors in a file has it in this folder."""
-    return _scan_file(dim, folder) if name == "scan-file" else BACKENDS[name](dim)
+    """Make an empty backend of a gallery; one that keeps vectors in a file has it in this folder."""
+    return BACKENDS[name](dim, folder)

@@ -4,7 +4,7 @@ A vector that asks finds itself first, which proves nothing and is not counted. 
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,7 +40,7 @@ class Measured:
 
 
 def measure(
-    makers: dict[str, Callable[[int], Backend]], vectors: Float32Array, queries: int = 200
+    makers: Mapping[str, Callable[[int], Backend]], vectors: Float32Array, queries: int = 200
 ) -> Iterator[Measured]:
     """Measure backends one after the other.
 

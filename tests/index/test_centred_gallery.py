@@ -9,7 +9,7 @@ import pytest
 
 from index import columns, opening
 from index.answers import Labelled
-from index.backends import BACKENDS, NEEDS_GPU
+from index.backends import BACKENDS, NEEDS_GPU, Maker
 from index.faiss_gpu import GpuBackend
 from index.gallery import Gallery
 from index.holdings import Holdings
@@ -42,12 +42,11 @@ CPU = sorted(BACKENDS.keys() - NEEDS_GPU)
 def test_every_backend_answers_as_numpy_does_and_goes_back_exactly(
     path: Path, some: Some, backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(
-        BACKENDS, "gpu without filters", lambda dim: GpuBackend(dim, late=3, library=FakeFaiss())
-    )
-    monkeypatch.setitem(
-        BACKENDS, "gpu with filters", lambda dim: GpuBackend(dim, late=3, library=FakeFaiss(native=True))
-    )
+    def on_gpu(native: bool) -> Maker:
+        return lambda dim, _=None: GpuBackend(dim, late=3, library=FakeFaiss(native=native))
+
+    monkeypatch.setitem(BACKENDS, "gpu without filters", on_gpu(False))
+    monkeypatch.setitem(BACKENDS, "gpu with filters", on_gpu(True))
     gallery = Gallery(path, backend)
     gallery.enroll(some(range(MANY)))
     before = answers(gallery)

@@ -3,7 +3,7 @@
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -83,7 +83,14 @@ def examine(path: Path | None, device: str, threads: int) -> Iterator[Finding]:
     )
     for name in choice.names(bundle):
         yield _engine(bundle, name, device, threads)
-    yield _look("auto takes", lambda: _chosen(bundle, device))
+    try:
+        taken = choice.choose(bundle, device=device)
+    except VireidError as error:
+        yield Finding("auto takes", f"{error.message} [{error.stable_reason}]", sound=False)
+        return
+    yield Finding("auto takes", f"{taken.name}, {taken.reason}")
+    for other in taken.not_taken:
+        yield Finding(f"not {other.name}", other.reason, there=False)
 
 
 def _engine(bundle: bundles.Bundle, name: str, device: str, threads: int) -> Finding:
@@ -100,19 +107,6 @@ def _engine(bundle: bundles.Bundle, name: str, device: str, threads: int) -> Fin
     except ImportError as error:
         return Finding(name, f"cannot be imported ({error}); install vireid again", sound=False)
     return Finding(name, f"{ran}; not proven: {trouble}" if trouble else f"{ran}; proven")
-
-
-def _chosen(bundle: bundles.Bundle, device: str) -> str:
-    found = choice.choose(bundle, device=device)
-    others = "".join(f"; {other.name} not: {other.reason}" for other in found.not_taken)
-    return f"{found.name}, {found.reason}{others}"
-
-
-def _look(what: str, look: Callable[[], str]) -> Finding:
-    try:
-        return Finding(what, look())
-    except VireidError as error:
-        return Finding(what, f"{error.message} [{error.stable_reason}]", sound=False)
 
 
 def _counted(threads: int) -> str:
