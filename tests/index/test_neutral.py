@@ -248,6 +248,16 @@ def test_without_pictures_none_are_told(tmp_path: Path, people: list[Enrolment])
     gallery.close()
 
 
+def test_a_picture_of_several_items_is_kept_once(tmp_path: Path, enrolment: Make) -> None:
+    folder, image = galleries_at(tmp_path), picture("shared")
+    path = filled(folder, [enrolment(f"i{n}", image=image, thumbnail=image) for n in range(3)])
+    export(path, tmp_path / "out")
+    with tarfile.open(tmp_path / "out/pictures-00001.tar") as archive:
+        assert archive.getnames() == [hashlib.sha256(image).hexdigest()]
+    bring_in(tmp_path / "out", folder)
+    assert content(folder / "again" / FILE) == content(path)
+
+
 def test_what_has_expired_goes_nowhere(
     tmp_path: Path, people: list[Enrolment], monkeypatch: pytest.MonkeyPatch
 ) -> None:

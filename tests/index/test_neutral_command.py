@@ -6,12 +6,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
-from index import manifests, neutral
+from index import columns, manifests, neutral, neutral_command
 from index.command import app
 from index.disk import FILE, MAKING, hold
 from index.gallery import Gallery
@@ -142,6 +144,31 @@ def test_another_space_is_told(root: Path, tmp_path: Path, people: list[Enrolmen
     assert "12 items the same" in output
     assert "the embedding spaces differ" in output
     assert "differs:" not in output
+
+
+def test_what_has_expired_is_on_no_side(
+    tmp_path: Path, people: list[Enrolment], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gallery's server removes it soon, of an export nobody does."""
+    soon = datetime.now(UTC) + timedelta(hours=1)
+    there = made(tmp_path / "data", "g", [replace(people[0], expires_at=soon), *people[1:]])
+    run("export", tmp_path / "data", tmp_path / "out", "-g", "g")
+    assert "12 items the same" in run("compare", there, tmp_path / "out")[1]
+
+    class Later(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> "Later":
+            return cls.fromtimestamp(super().now(tz).timestamp() + 7200, tz)
+
+    monkeypatch.setattr(neutral_command, "datetime", Later)
+    late = columns.now() + 7_200_000_000
+    monkeypatch.setattr("index.centring.now", lambda: late)
+    for one, other in ((there, tmp_path / "out"), (tmp_path / "out", there)):
+        code, output = run("compare", one, other)
+        assert (code, output.splitlines()[-1][:18]) == (0, "11 items the same,")
+    assert (
+        "  1 item expired: left behind\n" in run("export", tmp_path / "data", tmp_path / "more", "-g", "g")[1]
+    )
 
 
 def test_an_export_that_has_an_item_twice(root: Path, tmp_path: Path) -> None:
