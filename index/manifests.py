@@ -57,7 +57,7 @@ class Kind:
         try:
             document = json.loads(data)
             body, found, version = document[self.word], document["sha256"], document["format"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise self.damaged(place, f"it tells of no {self.word}, or is not as it was written") from None
         if version != self.format:
             raise DataLoss(

@@ -11,7 +11,7 @@ import typer
 
 from index import manifests, neutral
 from index.comparing import compare
-from index.disk import FILE
+from index.disk import FILE, GALLERIES
 from index.exporting import export, stored, told
 from index.importing import bring_in
 from index.neutral import Entry, Manifest
@@ -129,7 +129,7 @@ def _sides(opened: ExitStack, *places: Path) -> list[_Side]:
     sides = []
     for place in places:
         folder = place.resolve()
-        if (folder / FILE).is_file() and folder.parent.name == "galleries":
+        if (folder / FILE).is_file() and folder.parent.name == GALLERIES:
             root = folder.parent.parent
             if root not in roots:
                 opened.enter_context(held(root))
