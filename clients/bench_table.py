@@ -6,6 +6,7 @@ from typing import Any
 from clients.accuracy import LEVELS, RULES
 from clients.bench_data import FOLDER
 from clients.benchmark import CALLS
+from vireid.counted import counted
 
 SHOWN_REFUSALS = 20
 ENOUGH_FOR_P99 = 100
@@ -23,7 +24,7 @@ def _about(figures: Figures) -> Iterator[str]:
     data, server, machine = figures["data"], figures["server"], figures["machine"]
     drawn = ", drawn people, not real ones" if data["synthetic"] else ""
     yield (
-        f"data        {data['name']} ({data['layout']}{drawn}): {data['queries']} queries, "
+        f"data        {data['name']} ({data['layout']}{drawn}): {counted(data['queries'], 'query', 'queries')}, "
         f"{data['gallery']} gallery images of {data['persons']} people"
     )
     if data["converted"]:
@@ -42,7 +43,7 @@ def _about(figures: Figures) -> Iterator[str]:
         )
     enrol = figures["enrol"]
     yield (
-        f"enrolled    {enrol['created']} images in {enrol['seconds']:.2f} s: {enrol['images_per_s']:.1f} images/s "
+        f"enrolled    {counted(enrol['created'], 'image')} in {enrol['seconds']:.2f} s: {enrol['images_per_s']:.1f} images/s "
         f"({enrol['wire']}, {enrol['side_by_side']} at a time)"
     )
     refused = enrol["refused"]
@@ -74,7 +75,7 @@ def _accuracy(scored: Figures) -> Iterator[str]:
             "matches beyond count as not found"
         )
     for reason, count in scored["errors"].items():
-        yield f"refused     {count} queries: {reason}"
+        yield f"refused     {counted(count, 'query', 'queries')}: {reason}"
 
 
 def _protocol(layout: str) -> Iterator[str]:

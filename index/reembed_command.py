@@ -13,6 +13,7 @@ from index.records import Records
 from index.second_space import SecondSpace
 from index.upkeep_command import Name, Root, gallery_folder, held
 from vireid import progress
+from vireid.counted import counted
 
 SHOWN_FAILURES = 20
 
@@ -51,7 +52,7 @@ def reembed(
                 Cache(path).discard()
                 after = second.exchange()
                 typer.echo(
-                    f"{name}: {report.embedded} embedded, {after.items} items of space {after.space_id[:12]}, "
+                    f"{name}: {report.embedded} embedded, {counted(after.items, 'item')} of space {after.space_id[:12]}, "
                     f"before {before[:12]}"
                 )
                 centres = KeptCentres(records).current()
@@ -66,6 +67,7 @@ def reembed(
         typer.echo(f"  {item_id}: {why}", err=True)
     if report.failures:
         typer.echo(
-            f"{name}: {len(report.failures)} items could not be embedded; nothing was exchanged", err=True
+            f"{name}: {counted(len(report.failures), 'item')} could not be embedded; nothing was exchanged",
+            err=True,
         )
     raise typer.Exit(1 if report.failures else 0)

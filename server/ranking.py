@@ -12,6 +12,7 @@ from index.answers import Found
 from server.answers import SearchRequest, Warned
 from vireid.arrays import Float32Array, Int64Array
 from vireid.calibration import NOT_CALIBRATED, Calibration
+from vireid.counted import counted
 from vireid.errors import EvaluationError, FailedPrecondition, InvalidRequest
 from vireid.evaluation import rerank
 from vireid.evaluation.protocol import Rerank
@@ -106,7 +107,10 @@ def one_per_person(request: SearchRequest, found: Found) -> tuple[Found, tuple[W
         if person:
             seen.add(person)
     cut = len(kept) < request.top_k and len(found.hits) == MAX_CANDIDATES < found.items_searched
-    said = f"only the best {MAX_CANDIDATES} items were looked at, and they show {len(kept)} persons; narrow the filter for more"
+    said = (
+        f"only the best {MAX_CANDIDATES} items were looked at, and they show {counted(len(kept), 'person')}; narrow the "
+        "filter for more"
+    )
     return replace(found, hits=_numbered(kept)), (Warned("PERSONS_INCOMPLETE", said),) if cut else ()
 
 

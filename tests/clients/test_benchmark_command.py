@@ -217,7 +217,7 @@ def test_refused_images_are_counted_and_named(live: Any, people: Path, tmp_path:
     (people / "infrared" / "p2" / "c3_0.jpg").write_bytes(b"nor this")
     out = tmp_path / "figures.json"
     result = _bench(people, "--server", live.grpc, *QUICK, "--json", out)
-    _fails(result, "visible/p1/c1_0.jpg", "NOT_AN_IMAGE", "1 queries: NOT_AN_IMAGE")
+    _fails(result, "visible/p1/c1_0.jpg", "NOT_AN_IMAGE", "1 query: NOT_AN_IMAGE")
     figures = json.loads(out.read_text())
     assert (figures["enrol"]["images"], figures["enrol"]["created"]) == (8, 7)
     assert figures["accuracy"]["errors"] == {"NOT_AN_IMAGE": 1}

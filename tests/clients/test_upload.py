@@ -71,6 +71,15 @@ class MemoryClient(Client):
     def snapshot(self, *asked: Any, **more: Any) -> Any:
         raise AssertionError("nobody copies here")
 
+    def centre(self, *asked: Any, **more: Any) -> Any:
+        raise AssertionError("nobody centres here")
+
+    def uncentre(self, *asked: Any, **more: Any) -> Any:
+        raise AssertionError("nobody centres here")
+
+    def try_centring(self, *asked: Any, **more: Any) -> Any:
+        raise AssertionError("nobody centres here")
+
     def _send(self, request: Any) -> Any:
         return request()
 
@@ -84,6 +93,15 @@ class AsyncMemoryClient(AsyncClient):
 
     async def snapshot(self, *asked: Any, **more: Any) -> Any:
         raise AssertionError("nobody copies here")
+
+    async def centre(self, *asked: Any, **more: Any) -> Any:
+        raise AssertionError("nobody centres here")
+
+    async def uncentre(self, *asked: Any, **more: Any) -> Any:
+        raise AssertionError("nobody centres here")
+
+    async def try_centring(self, *asked: Any, **more: Any) -> Any:
+        raise AssertionError("nobody centres here")
 
     async def _send(self, request: Any) -> Any:
         await asyncio.sleep(0)
