@@ -11,8 +11,6 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from index import limits, lost, opening, snapshots
 from index.answers import Found, Labelled, Receipt
 from index.backends import BACKENDS, DEFAULT, made
@@ -253,7 +251,7 @@ class Gallery(Readable):
     def _enrol(self, batch: Sequence[Enrolment], told: bool) -> tuple[list[tuple[str, str]], dict[str, Item]]:
         """Store items; return what became of each id, and the items, those that were stored only where ``told``."""
         head = self._records.head
-        settled = limits.settle(batch, head.dim, head.stores_images)
+        settled, vectors = limits.settle(batch, head.dim, head.stores_images)
         with self._writer:
             self._gate.check()
             self._check_space(head.space_id)
@@ -263,8 +261,10 @@ class Gallery(Readable):
                 replaced = self._holdings.keys(tuple(todo)).tolist()
                 if replaced:
                     self._cache.discard()  # it holds what is to go
-                table = self._records.put(list(todo.values()), replaced)
-                self._change(replaced, table, np.stack([new.vector for new in todo.values()]))
+                if len(todo) < len(settled):
+                    settled, vectors = [settled[at] for at in todo.values()], vectors[list(todo.values())]
+                table = self._records.put(settled, vectors, replaced)
+                self._change(replaced, table, vectors)
                 items |= self._holdings.items(table.ids) if told else {}
             return outcomes, items
 

@@ -74,27 +74,29 @@ class Holdings:
 
     def judged(
         self, batch: Sequence[Enrolment]
-    ) -> tuple[list[tuple[str, str]], dict[str, Item], dict[str, Enrolment]]:
+    ) -> tuple[list[tuple[str, str]], dict[str, Item], dict[str, int]]:
         """Say what becomes of items that are to be enrolled.
 
         Returns:
-            ``created``, ``replaced`` or ``unchanged`` with the id of each; those that are there unchanged; and those
-            that are to be stored, the last of each id.
+            ``created``, ``replaced`` or ``unchanged`` with the id of each; those that are there unchanged; and which
+            are to be stored, the last of each id.
         """
         outcomes: list[tuple[str, str]] = []
         unchanged: dict[str, Item] = {}
-        todo: dict[str, Enrolment] = {}
-        for new in batch:
-            same = self.same(
-                new.item_id, new.sha256, new.modality, new.meta, new.expires_at, new.image is not None
-            )
-            if new.item_id not in todo and same is not None:
-                unchanged[new.item_id] = same
-                outcomes.append(("unchanged", new.item_id))
-                continue
-            known = new.item_id in todo or self.shows(new.item_id)
+        todo: dict[str, int] = {}
+        for at, new in enumerate(batch):
+            known = new.item_id in todo
+            if not known and self._columns.key(new.item_id) is not None:
+                same = self.same(
+                    new.item_id, new.sha256, new.modality, new.meta, new.expires_at, new.image is not None
+                )
+                if same is not None:
+                    unchanged[new.item_id] = same
+                    outcomes.append(("unchanged", new.item_id))
+                    continue
+                known = self.shows(new.item_id)
             outcomes.append(("replaced" if known else "created", new.item_id))
-            todo[new.item_id] = new
+            todo[new.item_id] = at
         return outcomes, unchanged, todo
 
     def shows(self, item_id: str) -> bool:

@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import MappingProxyType
 
@@ -234,12 +235,12 @@ def check_embeddings(vectors: Float32Array, dim: int, field: str = "embedding") 
         )
 
 
-def settle(batch: Iterable[Enrolment], dim: int, stores_images: bool) -> list[Enrolment]:
+def settle(batch: Iterable[Enrolment], dim: int, stores_images: bool) -> tuple[list[Enrolment], Float32Array]:
     """Check items and bring them to the form in which they are kept.
 
     Returns:
-        The items with times in UTC, attributes that nobody can change any more, vectors of their own, and no
-        image where the gallery keeps none.
+        The items with times in UTC, attributes that nobody can change any more, and no image where the gallery keeps
+        none; and their vectors, (N, dim), which are nobody else's.
 
     Raises:
         InvalidRequest: a malformed id, checksum, word or vector.
@@ -254,23 +255,10 @@ def settle(batch: Iterable[Enrolment], dim: int, stores_images: bool) -> list[En
                 field="embedding",
             )
     if not items:
-        return []
+        return [], np.empty((0, dim), np.float32)
     rows = np.stack([new.vector for new in items])
     check_embeddings(rows, dim)
-    return [
-        Enrolment(
-            new.item_id,
-            new.modality,
-            _settled(new.meta),
-            new.sha256,
-            row,
-            new.image if stores_images else None,
-            new.thumbnail,
-            new.converted,
-            None if new.expires_at is None else new.expires_at.astimezone(UTC),
-        )
-        for new, row in zip(items, rows, strict=True)
-    ]
+    return [_settled(new, stores_images) for new in items], rows
 
 
 def _check_item(new: Enrolment) -> None:
@@ -315,8 +303,15 @@ def _check_moment(moment: datetime | None, field: str) -> None:
         ) from None
 
 
-def _settled(meta: ItemMeta) -> ItemMeta:
-    if meta.captured_at is None and meta.attributes is NO_ATTRIBUTES:
-        return meta  # nothing in it can change
-    moment = None if meta.captured_at is None else meta.captured_at.astimezone(UTC)
-    return ItemMeta(meta.person, meta.camera, moment, MappingProxyType(dict(meta.attributes)))
+def _settled(new: Enrolment, stores_images: bool) -> Enrolment:
+    meta, expires = new.meta, new.expires_at
+    image = new.image if stores_images else None
+    if meta.captured_at is expires is None and meta.attributes is NO_ATTRIBUTES and image is new.image:
+        return new  # nothing in it can change but its vector, which is kept apart
+    captured = None if meta.captured_at is None else meta.captured_at.astimezone(UTC)
+    return replace(
+        new,
+        meta=ItemMeta(meta.person, meta.camera, captured, MappingProxyType(dict(meta.attributes))),
+        image=image,
+        expires_at=None if expires is None else expires.astimezone(UTC),
+    )

@@ -1,6 +1,6 @@
 """The pictures in a gallery's file: read on a connection of their own, checked whenever they are read.
 
-An item's row can be read on it, too. Knows no vector and writes nothing but the cells of a new row.
+An item's embedding can be read on it, too. Writes nothing but the cells of a new row.
 """
 
 import hashlib
@@ -11,13 +11,11 @@ from pathlib import Path
 
 from index import schema
 from index.disk import sqlite_errors
-from index.rows import Cell, Enrolment, checksum
+from index.rows import Enrolment, checksum
+from index.stored import Stored, parcel_of
+from vireid.arrays import Float32Array
 from vireid.errors import DataLoss, ImageNotStored
 from vireid.types import Item
-
-INSERT = (
-    "INSERT INTO pictures (key, thumbnail, thumbnail_checksum, image, image_sha256) VALUES (?, ?, ?, ?, ?)"
-)
 
 
 class Pictures:
@@ -59,6 +57,8 @@ class Pictures:
             DataLoss: it does not match its checksum.
         """
         found = self._cells(key, "thumbnail, thumbnail_checksum")
+        if found is None and self._is_packed(key):
+            found = None, None
         if found is None:
             return None
         thumbnail, expected = found
@@ -68,12 +68,14 @@ class Pictures:
             raise self._damaged(f"the thumbnail of item {item.item_id!r} does not match its checksum")
         return thumbnail
 
-    def row(self, key: int) -> tuple[Cell, ...] | None:
-        """Read an item's row as it is stored, its checksum last; None if the item is gone."""
+    def vector(self, key: int, item_id: str, dim: int) -> Float32Array | None:
+        """Read an item's embedding as it came, (dim,); None if the item is gone.
+
+        Raises:
+            DataLoss: it is not as it was written.
+        """
         with self._lock, sqlite_errors(self._path):
-            query = f"SELECT {schema.ITEM} FROM items WHERE key = ?"  # noqa: S608 - constants
-            found = self._db.execute(query, (key,)).fetchall()
-        return tuple(found[0]) if found else None
+            return Stored(self._db, dim, self._damaged).vector(key, item_id)
 
     @contextmanager
     def still(self) -> Iterator[None]:
@@ -91,6 +93,10 @@ class Pictures:
         with self._lock:
             self._db = schema.connect(self._path)
 
+    def _is_packed(self, key: int) -> bool:
+        with self._lock, sqlite_errors(self._path):
+            return parcel_of(self._db, key, "first, count") is not None
+
     def _cells(self, key: int, columns: str) -> tuple[bytes | None, ...] | None:
         with self._lock, sqlite_errors(self._path):
             query = f"SELECT {columns} FROM pictures WHERE key = ?"  # noqa: S608 - constants
@@ -99,6 +105,11 @@ class Pictures:
 
 
 def cells_of(key: int, new: Enrolment) -> tuple[int, bytes | None, bytes | None, bytes | None, str | None]:
-    """Return what ``INSERT`` takes."""
+    """Return what ``INSERT_PICTURES`` takes."""
     own = hashlib.sha256(new.image).hexdigest() if new.image is not None and new.converted else None
     return key, new.thumbnail, new.thumbnail and checksum((key, new.thumbnail)), new.image, own
+
+
+def pictured(new: Enrolment) -> bool:
+    """Say whether an item comes with pictures."""
+    return new.image is not None or new.thumbnail is not None

@@ -14,17 +14,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from index import schema
+from index import parcels, schema
 from index.disk import REMEDY, disk_errors, sqlite_errors, sync
 from index.head import Head
-from index.pictures import INSERT, Pictures, cells_of
-from index.rows import Cell, Enrolment, Row, decode, encode, microseconds, row_checksum
-from index.schema import INSERT_ITEM, ITEM, VECTOR
+from index.pictures import Pictures, cells_of, pictured
+from index.rows import Enrolment, Row, microseconds, tabled
 from index.seal import SUFFIX, Seal
+from index.stored import Stored
 from index.table import Table
 from vireid.arrays import Float32Array
 from vireid.errors import DataLoss, StorageError, VireidError
@@ -33,7 +30,7 @@ __all__ = ["Enrolment", "Records"]
 
 log = logging.getLogger(__name__)
 
-ROWS_AT_ONCE = 4096
+UNPACKED_AT_ONCE = 100
 
 
 class Records:
@@ -85,8 +82,7 @@ class Records:
     def count(self) -> tuple[int, int]:
         """Count the items, and those of them that keep an image."""
         with self._writing, sqlite_errors(self._path):
-            found = self._writer.execute("SELECT count(*), total(has_image) FROM items").fetchall()[0]
-        return int(found[0]), int(found[1])
+            return self._stored().count()
 
     def close(self) -> None:
         """Close the file; the log is written back."""
@@ -107,16 +103,11 @@ class Records:
                 answered from what came before.
         """
         count, total = known
-        width = 4 * self._head.dim
         with self._writing, sqlite_errors(self._path):
-            for found in self._cells(after):
-                for cells in found:
-                    if row_checksum(cells[:-1]) != cells[-1] or len(cells[VECTOR]) != width:
-                        raise self._spoilt(cells)
-                    total ^= int.from_bytes(cells[-1], "big")
-                count += len(found)
-                rows = np.frombuffer(b"".join(cells[VECTOR] for cells in found), "<f4")
-                yield Table.of(found), rows.reshape(len(found), self._head.dim)
+            for table, vectors, part in self._stored().chunks(after):
+                count += len(table)
+                total ^= part
+                yield table, vectors
         if (count, total) != (self._head.items, self._head.total):
             raise self._short(count)
 
@@ -128,15 +119,10 @@ class Records:
         """
         count, total = 0, 0
         with self._writing, sqlite_errors(self._path):
-            for found in self._cells():
-                for cells in found:
-                    decoded = decode(cells, self._head.dim)
-                    if decoded is None:
-                        yield None, self._spoilt(cells).message
-                    else:
-                        count += 1
-                        total ^= int.from_bytes(cells[-1], "big")
-                        yield decoded[0], ""
+            for row, why, part in self._stored().each():
+                count += row is not None
+                total ^= part
+                yield row, why
         if (count, total) != (self._head.items, self._head.total):
             yield None, self._short(count).message
 
@@ -146,11 +132,7 @@ class Records:
         Raises:
             DataLoss: it is not as it was written.
         """
-        cells = self.pictures.row(key)
-        decoded = None if cells is None else decode(cells, self._head.dim)
-        if cells is not None and decoded is None:
-            raise self.damaged(f"item {item_id!r} does not match its checksum")
-        return None if decoded is None else decoded[1]
+        return self.pictures.vector(key, item_id, self._head.dim)
 
     def structure(self) -> list[str]:
         """Say what is wrong with the tables and indexes themselves, as SQLite finds it."""
@@ -214,11 +196,12 @@ class Records:
                 self._writer = schema.connect(self._path)
                 self.pictures.reopen()
 
-    def put(self, batch: Sequence[Enrolment], replaced: Sequence[int]) -> Table:
+    def put(self, batch: Sequence[Enrolment], vectors: Float32Array, replaced: Sequence[int]) -> Table:
         """Insert items and delete those that they replace in one transaction, durable on return.
 
         Args:
             batch: items with distinct ids, at least one.
+            vectors: of each, (N, D).
             replaced: our ids of the items whose place they take.
 
         Returns:
@@ -226,51 +209,49 @@ class Records:
         """
         now = microseconds(datetime.now(UTC))
         with self.changing() as (db, head):
-            dropped, total = self._delete(db, replaced)
-            cells: list[tuple[Any, ...]] = [
-                encode(key, new, now) for key, new in enumerate(batch, start=head.next_key)
-            ]
-            for row in cells:
-                total ^= int.from_bytes(row[-1], "big")
-            db.executemany(INSERT_ITEM, cells)
-            db.executemany(INSERT, [cells_of(row[0], new) for row, new in zip(cells, batch, strict=True)])
+            stored = self._stored()
+            total = stored.delete(replaced)
+            table = tabled(batch, head.next_key, now)
+            packed = (
+                len(batch) >= parcels.AT_MOST
+                and not any(map(pictured, batch))
+                and schema.second_space(db) is None
+            )
+            total ^= stored.put(table, vectors, packed)
+            if not packed:
+                db.executemany(schema.INSERT_PICTURES, map(cells_of, table.keys.tolist(), batch))
             after = replace(
                 head,
                 version=head.version + 1,
                 next_key=head.next_key + len(batch),
-                items=head.items + len(batch) - dropped,
+                items=head.items + len(batch) - len(replaced),
                 total=head.total ^ total,
             )
             schema.write_head(db, after)
         self.follow(after)
         if replaced:
             self.sweep()
-        return Table.of(cells)
+        return table
 
     def remove(self, keys: Sequence[int]) -> None:
         """Remove items by our ids in one transaction, durable on return; nothing of them stays in the file."""
         with self.changing() as (db, head):
-            dropped, total = self._delete(db, keys)
-            after = replace(
-                head, version=head.version + 1, items=head.items - dropped, total=head.total ^ total
-            )
+            total = head.total ^ self._stored().delete(keys)
+            after = replace(head, version=head.version + 1, items=head.items - len(keys), total=total)
             schema.write_head(db, after)
         self.follow(after)
         self.sweep()
 
-    def _delete(self, db: sqlite3.Connection, keys: Sequence[int]) -> tuple[int, int]:
-        """Delete rows; return how many went and what their checksums come to."""
-        total = 0
-        for key in keys:
-            gone = db.execute(f"DELETE FROM items WHERE key = ? RETURNING {ITEM}", (key,)).fetchall()  # noqa: S608
-            if len(gone) != 1:
-                raise self.damaged(f"item number {key} has vanished")
-            if decode(gone[0], self._head.dim) is None:  # its sum would spoil the sum over all
-                raise self._spoilt(gone[0])
-            total ^= int.from_bytes(gone[0][-1], "big")
-            db.execute("DELETE FROM pictures WHERE key = ?", (key,))
-            db.execute("DELETE FROM second_vectors WHERE key = ?", (key,))
-        return len(keys), total
+    def unpack(self) -> None:
+        """Give every item a row of its own, some at a time; each time is durable, and changes nothing that is held."""
+        while True:
+            with self.changing() as (db, head):
+                total = self._stored().unpack(UNPACKED_AT_ONCE)
+                if total is None:
+                    return
+                after = replace(head, version=head.version + 1, total=head.total ^ total)
+                schema.write_head(db, after)
+            self.follow(after)
 
     def _check_copy(self, path: Path) -> None:
         """See that a copy of the file holds all that it must; what it lacks is told of the file itself."""
@@ -364,14 +345,8 @@ class Records:
                     self._writer.execute("ROLLBACK")
                 raise
 
-    def _cells(self, after: int = 0) -> Iterator[list[tuple[Any, ...]]]:
-        query = f"SELECT {ITEM} FROM items WHERE key > ? ORDER BY key"  # noqa: S608 - constants
-        cursor = self._writer.execute(query, (after,))
-        while found := cursor.fetchmany(ROWS_AT_ONCE):
-            yield found
-
-    def _spoilt(self, cells: Sequence[Cell]) -> DataLoss:
-        return self.damaged(f"item {_named(cells)} does not match its checksum")
+    def _stored(self) -> Stored:
+        return Stored(self._writer, self._head.dim, self.damaged)
 
     def _short(self, count: int) -> DataLoss:
         return self.damaged(f"{count} items were found, {self._head.items} were written")
@@ -383,8 +358,3 @@ class Records:
 
 def _part(path: Path) -> Path:
     return path.with_name(f"{path.name}.part")
-
-
-def _named(cells: Sequence[Cell]) -> str:
-    item_id = cells[1]
-    return repr(item_id.decode(errors="replace")) if isinstance(item_id, bytes) else f"number {cells[0]!r}"

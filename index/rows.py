@@ -6,14 +6,15 @@ person. Knows no SQL and no file.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 
-from vireid.arrays import Float32Array
+from index.table import NEVER, NO_TIME, SHA256_BYTES, Table
+from vireid.arrays import Float32Array, Int64Array
 from vireid.types import NO_ATTRIBUTES, Item, ItemMeta, Modality
 
 SUM_BYTES = 16
@@ -61,32 +62,59 @@ class Row:
     item: Item
 
 
-def encode(key: int, new: Enrolment, enrolled: int) -> tuple[Cell, ...]:
-    """Return the cells of a new row, its checksum last.
+def tabled(batch: Sequence[Enrolment], first: int, enrolled: int) -> Table:
+    """Return new items as columns.
 
     Args:
-        key: our id.
-        new: as ``limits.settle`` returns it.
+        batch: as ``limits.settle`` returns them.
+        first: our id of the first; the others follow.
         enrolled: microseconds since 1970.
     """
-    meta = new.meta
-    cells: tuple[Cell, ...] = (
-        key,
-        new.item_id.encode(),
-        int(new.modality),
-        meta.person.encode(),
-        meta.camera.encode(),
-        None if meta.captured_at is None else microseconds(meta.captured_at),
-        json.dumps(dict(meta.attributes), sort_keys=True, ensure_ascii=False).encode()
-        if meta.attributes
-        else b"",
-        new.sha256.encode(),
-        int(new.image is not None),
-        enrolled,
-        new.vector.astype("<f4", copy=False).tobytes(),
-        None if new.expires_at is None else microseconds(new.expires_at),
+    metas = [new.meta for new in batch]
+    return Table(
+        keys=np.arange(first, first + len(batch), dtype=np.int64),
+        ids=[new.item_id for new in batch],
+        modality=np.array([new.modality for new in batch], np.int64),
+        persons=[meta.person for meta in metas],
+        cameras=[meta.camera for meta in metas],
+        time=_counted([meta.captured_at for meta in metas], NO_TIME),
+        attributes=[
+            json.dumps(dict(meta.attributes), sort_keys=True, ensure_ascii=False) if meta.attributes else ""
+            for meta in metas
+        ],
+        sha256=np.frombuffer(bytes.fromhex("".join([new.sha256 for new in batch])), np.uint8).reshape(
+            -1, SHA256_BYTES
+        ),
+        has_image=np.array([new.image is not None for new in batch], np.bool_),
+        enrolled=np.full(len(batch), enrolled, np.int64),
+        expires=_counted([new.expires_at for new in batch], NEVER),
     )
-    return (*cells, row_checksum(cells))
+
+
+def encoded(table: Table, vectors: Float32Array) -> Iterator[tuple[Cell, ...]]:
+    """Return the cells of each item's row, its checksum last.
+
+    Args:
+        table: N items.
+        vectors: of each, (N, D).
+    """
+    for at, (key, vector) in enumerate(zip(table.keys.tolist(), vectors, strict=True)):
+        time, expires = int(table.time[at]), int(table.expires[at])
+        cells: tuple[Cell, ...] = (
+            key,
+            table.ids[at].encode(),
+            int(table.modality[at]),
+            table.persons[at].encode(),
+            table.cameras[at].encode(),
+            None if time == NO_TIME else time,
+            table.attributes[at].encode(),
+            table.sha256[at].tobytes().hex().encode(),
+            int(table.has_image[at]),
+            int(table.enrolled[at]),
+            vector.astype("<f4", copy=False).tobytes(),
+            None if expires == NEVER else expires,
+        )
+        yield *cells, row_checksum(cells)
 
 
 def decode(cells: Sequence[Cell], dim: int) -> tuple[Row, Float32Array] | None:
@@ -174,6 +202,12 @@ def microseconds(when: datetime) -> int:
 def moment(count: int) -> datetime:
     """Return the time of a count of microseconds, UTC."""
     return EPOCH + timedelta(microseconds=count)
+
+
+def _counted(moments: Sequence[datetime | None], none: int) -> Int64Array:
+    if not any(moments):
+        return np.full(len(moments), none, np.int64)
+    return np.array([none if when is None else microseconds(when) for when in moments], np.int64)
 
 
 def _text(cell: Cell) -> str:

@@ -6,33 +6,35 @@ the damaged gallery, or the new one. Knows no search.
 """
 
 import hashlib
+import itertools
 import shutil
 import sqlite3
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from index import inspection, lost, schema, snapshots
+import numpy as np
+
+from index import inspection, lost, parcels, schema, snapshots
 from index.cache import SUFFIX as CACHE
 from index.disk import FILE, MAKING, disk_errors, sqlite_errors, sync
 from index.head import Head
 from index.kept_centres import COLUMNS as CENTRES
 from index.kept_centres import KeptCentres
 from index.lost import READY, Gone, Lost
-from index.pictures import INSERT
 from index.records import Records
+from index.remains import every, names, readable
 from index.rows import Cell, checksum, decode, row_checksum
-from index.schema import INSERT_ITEM, ITEM
+from index.schema import INSERT_ITEM, INSERT_PICTURES, ITEM, PARCEL
 from index.seal import SUFFIX as SEAL
 from index.seal import Seal
+from index.stored import NO_PICTURES, Stored
 from vireid.errors import DataLoss, VireidError
 
 LOG = ("-wal", "-shm")
 HAS_IMAGE, ITEM_ID, SHA256 = 8, 1, 7
-LARGEST_KEY = 2**63 - 1
-ROWS_AT_ONCE = 1024
 UNCENTRED = "the centres are lost: vectors are searched as they were embedded; centre it anew"
 
 
@@ -156,18 +158,18 @@ def _saved(folder: Path, part: Path) -> Lost:
 
 
 def _copy(db: sqlite3.Connection, fresh: Path, found: _Read, head: Head) -> None:
-    names = _names(db)
+    named = names(db)
     saved: set[str] = set()
     new = schema.connect(fresh)
     try:
         new.execute("BEGIN")
         total = 0
-        for key, cells in _every(db, f"SELECT {ITEM} FROM items", head.next_key, names):  # noqa: S608
-            name = names.pop(key, "")
+        for key, cells in every(db, f"SELECT {ITEM} FROM items", head.next_key, named):  # noqa: S608
+            name = named.pop(key, "")
             decoded = None if cells is None else decode(cells, head.dim)
             if decoded is None or cells is None:
                 if cells is not None or name:
-                    told = name or (cells and _readable(cells[ITEM_ID])) or ""
+                    told = name or (cells and readable(cells[ITEM_ID])) or ""
                     why = "cannot be read" if cells is None else "does not match its checksum"
                     found.items.append(Gone(told, f"item number {key} {why}"))
                 continue
@@ -179,13 +181,14 @@ def _copy(db: sqlite3.Connection, fresh: Path, found: _Read, head: Head) -> None
                 told = decoded[0].item.item_id
                 found.doubts.append(f"item {told!r} is there twice, and only the first of them is kept")
                 continue
-            new.execute(INSERT, picture)
+            new.execute(INSERT_PICTURES, picture)
             total ^= int.from_bytes(_bytes(kept[-1]), "big")
             found.sound += 1
             saved.add(decoded[0].item.item_id)
+        total ^= _copy_parcels(db, new, found, head, saved)
         # an index that is damaged itself names what is there, or lost, under another number
         known = saved | {one.item_id for one in found.items}
-        vanished = {name: key for key, name in names.items() if name not in known}
+        vanished = {name: key for key, name in named.items() if name not in known}
         found.items += [Gone(name, f"item number {key} has vanished") for name, key in vanished.items()]
         centres = _centres(db, new, found)
         schema.write_head(new, replace(head, items=found.sound, total=total, centres=centres))
@@ -194,6 +197,40 @@ def _copy(db: sqlite3.Connection, fresh: Path, found: _Read, head: Head) -> None
             found.doubts.append("vectors of a second embedding space are not carried over: embed it anew")
     finally:
         new.close()
+
+
+def _copy_parcels(
+    db: sqlite3.Connection, new: sqlite3.Connection, found: _Read, head: Head, saved: set[str]
+) -> int:
+    """Carry over what proves itself of the parcels; return what its checksums come to."""
+    fresh, total = Stored(new, head.dim, DataLoss), 0
+    for first, cells in every(db, f"SELECT {PARCEL} FROM parcels", head.next_key, (), "first"):  # noqa: S608
+        if cells is None:
+            continue  # of whom it was nobody can say
+        if parcels.unpacked(cells, head.dim) is not None:
+            found.total ^= int.from_bytes(_bytes(cells[-1]), "big")
+        table, vectors, gone = parcels.sound(cells, head.dim)
+        why = f"it does not match its checksum in the parcel of number {first}"
+        found.items += [Gone(item_id, why) for item_id in gone]
+        query = "SELECT key FROM items WHERE key >= ? AND key < ?"
+        taken = {key for (key,) in new.execute(query, (first, first + parcels.held(cells)))}
+        twice = [
+            item_id in saved or key in taken
+            for item_id, key in zip(table.ids, table.keys.tolist(), strict=True)
+        ]
+        found.doubts += [
+            f"item {item_id!r} is there twice, and only the first of them is kept"
+            for item_id in itertools.compress(table.ids, twice)
+        ]
+        once = ~np.array(twice, np.bool_)
+        table, vectors = table.chosen(once), vectors[once]
+        whole = len(table) == cells[1]
+        total ^= fresh.put(table, vectors, packed=whole)
+        if not whole:
+            new.executemany(INSERT_PICTURES, [(key, *NO_PICTURES) for key in table.keys.tolist()])
+        found.sound += len(table)
+        saved.update(table.ids)
+    return total
 
 
 def _head(db: sqlite3.Connection, folder: Path) -> Head:
@@ -215,58 +252,11 @@ def _head(db: sqlite3.Connection, folder: Path) -> Head:
     return head
 
 
-def _names(db: sqlite3.Connection) -> dict[int, str]:
-    """Read from the index of ids, which lies apart from the rows, what items there were; it may be damaged too."""
-    query = "SELECT key, item_id FROM items INDEXED BY sqlite_autoindex_items_1 ORDER BY item_id"
-    names: dict[int, str] = {}
-    try:
-        for key, name in db.execute(query):
-            if isinstance(key, int) and 0 < key < LARGEST_KEY:
-                names[key] = _readable(name)
-    except sqlite3.DatabaseError:
-        return names  # those that were read before
-    return names
-
-
-def _every(
-    db: sqlite3.Connection, query: str, next_key: int, names: Iterable[int]
-) -> Iterator[tuple[int, tuple[Cell, ...] | None]]:
-    """Read rows by their key, in its order; a key where nothing can be read is given without a row.
-
-    Args:
-        db: the damaged file.
-        query: reads them.
-        next_key: as far as the head knows, all keys are below this.
-        names: keys that the index of ids has; a flipped bit makes one of them astronomic.
-    """
-    for low in range(0, next_key, ROWS_AT_ONCE):
-        yield from _between(db, query, low, min(low + ROWS_AT_ONCE, next_key))
-    for key in sorted(key for key in names if key >= next_key):
-        yield from _between(db, query, key, key + 1)
-
-
-def _between(
-    db: sqlite3.Connection, query: str, low: int, high: int
-) -> Iterator[tuple[int, tuple[Cell, ...] | None]]:
-    try:
-        rows = db.execute(f"{query} WHERE key >= ? AND key < ? ORDER BY key", (low, high)).fetchall()
-    except (sqlite3.DatabaseError, OverflowError):
-        if high - low == 1:
-            yield low, None
-            return
-        middle = (low + high) // 2
-        yield from _between(db, query, low, middle)
-        yield from _between(db, query, middle, high)
-        return
-    for row in rows:
-        yield row[0], row
-
-
 def _picture(
     db: sqlite3.Connection, key: int, cells: tuple[Cell, ...], found: _Read
 ) -> tuple[tuple[Cell, ...], tuple[Cell | str, ...]]:
     """Return an item's cells and those of its pictures; of an item whose image is lost, cells that say so."""
-    name = _readable(cells[ITEM_ID])
+    name = readable(cells[ITEM_ID])
     query = "SELECT thumbnail, thumbnail_checksum, image, image_sha256 FROM pictures WHERE key = ?"
     try:
         rows = db.execute(query, (key,)).fetchall()
@@ -275,14 +265,14 @@ def _picture(
     if not rows:
         found.pictures.append(Gone(name, "its pictures cannot be read"))
     thumbnail, told, image, converted = rows[0] if rows else (None, None, None, None)
-    sha256 = _readable(converted)  # a flipped bit can make a number of it
+    sha256 = readable(converted)  # a flipped bit can make a number of it
     if (thumbnail, told) != (None, None) and (thumbnail is None or told != checksum((key, thumbnail))):
         found.pictures.append(Gone(name, "its thumbnail does not match its checksum"))
         thumbnail = told = None
     if not cells[HAS_IMAGE]:
         image, sha256 = None, ""
     elif not isinstance(image, bytes) or hashlib.sha256(image).hexdigest() != (
-        sha256 or _readable(cells[SHA256])
+        sha256 or readable(cells[SHA256])
     ):
         if rows:
             found.pictures.append(Gone(name, "its image does not match its sha256"))
@@ -350,10 +340,6 @@ def _next_keys(folder: Path) -> Iterator[int]:
             yield snapshots.read(path).next_key
         except VireidError:
             continue  # it can give no id back either
-
-
-def _readable(cell: Cell) -> str:
-    return cell.decode(errors="replace") if isinstance(cell, bytes) else ""
 
 
 def _has_second(db: sqlite3.Connection) -> bool:

@@ -7,7 +7,7 @@ from index.disk import sqlite_errors
 from index.head import Head
 
 APPLICATION = 0x56524549  # "VREI"
-FORMAT = 5
+FORMAT = 6
 PAGE_BYTES = 8192
 
 SCHEMA = """
@@ -51,6 +51,13 @@ CREATE TABLE IF NOT EXISTS centres (
 ALTER TABLE head ADD COLUMN centres BLOB NOT NULL DEFAULT x'';
 ALTER TABLE second_space ADD COLUMN centres BLOB NOT NULL DEFAULT x'';
 """
+# many items in one row
+PARCELS = """
+CREATE TABLE IF NOT EXISTS parcels (
+    first INTEGER PRIMARY KEY, count INTEGER NOT NULL, words BLOB NOT NULL, vectors BLOB NOT NULL,
+    words_checksum BLOB NOT NULL, checksum BLOB NOT NULL
+);
+"""
 # what takes a file from a format to the next
 STEPS = {
     1: ("ALTER TABLE pictures ADD COLUMN image_sha256 TEXT",),
@@ -60,6 +67,7 @@ STEPS = {
     ),
     3: tuple(SECOND.split(";")[:-1]),
     4: tuple(CENTRES.split(";")[:-1]),
+    5: tuple(PARCELS.split(";")[:-1]),
 }
 HEAD = "name, space_id, dim, stores_images, version, next_key, items, total, retention_s, centres, checksum"
 HEAD_TEXTS = (0, 1)
@@ -73,6 +81,11 @@ INSERT_ITEM = (
     f"INSERT INTO items ({ITEM}) VALUES (?, CAST(? AS TEXT), ?, CAST(? AS TEXT), CAST(? AS TEXT), ?, "  # noqa: S608 - constants
     "CAST(? AS TEXT), CAST(? AS TEXT), ?, ?, ?, ?, ?)"
 )
+INSERT_PICTURES = (
+    "INSERT INTO pictures (key, thumbnail, thumbnail_checksum, image, image_sha256) VALUES (?, ?, ?, ?, ?)"
+)
+PARCEL = "first, count, words, vectors, words_checksum, checksum"
+INSERT_PARCEL = f"INSERT INTO parcels ({PARCEL}) VALUES (?, ?, ?, ?, ?, ?)"  # noqa: S608 - constants
 
 
 def create(path: Path, head: Head) -> None:
@@ -84,7 +97,7 @@ def create(path: Path, head: Head) -> None:
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=FULL")
             db.execute("BEGIN")
-            for statement in (SCHEMA + SECOND + CENTRES).split(";")[:-1]:
+            for statement in (SCHEMA + SECOND + CENTRES + PARCELS).split(";")[:-1]:
                 db.execute(statement)
             db.execute(f"PRAGMA application_id={APPLICATION}")
             db.execute(f"PRAGMA user_version={FORMAT}")

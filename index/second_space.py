@@ -53,6 +53,10 @@ class SecondSpace:
         Raises:
             InvalidRequest: it is the one in use.
         """
+        self._begin(space_id, dim)
+        self._records.unpack()  # from now on nothing is packed
+
+    def _begin(self, space_id: str, dim: int) -> None:
         with self._records.changing() as (db, head):
             if head.space_id == space_id:
                 raise InvalidRequest(
@@ -185,7 +189,9 @@ def _tell(db: sqlite3.Connection, space_id: str, dim: int, centres: bytes) -> No
 
 
 def _missing(db: sqlite3.Connection) -> int:
-    query = "SELECT count(*) FROM items WHERE key NOT IN (SELECT key FROM second_vectors)"
+    query = (  # what is packed has none, see ``begin``
+        "SELECT count(*) + (SELECT total(count) FROM parcels) FROM items WHERE key NOT IN (SELECT key FROM second_vectors)"
+    )
     return int(db.execute(query).fetchone()[0])
 
 

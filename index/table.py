@@ -1,5 +1,6 @@
 """Stored items as columns: what is read, cached and kept in memory many at a time. Knows no vectors and no file."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -69,6 +70,34 @@ class Table:
             expires=np.array([NEVER if one is None else one for one in expires], np.int64),
         )
 
+    @staticmethod
+    def none() -> "Table":
+        """Return no items."""
+        wholes, words = np.empty(0, np.int64), list[str]()
+        sha256 = np.empty((0, SHA256_BYTES), np.uint8)
+        return Table(
+            wholes, words, wholes, words, words, wholes, words, sha256, np.empty(0, np.bool_), wholes, wholes
+        )
+
+    @staticmethod
+    def joined(tables: Sequence["Table"]) -> "Table":
+        """Put tables one after the other; at least one."""
+        if len(tables) == 1:
+            return tables[0]
+        return Table(*(_joined([getattr(table, one.name) for table in tables]) for one in fields(Table)))
+
     def part(self, start: int, stop: int) -> "Table":
         """Return the items from one row up to another."""
         return Table(*(getattr(self, one.name)[start:stop] for one in fields(self)))
+
+    def chosen(self, rows: BoolArray) -> "Table":
+        """Return some of the items, rows as a mask, (N,)."""
+        return Table(*(_chosen(getattr(self, one.name), rows) for one in fields(self)))
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    return list(itertools.chain(*parts)) if isinstance(parts[0], list) else np.concatenate(parts)
+
+
+def _chosen(column: Any, rows: BoolArray) -> Any:
+    return list(itertools.compress(column, rows)) if isinstance(column, list) else column[rows]

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from index import rows
-from index.rows import Enrolment, checksum, decode, encode, row_checksum
+from index.rows import Enrolment, checksum, decode, encoded, row_checksum, tabled
 from vireid.types import ItemMeta, Modality
 
 NUMBERS = st.integers(-(2**63), 2**63 - 1)
@@ -45,7 +45,7 @@ def test_another_content_has_another_sum(cells: tuple[Any, ...], at: int, other:
 
 def test_the_usual_row_takes_the_short_way(monkeypatch: Any) -> None:
     new = Enrolment("a", Modality.INFRARED, ItemMeta(person="ü"), "0" * 64, np.ones(3, np.float32))
-    cells = encode(7, new, 5)
+    (cells,) = encoded(tabled([new], 7, 5), new.vector[None])
     monkeypatch.setattr(rows, "checksum", None)
     assert row_checksum(cells[:-1]) == cells[-1]
     found = decode(cells, 3)

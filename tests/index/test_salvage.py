@@ -14,7 +14,7 @@ from index.command import app
 from index.disk import FILE, sync
 from index.gallery import Gallery
 from index.records import Enrolment
-from index.rows import encode
+from index.rows import encoded, tabled
 from index.store import GalleryStore
 from vireid.errors import DataLoss, ImageNotStored, VireidError
 from vireid.types import Filter
@@ -214,8 +214,11 @@ def test_an_item_that_is_there_twice_is_no_certainty(folder: Path, truth: dict[s
     db.commit()
     db.close()
     db = sqlite3.connect(folder / FILE)
-    again = [cell.decode() if at in TEXTS and isinstance(cell, bytes) else cell
-             for at, cell in enumerate(encode(30, replace(truth["item-04"], image=None), 10**15))]  # fmt: skip
+    one = replace(truth["item-04"], image=None)
+    (cells,) = encoded(tabled([one], 30, 10**15), one.vector[None])
+    again = [
+        cell.decode() if at in TEXTS and isinstance(cell, bytes) else cell for at, cell in enumerate(cells)
+    ]
     db.execute("DELETE FROM items WHERE key = 30")
     db.execute(f"INSERT INTO items ({schema.ITEM}) VALUES ({', '.join('?' * len(again))})", again)
     db.commit()

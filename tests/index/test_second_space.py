@@ -118,7 +118,7 @@ def test_vectors_that_waited_for_an_exchange_are_refused(
     settled, exchanged, refused = threading.Event(), threading.Event(), []
     settle = limits.settle
 
-    def slow(*words: object) -> list[Enrolment]:
+    def slow(*words: object) -> object:
         found = settle(*words)  # type: ignore[arg-type]
         settled.set()
         assert exchanged.wait(20)
