@@ -116,6 +116,10 @@ class Columns:
         at = self._by_id.get(item_id)
         return None if at is None else int(self._keys[at])
 
+    def held(self, ids: Iterable[str]) -> set[str]:
+        """Return those of some ids that are held, of items whose time has come too."""
+        return self._by_id.keys() & ids
+
     def expiry(self, item_id: str) -> int:
         """Return when an item that is held goes by its own word, microseconds since 1970; ``NEVER`` if it says nothing."""
         return int(self._asked[self._by_id[item_id]])

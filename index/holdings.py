@@ -84,9 +84,10 @@ class Holdings:
         outcomes: list[tuple[str, str]] = []
         unchanged: dict[str, Item] = {}
         todo: dict[str, int] = {}
+        held = self._columns.held([new.item_id for new in batch])
         for at, new in enumerate(batch):
             known = new.item_id in todo
-            if not known and self._columns.key(new.item_id) is not None:
+            if not known and new.item_id in held:
                 same = self.same(
                     new.item_id, new.sha256, new.modality, new.meta, new.expires_at, new.image is not None
                 )

@@ -1,8 +1,8 @@
 """Many items in one row, a parcel: how items without pictures that come many at a time are kept.
 
 A row of its own for each costs more than half of what storing it takes. Parcels are written and deleted, never changed:
-where one of its items is to go, the others become rows. A parcel proves itself as a whole, and its words and
-each of its vectors for themselves, so that damage costs no more than where it is. Knows no SQL.
+where one of its items is to go, the others become rows. Its words prove themselves and each of its vectors, so
+damage costs no more than where it is. Knows no SQL.
 
 The words are JSON: of each item what a row holds, and a sum of its vector, which is
 
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from index.rows import SUM_BYTES, Cell, checksum
+from index.rows import Cell, checksum
 from index.table import SHA256_BYTES, Table
 from vireid.arrays import Float32Array, UInt64Array
 
@@ -43,19 +43,15 @@ def packed(table: Table, vectors: Float32Array) -> Iterator[tuple[Cell, ...]]:
         first, count = int(part.keys[0]), len(part)
         words = _told(part, _sums(rows))
         data = np.ascontiguousarray(rows, "<f4").tobytes()
-        told = checksum((first, count, words))
-        yield first, count, words, data, told, _whole(told, data)
+        yield first, count, words, data, checksum((first, count, words))
 
 
 def unpacked(cells: tuple[Any, ...], dim: int) -> tuple[Table, Float32Array] | None:
     """Return a parcel's items and their vectors, (N, D); None if it is not as it was written."""
-    *_, data, told, whole = cells
-    table, _ = _items(cells)
-    if table is None or not isinstance(data, bytes) or len(data) != 4 * dim * len(table):
+    table, vectors, gone = sound(cells, dim)
+    if not len(table) or gone or len(table) != cells[1] or len(cells[3]) != vectors.nbytes:
         return None
-    if whole != _whole(told, data):
-        return None
-    return table, np.frombuffer(data, "<f4").reshape(len(table), dim)
+    return table, vectors
 
 
 def vector(cells: tuple[Any, ...], key: int, dim: int) -> Float32Array | None:
@@ -89,6 +85,8 @@ def sound(cells: tuple[Any, ...], dim: int) -> tuple[Table, Float32Array, list[s
     rows = np.frombuffer(data[: len(data) // (4 * dim) * 4 * dim], "<f4").reshape(-1, dim)[: len(table)]
     good = np.zeros(len(table), np.bool_)
     good[: len(rows)] = _sums(rows) == sums[: len(rows)]
+    if good.all():
+        return table, rows, []
     gone = [item_id for item_id, kept in zip(table.ids, good, strict=True) if not kept]
     return table.chosen(good), rows[good[: len(rows)]], gone
 
@@ -107,7 +105,7 @@ def _told(table: Table, sums: UInt64Array) -> bytes:
 
 def _items(cells: tuple[Any, ...]) -> tuple[Table | None, UInt64Array]:
     """Read a parcel's words; no table if they are not as they were written."""
-    first, count, words, _, told, _ = cells
+    first, count, words, _, told = cells
     if told != checksum((first, count, words)) or not isinstance(words, bytes):
         return None, np.empty(0, np.uint64)
     document = orjson.loads(words)
@@ -135,11 +133,6 @@ def _sums(rows: Float32Array) -> UInt64Array:
     wholes = np.ascontiguousarray(rows, "<f4").view("<u4")
     found: UInt64Array = np.einsum("ij,j->i", wholes, _weights(rows.shape[1]), dtype=np.uint64)
     return found
-
-
-def _whole(told: bytes, data: bytes) -> bytes:
-    """Sum up a parcel of which the words are summed up already."""
-    return hashlib.sha256(told + data).digest()[:SUM_BYTES]
 
 
 @functools.lru_cache(8)

@@ -55,7 +55,7 @@ ALTER TABLE second_space ADD COLUMN centres BLOB NOT NULL DEFAULT x'';
 PARCELS = """
 CREATE TABLE IF NOT EXISTS parcels (
     first INTEGER PRIMARY KEY, count INTEGER NOT NULL, words BLOB NOT NULL, vectors BLOB NOT NULL,
-    words_checksum BLOB NOT NULL, checksum BLOB NOT NULL
+    checksum BLOB NOT NULL
 );
 """
 # what takes a file from a format to the next
@@ -84,8 +84,8 @@ INSERT_ITEM = (
 INSERT_PICTURES = (
     "INSERT INTO pictures (key, thumbnail, thumbnail_checksum, image, image_sha256) VALUES (?, ?, ?, ?, ?)"
 )
-PARCEL = "first, count, words, vectors, words_checksum, checksum"
-INSERT_PARCEL = f"INSERT INTO parcels ({PARCEL}) VALUES (?, ?, ?, ?, ?, ?)"  # noqa: S608 - constants
+PARCEL = "first, count, words, vectors, checksum"
+INSERT_PARCEL = f"INSERT INTO parcels ({PARCEL}) VALUES (?, ?, ?, ?, ?)"  # noqa: S608 - constants
 
 
 def create(path: Path, head: Head) -> None:
