@@ -14,6 +14,10 @@ from index.disk import disk_errors
 from vireid.arrays import Float32Array, Int64Array
 
 
+# NumPy asks for large pages for what is made as large as this, and what that grows to has them, too
+LARGE_BYTES = 2**23
+
+
 class Room(Protocol):
     """Rows of vectors, (N, D), of which a stock says which are in use."""
 
@@ -62,12 +66,17 @@ class MemoryRoom:
     def widen(self, held: int, room: int) -> None:
         """Make room."""
         dim = self.rows.shape[1]
-        if held:
+        large = LARGE_BYTES // (4 * dim)
+        if room <= len(self.rows):
+            return
+        if len(self.rows) >= large:
             # where it lies: beside a copy a large gallery would not fit into memory. Nobody looks on, as views do not
             # outlive a search, and nothing is added while one goes on
             self.rows.resize((room, dim), refcheck=False)
-        else:  # in large pages, and without the zeros that resizing writes
-            self.rows = np.empty((room, dim), np.float32)
+        else:
+            wider = np.empty((room if room < large // 4 else max(room, large), dim), np.float32)
+            wider[:held] = self.rows[:held]
+            self.rows = wider
 
     def put(self, first: int, vectors: Float32Array) -> Float32Array:
         """Write rows."""
