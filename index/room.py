@@ -13,7 +13,6 @@ import numpy as np
 from index.disk import disk_errors
 from vireid.arrays import Float32Array, Int64Array
 
-
 # NumPy asks for large pages for what is made as large as this, and what that grows to has them, too
 LARGE_BYTES = 2**23
 
