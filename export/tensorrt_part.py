@@ -100,9 +100,11 @@ def graph_of(
         wanted: half.Half = "fp16" if precision == "fp16" else "bf16"
         halved = half.halve(bundle.file(bundle.manifest.model.file), wanted, exact=exact)
         return _part(precision, name), {name: halved.graph}
+    # fp8 is for TensorRT alone
+    whose = "" if precision == "fp8" else " --runtime tensorrt"
     raise ExportError(
-        f"{bundle.path} holds no {precision} graph for TensorRT; make one with 'vireid export {precision}', "
-        f"which calibrates it on images"
+        f"{bundle.path} holds no {precision} graph for TensorRT; make one first: "
+        f"vireid export {precision} {bundle.path}{whose} --calibrate DIR"
     )
 
 

@@ -114,7 +114,8 @@ def test_eight_bits_need_a_calibrated_graph(
 ) -> None:
     result = run("--precision", precision)
     assert isinstance(result.exception, ExportError)
-    assert f"vireid export {precision}" in str(result.exception)
+    named = " --runtime tensorrt" if precision == "int8" else ""
+    assert f"vireid export {precision} {bundle.path}{named} --calibrate DIR" in str(result.exception)
     part = EnginePart(runtime="tensorrt", precision=precision, file="q.onnx")  # type: ignore[arg-type]
     path = bundles.with_engine(bundle, part, {"q.onnx": network(precision)}, tmp_path / "with.zip")
     result = run("--precision", precision, path=path)
