@@ -40,7 +40,7 @@ class Imported:
 def bring_in(export: Path, galleries: Path, name: str, advance: Callable[[int], None]) -> Imported:
     """Make a gallery of an export, durable on return, whole or not at all.
 
-    Nobody may have the folder of galleries open. Items are enrolled anew, in their order.
+    Nobody may have the folder of galleries open. Items are enrolled in their order and keep the time they came at.
 
     Args:
         export: its folder.
@@ -132,4 +132,5 @@ def _enrolment(entry: Entry) -> Enrolment:
         entry.thumbnail,
         converted,
         item.expires_at,
+        item.enrolled_at,
     )

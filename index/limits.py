@@ -273,7 +273,7 @@ def _are_bare(items: Sequence[Enrolment]) -> bool:
         and "".join(words).isascii()
         and max(map(len, words)) <= MAX_WORD
         and all(
-            (new.image, new.expires_at, new.meta.captured_at) == (None, None, None)
+            (new.image, new.expires_at, new.enrolled_at, new.meta.captured_at) == (None,) * 4
             and new.meta.attributes is NO_ATTRIBUTES
             for new in items
         )
@@ -294,6 +294,7 @@ def _check_item(new: Enrolment) -> None:
         )
     check_meta(new.item_id, new.meta)
     _check_moment(new.expires_at, "expires_at")
+    _check_moment(new.enrolled_at, "enrolled_at")
 
 
 def _check_word(word: str, field: str, longest: int) -> None:
@@ -331,4 +332,5 @@ def _settled(new: Enrolment, stores_images: bool) -> Enrolment:
         meta=ItemMeta(meta.person, meta.camera, captured, MappingProxyType(dict(meta.attributes))),
         image=image,
         expires_at=None if expires is None else expires.astimezone(UTC),
+        enrolled_at=None if new.enrolled_at is None else new.enrolled_at.astimezone(UTC),
     )

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from index import parcels, schema
-from index.disk import REMEDY, disk_errors, sqlite_errors, sync
+from index.disk import REMEDY, called, disk_errors, sqlite_errors, sync
 from index.head import Head
 from index.pictures import Pictures, cells_of, pictured
 from index.rows import Enrolment, Row, microseconds, tabled
@@ -277,7 +277,8 @@ class Records:
         """See that the file is whole without its log."""
         if self._empty_log():
             raise StorageError(
-                f"{self._path} is held by another program; end it, then try again", reason="GALLERY_BUSY"
+                f"{called(self._path)} is held by another program; end it, then try again",
+                reason="GALLERY_BUSY",
             )
 
     def sweep(self) -> None:

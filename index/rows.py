@@ -41,6 +41,7 @@ class Enrolment:
         thumbnail: a small JPEG, or None.
         converted: the image holds the same pixels in another format than the file that ``sha256`` is of.
         expires_at: when it is to go, unless the gallery's own time comes first; None leaves it to the gallery.
+        enrolled_at: when it was enrolled elsewhere; None for now.
     """
 
     item_id: str
@@ -52,6 +53,7 @@ class Enrolment:
     thumbnail: bytes | None = None
     converted: bool = False
     expires_at: datetime | None = None
+    enrolled_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ def tabled(batch: Sequence[Enrolment], first: int, enrolled: int) -> Table:
     Args:
         batch: as ``limits.settle`` returns them.
         first: our id of the first; the others follow.
-        enrolled: microseconds since 1970.
+        enrolled: now, microseconds since 1970.
     """
     metas = [new.meta for new in batch]
     return Table(
@@ -86,7 +88,8 @@ def tabled(batch: Sequence[Enrolment], first: int, enrolled: int) -> Table:
             -1, SHA256_BYTES
         ),
         has_image=np.array([new.image is not None for new in batch], np.bool_),
-        enrolled=np.full(len(batch), enrolled, np.int64),
+        # another machine's clock may be ahead
+        enrolled=np.minimum(_counted([new.enrolled_at for new in batch], enrolled), enrolled),
         expires=_counted([new.expires_at for new in batch], NEVER),
     )
 

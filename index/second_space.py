@@ -14,6 +14,7 @@ from index.head import Head
 from index.records import Records
 from index.rows import Cell, Row, checksum, decode, row_checksum
 from vireid.arrays import Float32Array
+from vireid.counted import counted
 from vireid.errors import DataLoss, FailedPrecondition, InvalidRequest
 
 AT_ONCE = 1000
@@ -131,8 +132,8 @@ class SecondSpace:
             space, centres = second[:2], second[2]
             if missing := _missing(db):
                 raise FailedPrecondition(
-                    f"{missing} items of gallery {head.name!r} have no vector of space {space[0][:12]}...; embed them "
-                    "with its bundle first",
+                    f"gallery {head.name!r} has {counted(missing, 'item')} without a vector of space {space[0][:12]}...; embed "
+                    "its images with that bundle first",
                     reason="SECOND_SPACE_INCOMPLETE",
                 )
             after = replace(

@@ -5,14 +5,18 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from index import limits
 from index.gallery import Gallery
 from index.limits import LONGEST_RETENTION_DAYS
 from index.records import Enrolment
 from tests.index.conftest import unit
 from vireid.errors import InvalidRequest
-from vireid.types import Filter
+from vireid.types import Filter, ItemMeta, Modality
 
 Make = Callable[..., Enrolment]
 EARLY = datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=5)))
@@ -66,3 +70,41 @@ def test_a_snapshot_that_cannot_be_kept_so_long_is_not_made(gallery: Gallery, da
     assert gallery.snapshots() == []
     gallery.snapshot(timedelta(days=LONGEST_RETENTION_DAYS))
     assert len(gallery.snapshots()) == 1
+
+
+WORD = st.sampled_from(["", "7", "ü", "x" * 200, "x" * 201, "\ud800"])
+MOMENT = st.sampled_from([None, None, None, datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 1)])  # noqa: DTZ001
+ITEM = st.builds(
+    Enrolment,
+    item_id=st.text("aZ9_:-", min_size=1, max_size=5)
+    | st.sampled_from(["", "a" * 200, "a" * 201, "a/image", "a/./b", "../a", "a/b.jpg", "a\n", "a b"]),
+    modality=st.sampled_from(Modality),
+    meta=st.builds(ItemMeta, person=WORD, camera=WORD, captured_at=MOMENT),
+    sha256=st.sampled_from(["0" * 64] * 6 + ["A" * 64, "0" * 63, "0" * 64 + "\n"]),
+    vector=st.just(np.ones(1, np.float32)),
+    expires_at=MOMENT,
+    enrolled_at=MOMENT,
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(ITEM, min_size=1, max_size=3))
+def test_what_is_told_of_many_at_once_holds_for_each(items: list[Enrolment]) -> None:
+    """An item that is refused alone is refused among others, and one that passes so is kept as it is."""
+
+    def refused(batch: list[Enrolment]) -> bool:
+        try:
+            settled, _ = limits.settle(batch, 1, stores_images=True)
+        except InvalidRequest:
+            return True
+        assert [(new.item_id, new.meta) for new in settled] == [(new.item_id, new.meta) for new in batch]
+        return False
+
+    def alone(new: Enrolment) -> bool:
+        try:
+            limits._check_item(new)
+        except InvalidRequest:
+            return True
+        return False
+
+    assert refused(items) == any(map(alone, items))

@@ -76,12 +76,12 @@ def kept(read: Callable[[str], bytes], item_id: str) -> bytes | None:
 
 
 def content(path: Path, pictures: bool = True) -> list[tuple[Any, ...]]:
-    """All that a gallery tells of its items, but when they came."""
+    """All that a gallery tells of its items, when they came, too."""
     gallery = Gallery(path)
     try:
         found: list[tuple[Any, ...]] = []
         for item in gallery.items(limit=1000)[0]:
-            seen = replace(item, enrolled_at=datetime.min, has_image=item.has_image and pictures)
+            seen = replace(item, has_image=item.has_image and pictures)
             both = [
                 kept(read, item.item_id) if pictures else b"" for read in (gallery.image, gallery.thumbnail)
             ]

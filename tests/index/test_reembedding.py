@@ -108,7 +108,7 @@ def test_items_that_come_and_go_meanwhile(gallery: Gallery) -> None:
 
     fill(gallery.records, NEW, PREPARE, meddle)
     gallery.enroll([made(72)])
-    with pytest.raises(FailedPrecondition, match="1 items") as caught:
+    with pytest.raises(FailedPrecondition, match="1 item without") as caught:
         gallery.exchange()
     assert caught.value.stable_reason == "SECOND_SPACE_INCOMPLETE"
     assert gallery.space_id == OLD.space_id
