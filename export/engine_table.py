@@ -3,18 +3,17 @@
 from collections.abc import Mapping
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
+from vireid import tables
 from vireid.bundle import SOURCE, Bundle
 
 COLUMNS = ("engine", "file", "size", "proven", "cosine min", "mean", "mAP change", "page")
-WIDE = 200  # a row is never broken: where a terminal is narrower, it does that itself
 
 
 def show(bundle: Bundle) -> None:
     """Print a row of each engine, the model itself first."""
-    Console(width=WIDE, markup=False, highlight=False).print(_table(bundle))
+    tables.show(_table(bundle), whole=True)
 
 
 def _table(bundle: Bundle) -> Table:

@@ -8,10 +8,15 @@ from rich.table import Table
 WIDE = 10_000  # wider than any line: who reads from a pipe looks for words that stand together
 
 
-def show(table: Table) -> None:
-    """Print a table; a file or a pipe gets a line a row, however long, with no space at its end."""
+def show(table: Table, *, whole: bool = False) -> None:
+    """Print a table; a file or a pipe gets a line a row, however long, with no space at its end.
+
+    Args:
+        table: what is printed.
+        whole: break no row on a terminal either, which does that itself where it is narrower.
+    """
     console = Console(markup=False, highlight=False)
-    if console.is_terminal:
+    if console.is_terminal and not whole:
         console.print(table)
         return
     wide = Console(markup=False, highlight=False, width=WIDE)

@@ -32,3 +32,5 @@ def test_a_terminal_is_not_overrun(
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) > 2
     assert max(map(len, lines)) <= 60
+    tables.show(table(), whole=True)
+    assert len(capsys.readouterr().out.splitlines()) == 2
