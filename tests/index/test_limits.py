@@ -73,7 +73,7 @@ def test_a_snapshot_that_cannot_be_kept_so_long_is_not_made(gallery: Gallery, da
 
 
 WORD = st.sampled_from(["", "7", "ü", "x" * 200, "x" * 201, "\ud800"])
-MOMENT = st.sampled_from([None, None, None, datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 1)])  # noqa: DTZ001
+MOMENT = st.sampled_from([None, None, None, datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 1)])
 ITEM = st.builds(
     Enrolment,
     item_id=st.text("aZ9_:-", min_size=1, max_size=5)
