@@ -54,7 +54,9 @@ def _table(order: Order, made: Made, calibrated_on: str, before: int, target: Pa
     table.add_row("mAP", f"{change:+.2f} points (at most {bar.map_loss} may be lost)")
     if made.report is None:
         table.add_row(
-            "parity", "not proven: the same arithmetic in onnxruntime; run 'vireid export tensorrt' on a GPU"
+            "parity",
+            "not proven: the same arithmetic in onnxruntime; where it is to serve, run "
+            f"'vireid export tensorrt {target} --precision {order.precision}'",
         )
     else:
         table.add_row("parity", "passed" if made.report.passed else "; ".join(made.report.failures))
