@@ -11,10 +11,8 @@ from typing import Protocol
 import numpy as np
 
 from index.disk import disk_errors
+from index.growing import Growing
 from vireid.arrays import Float32Array, Int64Array
-
-# NumPy asks for large pages for what is made as large as this, and what that grows to has them, too
-LARGE_BYTES = 2**23
 
 
 class Room(Protocol):
@@ -55,7 +53,12 @@ class MemoryRoom:
     """
 
     def __init__(self, dim: int) -> None:
-        self.rows: Float32Array = np.empty((0, dim), np.float32)
+        self._grown = Growing(dim, np.float32)
+
+    @property
+    def rows(self) -> Float32Array:
+        """All of them."""
+        return self._grown.rows
 
     @property
     def memory(self) -> Sequence[Float32Array]:
@@ -64,18 +67,7 @@ class MemoryRoom:
 
     def widen(self, held: int, room: int) -> None:
         """Make room."""
-        dim = self.rows.shape[1]
-        large = LARGE_BYTES // (4 * dim)
-        if room <= len(self.rows):
-            return
-        if len(self.rows) >= large:
-            # where it lies: beside a copy a large gallery would not fit into memory. Nobody looks on, as views do not
-            # outlive a search, and nothing is added while one goes on
-            self.rows.resize((room, dim), refcheck=False)
-        else:
-            wider = np.empty((room if room < large // 4 else max(room, large), dim), np.float32)
-            wider[:held] = self.rows[:held]
-            self.rows = wider
+        self._grown.widen(held, room)
 
     def put(self, first: int, vectors: Float32Array) -> Float32Array:
         """Write rows."""

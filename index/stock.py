@@ -8,6 +8,7 @@ all are: slower, and as exact. Backends share this; it knows none of them.
 import numpy as np
 
 from index import ranking, rounded, sweep
+from index.growing import Growing
 from index.pages import Ahead
 from index.places import Places
 from index.room import MemoryRoom, Room
@@ -32,7 +33,7 @@ class Stock:
         self._dim, self._room = dim, room or MemoryRoom(dim)
         self._places = Places()
         self._longest = 0.0
-        self._held = rounded.Held(np.empty((0, rounded.width(dim)), np.int8), np.empty((0, 2), np.float32))
+        self._codes, self._notes = Growing(rounded.width(dim), np.int8), Growing(2, np.float32)
         self._everyone: Int64Array = np.empty(0, np.int64)
         self._ahead = Ahead(())
         _compile(dim)
@@ -110,6 +111,10 @@ class Stock:
         """Score some rows for good and take the k best."""
         return ranking.settle(query, self._room.rows, rows, self._places.ids, k)
 
+    @property
+    def _held(self) -> rounded.Held:
+        return rounded.Held(self._codes.rows, self._notes.rows)
+
     def _make_room(self, needed: int) -> bool:
         """Return whether there was too little."""
         if needed <= min(len(rows) for rows in (self._everyone, self._room.rows, *self._held)):
@@ -117,10 +122,9 @@ class Stock:
         self._ahead.wait()
         room, held = max(needed, int(len(self) * GROWTH)), len(self)
         self._room.widen(held, room)
-        # a copy: what is swept should lie in large pages, which only new arrays get
-        wider = rounded.Held(*(np.empty((room, rows.shape[1]), rows.dtype) for rows in self._held))
-        wider.codes[:held], wider.notes[:held] = self._held.codes[:held], self._held.notes[:held]
-        self._held, self._everyone = wider, np.arange(room)
+        self._codes.widen(held, room)
+        self._notes.widen(held, room)
+        self._everyone = np.arange(room)
         return True
 
 
