@@ -148,7 +148,7 @@ class Gallery(Readable):
             StorageError: the disk refuses; nothing changed.
         """
         limits.check_retention(seconds)
-        with self._writer:
+        with self._writer, self._records.still():
             self._gate.check()
             head = self._records.head
             if head.retention_s == seconds:
@@ -195,7 +195,7 @@ class Gallery(Readable):
             StorageError: the disk refuses, or memory ran out; nothing changed.
             DataLoss: a record is damaged; nothing changed.
         """
-        with self._writer:
+        with self._writer, self._records.still():
             kept = KeptCentres(self._records)
             numbered = kept.numbered(centres)
             self._recentre(numbered, lambda: kept.put(numbered))

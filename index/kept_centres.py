@@ -116,8 +116,7 @@ class KeptCentres:
                 (*body, summed),
             )
             after = replace(head, version=told.version, centres=summed)
-            schema.write_head(db, after)
-        self._records.follow(after)
+            self._records.write_head(after)
 
     def back(self) -> None:
         """Drop the centres in use; those before are in use again, or none. Durable on return.
@@ -139,8 +138,7 @@ class KeptCentres:
                 before = NONE
                 db.execute("DELETE FROM centres WHERE space_id = ?", (head.space_id,))
             after = replace(head, version=head.version + 1, centres=before)
-            schema.write_head(db, after)
-        self._records.follow(after)
+            self._records.write_head(after)
         self._records.sweep()
 
     def _check_second(self, db: sqlite3.Connection, head: Head) -> None:

@@ -40,7 +40,8 @@ class Pictures:
         """
         if not item.has_image:
             raise ImageNotStored(f"item {item.item_id!r} was enrolled without keeping its image")
-        found = self._cells(key, "image, image_sha256")
+        with self._reading():
+            found = self._cells(key, "image, image_sha256")
         if found is None:
             return None
         image, converted = found
@@ -56,11 +57,12 @@ class Pictures:
             ImageNotStored: there is none.
             DataLoss: it does not match its checksum.
         """
-        found = self._cells(key, "thumbnail, thumbnail_checksum")
-        if found is None and self._is_packed(key):
-            found = None, None
-        if found is None:
+        with self._reading():
+            found = self._cells(key, "thumbnail, thumbnail_checksum")
+            packed = found is None and parcel_of(self._db, key, "first, count") is not None
+        if found is None and not packed:
             return None
+        found = found or (None, None)
         thumbnail, expected = found
         if thumbnail is None and expected is None:
             raise ImageNotStored(f"item {item.item_id!r} was enrolled without a thumbnail")
@@ -74,7 +76,7 @@ class Pictures:
         Raises:
             DataLoss: it is not as it was written.
         """
-        with self._lock, sqlite_errors(self._path):
+        with self._reading():
             return Stored(self._db, dim, self._damaged).vector(key, item_id)
 
     @contextmanager
@@ -93,14 +95,20 @@ class Pictures:
         with self._lock:
             self._db = schema.connect(self._path)
 
-    def _is_packed(self, key: int) -> bool:
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """See the file as it is at one moment: an item that a writer takes out of a parcel is in it, or in a row."""
         with self._lock, sqlite_errors(self._path):
-            return parcel_of(self._db, key, "first, count") is not None
+            self._db.execute("BEGIN")
+            try:
+                yield
+            finally:
+                if self._db.in_transaction:  # a disk that refuses ends it
+                    self._db.execute("ROLLBACK")
 
     def _cells(self, key: int, columns: str) -> tuple[bytes | None, ...] | None:
-        with self._lock, sqlite_errors(self._path):
-            query = f"SELECT {columns} FROM pictures WHERE key = ?"  # noqa: S608 - constants
-            found = self._db.execute(query, (key,)).fetchall()
+        query = f"SELECT {columns} FROM pictures WHERE key = ?"  # noqa: S608 - constants
+        found = self._db.execute(query, (key,)).fetchall()
         return tuple(found[0]) if found else None
 
 

@@ -50,6 +50,7 @@ class Records:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._writing = threading.RLock()
+        self._written: Head | None = None
         with sqlite_errors(path), disk_errors(path):
             for left in path.parent.glob(_part(path).name + "*"):  # by a compaction that was cut short
                 left.unlink()
@@ -148,10 +149,9 @@ class Records:
 
     def amend(self, head: Head) -> None:
         """Put another head over the same items, durable on return."""
-        with self.changing() as (db, held):
+        with self.changing() as (_, held):
             assert (head.items, head.total, head.dim) == (held.items, held.total, held.dim)
-            schema.write_head(db, head)
-        self.follow(head)
+            self.write_head(head)
 
     def copy_to(self, path: Path) -> None:
         """Copy the file as it is after the last change, durable and proven on return; changes wait meanwhile.
@@ -227,31 +227,28 @@ class Records:
                 items=head.items + len(batch) - len(replaced),
                 total=head.total ^ total,
             )
-            schema.write_head(db, after)
-        self.follow(after)
+            self.write_head(after)
         if replaced:
             self.sweep()
         return table
 
     def remove(self, keys: Sequence[int]) -> None:
         """Remove items by our ids in one transaction, durable on return; nothing of them stays in the file."""
-        with self.changing() as (db, head):
+        with self.changing() as (_, head):
             total = head.total ^ self._stored().delete(keys)
             after = replace(head, version=head.version + 1, items=head.items - len(keys), total=total)
-            schema.write_head(db, after)
-        self.follow(after)
+            self.write_head(after)
         self.sweep()
 
     def unpack(self) -> None:
         """Give every item a row of its own, some at a time; each time is durable, and changes nothing that is held."""
         while True:
-            with self.changing() as (db, head):
+            with self.changing() as (_, head):
                 total = self._stored().unpack(UNPACKED_AT_ONCE)
                 if total is None:
                     return
                 after = replace(head, version=head.version + 1, total=head.total ^ total)
-                schema.write_head(db, after)
-            self.follow(after)
+                self.write_head(after)
 
     def _check_copy(self, path: Path) -> None:
         """See that a copy of the file holds all that it must; what it lacks is told of the file itself."""
@@ -328,23 +325,28 @@ class Records:
         if told != here:
             self._seal.write(*here)
 
-    def follow(self, head: Head) -> None:
-        """Acknowledge the head that a change has written."""
-        self._head = head
-        self._seal.write(head.version, head.total)
-
     @contextmanager
     def changing(self) -> Iterator[tuple[sqlite3.Connection, Head]]:
-        """Change something in one transaction, durable on return; ``follow`` must hear of a head that was written."""
+        """Change something in one transaction, durable on return; a new head goes by ``write_head``."""
         with self._writing, sqlite_errors(self._path):
             self._writer.execute("BEGIN IMMEDIATE")
             try:
                 yield self._writer, self._head
                 self._writer.execute("COMMIT")
             except BaseException:
+                self._written = None
                 if self._writer.in_transaction:
                     self._writer.execute("ROLLBACK")
                 raise
+            written, self._written = self._written, None
+            if written is not None:  # before anybody else begins with the head
+                self._head = written
+                self._seal.write(self._head.version, self._head.total)
+
+    def write_head(self, head: Head) -> None:
+        """Put a head in the place of the one before, within ``changing``; it counts once that is done."""
+        schema.write_head(self._writer, head)
+        self._written = head
 
     def _stored(self) -> Stored:
         return Stored(self._writer, self._head.dim, self.damaged)

@@ -312,9 +312,7 @@ def _prove(fresh: Path) -> list[str]:
         except DataLoss:
             with records.changing() as (db, head):
                 db.execute("DELETE FROM centres")
-                bare = replace(head, centres=b"")
-                schema.write_head(db, bare)
-            records.follow(bare)
+                records.write_head(replace(head, centres=b""))
             doubts.append(UNCENTRED)
         for _ in records.chunks():
             pass

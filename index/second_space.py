@@ -145,8 +145,7 @@ class SecondSpace:
                 total=self._exchange(db, head, space),
             )
             _tell(db, head.space_id, head.dim, head.centres)
-            schema.write_head(db, after)
-        self._records.follow(after)
+            self._records.write_head(after)
         self._records.sweep()
         return after
 
