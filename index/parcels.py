@@ -49,7 +49,7 @@ def packed(table: Table, vectors: Float32Array) -> Iterator[tuple[Cell, ...]]:
 def unpacked(cells: tuple[Any, ...], dim: int) -> tuple[Table, Float32Array] | None:
     """Return a parcel's items and their vectors, (N, D); None if it is not as it was written."""
     table, vectors, gone = sound(cells, dim)
-    if not len(table) or gone or len(table) != cells[1] or len(cells[3]) != vectors.nbytes:
+    if not len(table) or gone or len(cells[3]) != vectors.nbytes:
         return None
     return table, vectors
 

@@ -186,6 +186,8 @@ def _copy(db: sqlite3.Connection, fresh: Path, found: _Read, head: Head) -> None
             found.sound += 1
             saved.add(decoded[0].item.item_id)
         total ^= _copy_parcels(db, new, found, head, saved)
+        # damaged, and of the name of one that is there: of whom it was nobody can say
+        found.items = [one for one in found.items if one.item_id not in saved]
         # an index that is damaged itself names what is there, or lost, under another number
         known = saved | {one.item_id for one in found.items}
         vanished = {name: key for key, name in named.items() if name not in known}

@@ -329,6 +329,13 @@ def test_salvage_keeps_one_of_two(path: Path, sound: bytes, key: int) -> None:
     checked(path, {150} if key == 151 else {29, 150})
 
 
+def test_salvage_calls_nobody_lost_who_is_there(path: Path, sound: bytes) -> None:
+    """The row of another, damaged so that it is of his name."""
+    found = spoil(path, lambda db: db.execute("UPDATE items SET item_id = 'item-5-' WHERE key = 151"))
+    assert (found.saved, found.items, found.unnamed) == (MANY + 3 + AT_MOST - 1, (), 1)
+    checked(path, {150})
+
+
 def test_salvage_of_any_flipped_bit(path: Path, sound: bytes) -> None:
     draw, told_of = random.Random(11), 0
     for turn in range(120):
