@@ -1,6 +1,9 @@
 """Parcels: what was packed comes back, and damage costs no more than where it is."""
 
+import hashlib
+import json
 import sqlite3
+import struct
 from datetime import UTC
 from typing import Any
 
@@ -152,3 +155,29 @@ def test_sqlite_gives_what_it_was_given() -> None:
     db.execute("INSERT INTO p VALUES (?, ?, ?, ?, ?)", parcel())
     assert parcels.unpacked(db.execute("SELECT * FROM p").fetchone(), DIM) is not None
     db.close()
+
+
+@pytest.mark.parametrize("dim", [1, 3, 2048])
+def test_sums_are_those_that_files_of_before_hold(dim: int) -> None:
+    """Computed with whole numbers of any length; other sums would make every file of before a damaged one."""
+    vectors = np.stack([unit(n, dim) for n in range(3)])
+    batch = [Enrolment(f"i{n}", Modality.VISIBLE, ItemMeta(), f"{n:064x}", vectors[n]) for n in range(3)]
+    (cells,) = parcels.packed(tabled(batch, 1, 7), vectors)
+    words, data = cells[2], cells[3]
+    assert isinstance(words, bytes)
+    assert isinstance(data, bytes)
+    drawn = hashlib.shake_256(b"vireid parcel").digest(8 * dim)
+    weights = [int.from_bytes(drawn[8 * at : 8 * at + 8], "little") | 1 for at in range(dim)]
+    expected = [
+        sum(w * x for w, x in zip(weights, struct.unpack_from(f"<{dim}I", data, 4 * dim * n), strict=True))
+        for n in range(3)
+    ]
+    assert json.loads(words)["sums"] == [each % 2**64 for each in expected]
+
+
+def test_two_numbers_that_changed_their_signs_are_seen() -> None:
+    """What sums of this kind tell worst: the highest bit of each counts for 32 bits of the sum alone."""
+    low = parcels._weights(4096).astype(np.int64) & (2**33 - 1)
+    low.sort()
+    assert (np.diff(low) > 0).all()
+    assert not np.isin(2**33 - low, low).any()
