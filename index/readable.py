@@ -226,13 +226,15 @@ class Readable:
             if found.centres is None:
                 return found
             # one whose time has come meanwhile is still there
-            keys = self._holdings.keys(found.item_ids).tolist()
-            rows = list(map(self._records.vector, keys, found.item_ids))
-        held = [row for row in rows if row is not None]
-        if len(held) < len(rows):
-            raise self._records.damaged(f"{len(rows) - len(held)} of its items have vanished")
-        empty = np.empty((0, self._records.head.dim), np.float32)
-        return replace(found, vectors=np.concatenate([empty, *(row[None] for row in held)]))
+            keys, held = self._holdings.keys(found.item_ids), 0
+            rows = np.empty((len(keys), self._records.head.dim), np.float32)
+            for table, vectors in self._records.chunks():  # of a parcel all at once
+                some = vectors[np.isin(table.keys, keys)]
+                rows[held : held + len(some)] = some
+                held += len(some)
+        if held < len(keys):
+            raise self._records.damaged(f"{len(keys) - held} of its items have vanished")
+        return replace(found, vectors=rows)
 
     def _described(self, failure: str = "") -> GalleryInfo:
         centres = self._holdings.centres
