@@ -34,7 +34,7 @@ def every(
         names: keys that the index of ids has; a flipped bit makes one of them astronomic.
         column: that holds the key.
     """
-    for low in range(0, next_key, ROWS_AT_ONCE):
+    for low in range(1, next_key, ROWS_AT_ONCE):  # where a page is zeros, all its rows read as number 0
         yield from _between(db, query, column, low, min(low + ROWS_AT_ONCE, next_key))
     for key in sorted(key for key in names if key >= next_key):
         yield from _between(db, query, column, key, key + 1)

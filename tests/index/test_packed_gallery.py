@@ -336,6 +336,13 @@ def test_salvage_calls_nobody_lost_who_is_there(path: Path, sound: bytes) -> Non
     checked(path, {150})
 
 
+def test_salvage_takes_number_0_for_nobody(path: Path, sound: bytes) -> None:
+    """A page of zeros reads as rows of it, beside the names of whom it held."""
+    found = spoil(path, lambda db: db.execute("UPDATE items SET key = 0, item_id = '' WHERE key = 151"))
+    assert (found.saved, found.items, found.unnamed) == (MANY + 3 + AT_MOST - 1, (), 1)
+    checked(path, {150})
+
+
 def test_salvage_of_any_flipped_bit(path: Path, sound: bytes) -> None:
     draw, told_of = random.Random(11), 0
     for turn in range(120):
