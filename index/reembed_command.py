@@ -43,6 +43,7 @@ def reembed(
             second, report = SecondSpace(records), reembedding.Report()
             if not back:
                 engine, preprocess = open_model(bundle, device, threads)
+                Cache(path).discard()  # of parcels, which become rows
                 second.begin(engine.space_id, engine.dim)
                 with progress.bar("embedding", total=second.missing()) as advance:
                     report = reembedding.fill(records, engine, preprocess, advance)

@@ -208,6 +208,9 @@ def test_reembed(people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert "g: sound" in run("verify", root)[1]
     bare = tmp_path / "bare"
     run("build", bare, "--gallery", "g", "--images", people, "--bundle", "fake", "--no-store-images")
+    cache = bare / "galleries" / "g" / "gallery.sqlite-cache"
+    cache.write_bytes(b"of the file as it was")
     code, output = run("reembed", bare, "-g", "g")
     assert code == 1
     assert "16 items could not be embedded; nothing was exchanged" in output
+    assert not cache.exists()

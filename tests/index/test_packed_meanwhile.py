@@ -17,7 +17,7 @@ from index.seal import Seal
 from index.second_space import SecondSpace
 from index.store import FILE
 from tests.index.conftest import DIM, SPACE, unit
-from tests.index.test_packed_gallery import bare
+from tests.index.packed import bare
 from vireid.errors import ImageNotStored
 
 PARCELS = 30
