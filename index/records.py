@@ -23,6 +23,7 @@ from index.rows import Enrolment, Row, microseconds, tabled
 from index.seal import SUFFIX, Seal
 from index.stored import Stored
 from index.table import Table
+from index.writeback import WriteBack
 from vireid.arrays import Float32Array
 from vireid.errors import DataLoss, StorageError, VireidError
 
@@ -61,6 +62,7 @@ class Records:
                 self._head = self._read_head()
                 self.pictures = Pictures(path, self.damaged)
                 self._seal = Seal(path)
+                self._write_back = WriteBack(path)
             except BaseException:
                 self._writer.close()
                 raise
@@ -88,6 +90,7 @@ class Records:
     def close(self) -> None:
         """Close the file; the log is written back."""
         with self._writing:
+            self._write_back.close()
             self.pictures.close()
             self._writer.close()
             self._seal.close()
@@ -187,6 +190,7 @@ class Records:
             except BaseException:
                 part.unlink(missing_ok=True)
                 raise
+            self._write_back.close()
             self.pictures.close()
             self._writer.close()
             try:
@@ -268,7 +272,8 @@ class Records:
 
     def _empty_log(self) -> bool:
         """Write the log back and empty it; return whether another program was in the way."""
-        return bool(self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0][0])
+        with self._write_back.still():
+            return bool(self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0][0])
 
     def _let_go(self) -> None:
         """See that the file is whole without its log."""
@@ -342,6 +347,7 @@ class Records:
             if written is not None:  # before anybody else begins with the head
                 self._head = written
                 self._seal.write(self._head.version, self._head.total)
+            self._write_back.consider()
 
     def write_head(self, head: Head) -> None:
         """Put a head in the place of the one before, within ``changing``; it counts once that is done."""

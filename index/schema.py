@@ -115,6 +115,7 @@ def connect(path: Path) -> sqlite3.Connection:
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=FULL")
         db.execute("PRAGMA secure_delete=ON")
+        db.execute("PRAGMA wal_autocheckpoint=0")  # see index.writeback
     except BaseException:
         db.close()
         raise
