@@ -179,7 +179,7 @@ class Stored:
                     run = []
                 yield between, False
             run.append(cells)
-            after = cells[0] + parcels.held(cells) - 1
+            after = cells[0]  # and not its last: no row is among its items, and one that is shall be seen
             if len(run) == PARCELS_AT_ONCE:
                 yield run, True
                 run = []

@@ -166,6 +166,8 @@ def test_a_flipped_bit_is_never_answered_with(path: Path, sound: bytes) -> None:
         "UPDATE parcels SET checksum = zeroblob(16) WHERE first = 1",
         "DELETE FROM parcels WHERE first = 65",
         "DELETE FROM items WHERE key = 151",
+        "INSERT INTO items SELECT 30, 'another', modality, person, camera, captured_at, attributes, sha256, has_image, "
+        "enrolled_at, vector, checksum, expires_at FROM items WHERE key = 151",
         "DROP TABLE parcels",
     ],
 )
@@ -206,12 +208,14 @@ def test_a_vector_that_is_damaged_meanwhile_is_named(path: Path, sound: bytes) -
     with pytest.raises(DataLoss, match="'item-3-' does not match"):
         records.vector(4, "item-3-")
     assert records.vector(1000, "item-0-") is None
+    gallery.remove(ids=["item-150-"])
+    assert records.vector(MANY + 1, "item-150-") is None  # just after the last of a parcel
     found = records.vector(5, "item-4-")
     assert found is not None
     assert found.tobytes() == unit((4, 0)).tobytes()
     with pytest.raises(DataLoss, match="items number 1 to 64 does not match"):
         gallery.remove(ids=["item-4-"])
-    assert gallery.info().items == MANY + 3 + AT_MOST
+    assert gallery.info().items == MANY + 2 + AT_MOST
     gallery.close()
 
 
@@ -259,6 +263,15 @@ def test_rows_are_made_of_parcels_a_few_at_a_time(
     records.unpack()
     records.close()
     assert counted(path) == (0, MANY + 3 + AT_MOST)
+
+
+def test_parcels_are_read_a_few_at_a_time(path: Path, sound: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("index.stored.PARCELS_AT_ONCE", 2)
+    records = Records(path)
+    keys = [table.keys.tolist() for table, _ in records.chunks()]
+    assert [len(some) for some in keys] == [2 * AT_MOST, MANY - 2 * AT_MOST, 3, AT_MOST]
+    assert [key for some in keys for key in some] == list(range(1, MANY + 3 + AT_MOST + 1))
+    records.close()
 
 
 def test_a_file_of_before_there_were_parcels_is_brought_on(path: Path) -> None:

@@ -102,6 +102,13 @@ def test_salvage_takes_number_0_for_nobody(path: Path, sound: bytes) -> None:
     checked(path, {150})
 
 
+def test_salvage_of_a_picture_leaves_no_doubt_of_parcels(path: Path, sound: bytes) -> None:
+    found = spoil(path, lambda db: db.execute("DELETE FROM pictures WHERE key = 151"))
+    assert (found.saved, found.count, found.doubts) == (MANY + 3 + AT_MOST, 0, ())
+    assert [one.item_id for one in found.pictures] == ["item-150-"]
+    checked(path, set())
+
+
 def test_salvage_of_any_flipped_bit(path: Path, sound: bytes) -> None:
     draw, told_of = random.Random(11), 0
     for turn in range(120):
