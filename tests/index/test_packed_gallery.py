@@ -274,6 +274,20 @@ def test_parcels_are_read_a_few_at_a_time(path: Path, sound: bytes, monkeypatch:
     records.close()
 
 
+def test_a_cache_of_a_parcel_of_one_is_of_use(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What came after it begins behind that one."""
+    monkeypatch.setattr(opening, "CACHED_FROM", 1)
+    gallery = Gallery(path)
+    gallery.enroll([bare(n) for n in range(AT_MOST + 1)])
+    gallery.close()
+    gallery = Gallery(path)
+    assert len(content(gallery)) == AT_MOST + 1
+    gallery.close()
+    assert caplog.text == ""
+
+
 def test_a_file_of_before_there_were_parcels_is_brought_on(path: Path) -> None:
     gallery = Gallery(path)
     gallery.enroll([bare(n) for n in range(3)])
