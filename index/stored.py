@@ -17,6 +17,7 @@ from vireid.errors import DataLoss
 
 ROWS_AT_ONCE = 4096
 PARCELS_AT_ONCE = ROWS_AT_ONCE // parcels.AT_MOST
+NAMED = 5
 NO_PICTURES = (None, None, None, None)
 LARGEST_KEY = 2**63 - 1
 
@@ -67,7 +68,7 @@ class Stored:
                         (None, spoilt(cells), 0) if decoded is None else (decoded[0], "", _number(cells[-1]))
                     )
                 elif (opened := parcels.unpacked(cells, self.dim)) is None:
-                    yield None, spoilt_parcel(cells), 0
+                    yield None, spoilt_parcel(cells, self.dim), 0
                 else:
                     sums = itertools.chain([_number(cells[-1])], itertools.repeat(0))
                     for row, part in zip(_decoded(*opened, self.dim), sums, strict=False):
@@ -165,7 +166,7 @@ class Stored:
     def _opened(self, cells: tuple[Any, ...]) -> tuple[Table, Float32Array]:
         opened = parcels.unpacked(cells, self.dim)
         if opened is None:
-            raise self.damaged(spoilt_parcel(cells))
+            raise self.damaged(spoilt_parcel(cells, self.dim))
         return opened
 
     def _runs(self, after: int) -> Iterator[tuple[list[tuple[Any, ...]], bool]]:
@@ -215,10 +216,15 @@ def spoilt(cells: Sequence[Cell]) -> str:
     return f"item {name} does not match its checksum"
 
 
-def spoilt_parcel(cells: tuple[Any, ...]) -> str:
-    """Say of a parcel that it is damaged."""
+def spoilt_parcel(cells: tuple[Any, ...], dim: int) -> str:
+    """Say of a parcel that it is damaged, and of whose embeddings that is so."""
     first, held = cells[0], parcels.held(cells)
-    return f"the parcel of items number {first} to {first + held - 1} does not match its checksum"
+    gone = parcels.sound(cells, dim)[2]
+    named = ", ".join(map(repr, gone[:NAMED])) + (
+        f" and {len(gone) - NAMED} more" if len(gone) > NAMED else ""
+    )
+    of = f": {named}" if named else ""
+    return f"the parcel of items number {first} to {first + held - 1} does not match its checksum{of}"
 
 
 def _decoded(table: Table, vectors: Float32Array, dim: int) -> Iterator[Row]:
