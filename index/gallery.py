@@ -208,6 +208,7 @@ class Gallery(Readable):
             StorageError, DataLoss: as for ``centre``.
         """
         with self._writer:
+            self._gate.check()
             kept = KeptCentres(self._records)
             self._recentre(kept.beneath(), kept.back)
 

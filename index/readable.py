@@ -40,7 +40,12 @@ class Readable:
 
     @property
     def records(self) -> Records:
-        """Its file, for work that goes on beside the gallery's own."""
+        """Its file, for work that goes on beside the gallery's own.
+
+        Raises:
+            GalleryNotFound, StorageError: it was closed or deleted, or has failed.
+        """
+        self._gate.check()
         return self._records
 
     @property

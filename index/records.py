@@ -112,8 +112,8 @@ class Records:
                 count += len(table)
                 total ^= part
                 yield table, vectors
-        if (count, total) != (self._head.items, self._head.total):
-            raise self._short(count)
+            if (count, total) != (self._head.items, self._head.total):  # before who waits changes the head
+                raise self._short(count)
 
     def each(self) -> Iterator[tuple[Row | None, str]]:
         """Read every item in the order of ids: the item, or what is wrong; at the end, whether they are all there.
@@ -127,8 +127,8 @@ class Records:
                 count += row is not None
                 total ^= part
                 yield row, why
-        if (count, total) != (self._head.items, self._head.total):
-            yield None, self._short(count).message
+            if (count, total) != (self._head.items, self._head.total):
+                yield None, self._short(count).message
 
     def vector(self, key: int, item_id: str) -> Float32Array | None:
         """Read an item's embedding as it came, (D,), beside whoever writes; None if the item is gone.

@@ -3,9 +3,13 @@
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 
 from index import snapshots
 from index.disk import FILE
@@ -43,6 +47,36 @@ def together(seconds: float, *actions: Callable[[int], None]) -> None:
         assert not thread.is_alive()
     if errors:
         raise errors[0]
+
+
+class Then:
+    """A lock, and what is done the moment it is let go for the first time."""
+
+    def __init__(self, lock: AbstractContextManager[bool], act: Callable[[], object]) -> None:
+        self._lock, self._acts = lock, [act]
+
+    def __enter__(self) -> None:
+        self._lock.__enter__()
+
+    def __exit__(self, *raised: Any) -> None:
+        self._lock.__exit__(*raised)
+        if self._acts:
+            self._acts.pop()()
+
+
+def test_who_waits_for_a_reading_does_not_make_it_look_damaged(
+    gallery: Gallery, enrolment: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gallery.enroll([enrolment("first")])
+    records = gallery.records
+    for read in (records.chunks, records.each):
+        late = enrolment(f"after-{read.__name__}")
+        with monkeypatch.context() as patched:
+            lock = Then(records._writing, partial(gallery.enroll, [late]))
+            patched.setattr(records, "_writing", lock)
+            found = list(read())
+        assert all(part[0] is not None for part in found)
+        assert gallery.item(late.item_id).item_id == late.item_id
 
 
 def test_a_reader_sees_whole_states_only(gallery: Gallery, enrolment: Make, vector: Vector) -> None:
