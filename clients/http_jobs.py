@@ -78,7 +78,7 @@ def start_return(gallery: str) -> Call[Job]:
 
 
 def start_trial(gallery: str, strength: float, half: bool) -> Call[Job]:
-    """Ask what a centring would bring."""
+    """Ask what a centring would bring; made twice, there would be two jobs."""
     path = f"{gallery_path(gallery)}/centring:evaluate"
     request = json_request("POST", path, {"strength": strength, "half": half})
-    return Call(request, lambda reply: documents.job_of(reply.document))
+    return Call(request, lambda reply: documents.job_of(reply.document), repeatable=False)

@@ -210,7 +210,7 @@ class JobBoard:
             task.cancel()
         return job
 
-    async def ended(self, job_id: str, within_s: float) -> bool:
+    async def ended(self, job_id: str, within_s: float | None = None) -> bool:
         """Wait for a job to end, but no longer than said; whether it has."""
         task = self._tasks.get(job_id)
         if task is not None:

@@ -13,7 +13,6 @@ from vireid.proto import convert, trials
 from vireid.proto import retrieval_pb2 as pb
 from vireid.types import CentringTrial
 
-EVERY_S = 0.2
 Progress = AsyncIterator[pb.CentringProgress]
 
 
@@ -48,8 +47,7 @@ class CentringServicer:
         # at any end of the call; nothing happens to a job that has ended
         context.add_done_callback(lambda _: self._board.cancel(job.job_id))
         yield pb.CentringProgress(job_id=job.job_id)
-        while not await self._board.ended(job.job_id, EVERY_S):
-            pass
+        await self._board.ended(job.job_id)
         if job.state != "succeeded":
             raise job.failure
         if isinstance(job.value, CentringTrial):

@@ -12,8 +12,6 @@ from server.service import RetrievalService
 from vireid.proto import convert
 from vireid.proto import retrieval_pb2 as pb
 
-EVERY_S = 0.2
-
 
 class SnapshotServicer:
     """Answers the calls on snapshots.
@@ -35,8 +33,7 @@ class SnapshotServicer:
         # at any end of the call; nothing happens to a job that has ended
         context.add_done_callback(lambda _: self._board.cancel(job.job_id))
         yield pb.SnapshotProgress(job_id=job.job_id)
-        while not await self._board.ended(job.job_id, EVERY_S):
-            pass
+        await self._board.ended(job.job_id)
         if job.state != "succeeded":
             raise job.failure
         yield pb.SnapshotProgress(job_id=job.job_id, snapshot=convert.snapshot_to(job.value))

@@ -15,7 +15,6 @@ from index import centring
 from index.gallery import Gallery
 from index.rows import Enrolment
 from server import recentring
-from server.rpc import centring as rpc_centring
 from tests.clients.conftest import KINDS, Live
 from vireid.errors import (
     DataLoss,
@@ -53,7 +52,6 @@ def enrolled(live: Live, name: str, kinds: tuple[Modality, ...] = tuple(Modality
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits long for the next look at a job."""
     monkeypatch.setattr(http_client, "POLL_S", 0.02)
-    monkeypatch.setattr(rpc_centring, "EVERY_S", 0.02)
 
 
 @pytest.fixture
@@ -165,6 +163,25 @@ def test_failure(case: str, client: Any, yard: Gallery) -> None:
 def test_no_such_gallery(client: Any, method: str) -> None:
     with pytest.raises(GalleryNotFound):
         client(method, "nowhere")
+
+
+@pytest.mark.parametrize("method", ["centre", "uncentre", "try_centring"])
+def test_a_gallery_that_is_deleted_meanwhile_is_not_found(
+    client: Any, live: Live, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client("create_gallery", "gone")
+    gallery = enrolled(live, "gone")
+    gallery.centre(centring.learn(gallery.records).centres())
+    check, other = recentring._check, live.connect("http")
+
+    def deleted(left: threading.Event) -> None:
+        other("delete_gallery", "gone")
+        check(left)
+
+    monkeypatch.setattr(recentring, "_check", deleted)
+    with pytest.raises(GalleryNotFound, match="'gone' was closed or deleted"):
+        client(method, "gone")
+    other.close()
 
 
 def test_a_disk_that_refuses_is_told(client: Any, yard: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
