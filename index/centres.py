@@ -136,8 +136,8 @@ class Means:
             told = " and ".join(f"{self.counts[kind]} {kind.word}" for kind in KINDS)
             raise FailedPrecondition(
                 f"found {told} vectors; a centre takes {LEAST_VECTORS} at least, and queries of a modality without one "
-                "would be compared across two spaces: give images of it to learn from (--query-images), or ask for one "
-                "centre only (--half)",
+                "would be compared across two spaces: enrol more images of it, on the command line give some to learn "
+                "from only (--query-images), or ask for one centre only (half)",
                 reason="TOO_FEW_TO_CENTRE",
             )
         visible, infrared = np.where(enough, self.counts, 0).tolist()

@@ -71,15 +71,21 @@ def called(path: Path) -> str:
 
 
 @contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
-    """Turn the system's errors into ours."""
+def disk_errors(path: Path, told: str = "") -> Iterator[None]:
+    """Turn the system's errors into ours.
+
+    Args:
+        path: what is used.
+        told: what it is called; the name of its gallery if empty.
+    """
     try:
         yield
     except OSError as error:
         log.warning("%s: %s", path, error)
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise StorageError(
-            f"{called(path)} cannot be used: {error.strerror or error}; {'free space' if full else 'see to it'}, then try again",
+            f"{told or called(path)} cannot be used: {error.strerror or error}; "
+            f"{'free space' if full else 'see to it'}, then try again",
             reason="DISK_FULL" if full else "DATA_FOLDER_UNUSABLE",
         ) from error
 

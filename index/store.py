@@ -55,7 +55,7 @@ class GalleryStore:
         self._changing = threading.Lock()
         self._open: dict[str, Gallery] = {}
         self._failed: dict[str, tuple[GalleryInfo, VireidError]] = {}
-        with disk_errors(root):
+        with disk_errors(root, str(root)):
             self._folder.mkdir(parents=True, exist_ok=True)
             self._held = hold(root / LOCK)
             places = sorted(self._folder.iterdir())
@@ -205,7 +205,7 @@ def survey(root: Path) -> list[GalleryInfo]:
     if not folder.is_dir():
         raise GalleryNotFound(f"{root} holds no galleries; name the folder that was given to serve or build")
     found = []
-    with disk_errors(root), hold(root / LOCK):
+    with disk_errors(root, str(root)), hold(root / LOCK):
         for path in sorted(folder.iterdir()):
             if not path.is_dir() or not limits.GALLERY_NAME.fullmatch(path.name):
                 continue

@@ -204,11 +204,11 @@ def held(root: Path, make: bool = False) -> Iterator[Path]:
     """
     galleries = root / GALLERIES
     if make:
-        with disk_errors(root):
+        with disk_errors(root, str(root)):
             galleries.mkdir(parents=True, exist_ok=True)
     if not galleries.is_dir():
         raise GalleryNotFound(f"{root} holds no galleries; name the folder that was given to serve or build")
-    with disk_errors(root):
+    with disk_errors(root, str(root)):
         lock = hold(root / LOCK)
     with lock:
         yield galleries

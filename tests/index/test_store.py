@@ -86,6 +86,15 @@ def test_a_second_process_is_told_who_holds_the_folder(store: GalleryStore, tmp_
         survey(tmp_path / "data")
 
 
+def test_a_data_folder_below_galleries_is_no_gallery(tmp_path: Path) -> None:
+    root = tmp_path / "galleries" / "demo"
+    root.parent.mkdir()
+    root.write_text("a file")
+    with pytest.raises(StorageError) as caught:
+        GalleryStore(root, SPACE, DIM)
+    assert caught.value.message.startswith(f"{root} cannot be used: ")
+
+
 def test_the_folder_is_free_after_a_kill(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; from index.store import GalleryStore\n"
