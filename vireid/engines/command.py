@@ -15,6 +15,7 @@ from rich.table import Table
 from vireid import bundle as bundles
 from vireid import tables
 from vireid.bundle import SOURCE
+from vireid.counted import counted
 from vireid.engines import Engine, choice, runtimes
 from vireid.errors import BundleError, MissingExtra, ProviderUnavailable, VireidError
 
@@ -109,10 +110,6 @@ def _engine(bundle: bundles.Bundle, name: str, device: str, threads: int) -> Fin
     return Finding(name, f"{ran}; not proven: {trouble}" if trouble else f"{ran}; proven")
 
 
-def _counted(threads: int) -> str:
-    return "1 thread" if threads == 1 else f"{threads} threads"
-
-
 def _processors() -> int:
     """Count the processors this process may run on, which a container can have fewer of."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -131,5 +128,5 @@ def _run(engine: Engine) -> str:
     info = engine.info
     return (
         f"{np.median(milliseconds):.1f} ms an image of {height} x {width} to {engine.dim} numbers, "
-        f"{info.provider} on {info.device}, {info.precision}, {_counted(info.threads)}, {info.runtime}"
+        f"{info.provider} on {info.device}, {info.precision}, {counted(info.threads, 'thread')}, {info.runtime}"
     )
