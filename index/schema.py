@@ -9,6 +9,8 @@ from index.head import Head
 APPLICATION = 0x56524549  # "VREI"
 FORMAT = 6
 PAGE_BYTES = 8192
+# of a log that was longer once so much is kept when it begins anew; less than what index.writeback begins at
+LOG_KEPT_BYTES = 2**22
 
 SCHEMA = """
 CREATE TABLE head (
@@ -116,6 +118,7 @@ def connect(path: Path) -> sqlite3.Connection:
         db.execute("PRAGMA synchronous=FULL")
         db.execute("PRAGMA secure_delete=ON")
         db.execute("PRAGMA wal_autocheckpoint=0")  # see index.writeback
+        db.execute(f"PRAGMA journal_size_limit={LOG_KEPT_BYTES}")
     except BaseException:
         db.close()
         raise

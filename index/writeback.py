@@ -40,8 +40,13 @@ class WriteBack:
         if size >= WAITED_FOR_AT_BYTES:
             self._work()
         elif size >= BEGUN_AT_BYTES and (self._thread is None or not self._thread.is_alive()):
-            self._thread = threading.Thread(target=self._work, name=NAME, daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._work, name=NAME, daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # the system has no thread to give; the change is durable, and must not fail
+                self._work()
+            else:
+                self._thread = thread
 
     @contextmanager
     def still(self) -> Iterator[None]:

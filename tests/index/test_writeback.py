@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from index import writeback
+from index import schema, writeback
 from index.gallery import Gallery
 from index.head import Head
 from index.records import Enrolment, Records
 from index.store import FILE
+from index.writeback import WriteBack
 from tests.index.conftest import SPACE, unit
 from tests.index.test_damage import whole
 from vireid.types import ItemMeta, Modality
@@ -58,14 +59,15 @@ def wait() -> None:
             thread.join(20)
 
 
-def test_the_log_stays_short(path: Path) -> None:
+def test_the_log_stays_short(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writeback, "WAITED_FOR_AT_BYTES", 2**24)  # on a disk slower than we are
     gallery, longest = Gallery(path), 0
     for start in range(0, 20 * AT_ONCE, AT_ONCE):
         gallery.enroll(batch(start))
         longest = max(longest, log_bytes(path))
     wait()
     assert path.stat().st_size > 10 * AT_ONCE * 4 * DIM
-    assert longest < 15 * AT_ONCE * 4 * DIM
+    assert longest < 2**24 + 2 * AT_ONCE * 4 * DIM
     gallery.close()
     assert not path.with_name(f"{path.name}-wal").exists()
     check(path, 20 * AT_ONCE)
@@ -84,10 +86,9 @@ def test_a_log_that_somebody_reads_is_waited_for_and_grows(
         gallery.enroll(batch(start))
     assert log_bytes(path) > 5 * AT_ONCE * 4 * DIM
     reader.execute("COMMIT")
-    gallery.enroll(batch(6 * AT_ONCE))  # written back to its end; the next begins it anew
-    before = log_bytes(path)
+    gallery.enroll(batch(6 * AT_ONCE))  # written back to its end; the next begins it anew, and cuts it
     gallery.enroll(batch(7 * AT_ONCE))
-    assert log_bytes(path) == before
+    assert log_bytes(path) == schema.LOG_KEPT_BYTES
     reader.close()
     gallery.close()
     check(path, 8 * AT_ONCE)
@@ -107,6 +108,37 @@ def test_who_refuses_to_write_back_loses_nothing(
             gallery.enroll(batch(start))
         wait()
     assert "cannot be written back" in caplog.text
+    gallery.close()
+    check(path, 5 * AT_ONCE)
+
+
+def test_after_a_long_log_nobody_waits_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writeback, "WAITED_FOR_AT_BYTES", 2**23)
+    monkeypatch.setattr(writeback, "BEGUN_AT_BYTES", 2**30)
+    gallery = Gallery(path)
+    while log_bytes(path) < 2**23:
+        gallery.enroll(batch(gallery.info().items))
+    gallery.enroll(batch(gallery.info().items)[:1])
+    done = list[WriteBack]()
+    monkeypatch.setattr(WriteBack, "_work", done.append)
+    for _ in range(3):
+        gallery.enroll(batch(gallery.info().items)[:1])
+    assert done == []
+    gallery.close()
+
+
+def test_without_a_thread_it_is_written_back_all_the_same(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    gallery = Gallery(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        for start in range(0, 5 * AT_ONCE, AT_ONCE):
+            assert gallery.enroll(batch(start)) == ["created"] * AT_ONCE
+    assert path.stat().st_size > 3 * AT_ONCE * 4 * DIM
     gallery.close()
     check(path, 5 * AT_ONCE)
 
