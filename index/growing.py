@@ -1,5 +1,6 @@
 """Rows in memory that grow where they lie, in large pages: neither copies nor zeros then cost time. Knows not what they mean."""
 
+import contextlib
 import mmap
 from typing import Generic, TypeVar
 
@@ -79,5 +80,6 @@ def _mapped(size: int) -> mmap.mmap:
     except OSError as error:
         raise MemoryError(f"there is no room for {size} bytes") from error
     if hasattr(mmap, "MADV_HUGEPAGE"):
-        found.madvise(mmap.MADV_HUGEPAGE)
+        with contextlib.suppress(OSError):  # a kernel without large pages
+            found.madvise(mmap.MADV_HUGEPAGE)
     return found

@@ -78,6 +78,19 @@ def test_room_that_there_is_not_is_refused_and_nothing_is_lost(held: int) -> Non
     check(grown, held)
 
 
+def test_a_system_without_large_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Small(mmap.mmap):
+        def madvise(self, *_: int) -> None:
+            raise OSError(22, "Invalid argument")
+
+    monkeypatch.setattr(growing.mmap, "mmap", Small)
+    grown = Growing(128, np.int32)
+    grown.widen(0, ENOUGH)
+    filled(grown.rows, 0, ENOUGH)
+    grown.widen(ENOUGH, 3 * ENOUGH)
+    check(grown, ENOUGH)
+
+
 def test_less_room_than_there_is_changes_nothing() -> None:
     grown = Growing(128, np.int32)
     grown.widen(0, ENOUGH)
