@@ -24,11 +24,13 @@ class Album:
         try:
             self._archive = tarfile.open(path, "w:" if writing else "r:")  # noqa: SIM115 - closed by ``__exit__``
             try:
-                self._there = {one.name: one for one in self._archive.getmembers()}
+                # a link leads elsewhere, and what has holes may be larger than any memory
+                files = (one for one in self._archive.getmembers() if one.isreg() and not one.issparse())
+                self._there = {one.name: one for one in files}
             except BaseException:
                 self._archive.close()
                 raise
-        except (tarfile.TarError, EOFError) as error:
+        except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:
             raise ValueError(f"no archive of pictures: {error}") from error
 
     def __enter__(self) -> Self:

@@ -14,7 +14,6 @@ from index.disk import disk_errors, sync
 from vireid.errors import DataLoss, InvalidRequest
 
 NAME = "manifest.json"
-BLOCK_BYTES = 1 << 20
 
 Files = dict[str, dict[str, Any]]
 
@@ -57,6 +56,7 @@ class Kind:
         try:
             document = json.loads(data)
             body, found, version = document[self.word], document["sha256"], document["format"]
+            sound = found == _sum(body) and isinstance(body, dict)
         except (ValueError, KeyError, TypeError, RecursionError):
             raise self.damaged(place, f"it tells of no {self.word}, or is not as it was written") from None
         if version != self.format:
@@ -64,9 +64,9 @@ class Kind:
                 f"{place}: {self.word} format {version!r} found, {self.format} is supported; use the vireid that made it",
                 reason=f"{self.word.upper()}_FORMAT",
             )
-        if found != _sum(body) or not isinstance(body, dict):
+        if not sound:
             raise self.damaged(place, "it does not match its checksum")
-        return body
+        return dict(body)
 
     def check(self, folder: Path, files: Mapping[str, Mapping[str, Any]]) -> None:
         """Compare files with what a manifest tells of them.
@@ -81,11 +81,12 @@ class Kind:
                 raise self.damaged(place, "it is missing")
             with disk_errors(place):
                 found = (place.stat().st_size, digest(place))
-            if found != (said.get("bytes"), said.get("sha256")):
+            if found[0] != said.get("bytes"):
                 raise self.damaged(
-                    place,
-                    f"{found[0]} bytes do not match the manifest's {said.get('bytes')} and their sha256",
+                    place, f"{found[0]} bytes found, the manifest tells of {said.get('bytes')}"
                 )
+            if found[1] != said.get("sha256"):
+                raise self.damaged(place, "it was changed: its sha256 is not the manifest's")
 
     def damaged(self, path: Path, what: str) -> DataLoss:
         """Make the error that says what of a file is damaged."""
@@ -101,11 +102,8 @@ def told(folder: Path, names: Iterable[str]) -> Files:
 
 def digest(path: Path) -> str:
     """Return the sha256 of a file, read in blocks."""
-    whole = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(BLOCK_BYTES):
-            whole.update(block)
-    return whole.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sum(body: Any) -> str:

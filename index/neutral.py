@@ -8,11 +8,13 @@
 Knows no gallery's file and no search.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,7 @@ from vireid.types import Item
 KIND = Kind("export", 1, "export the gallery again")
 ITEMS_A_SHARD = 10_000
 VECTOR = np.dtype("<f4")
+SPACE_ID = re.compile(r"[0-9a-f]{64}")
 # what a manifest says of the gallery, and of which kind that is
 SAID = {
     "gallery": str,
@@ -150,7 +153,7 @@ def read(folder: Path) -> Manifest:
     place = folder / manifests.NAME
     try:
         manifest = Manifest(**{**body, "shards": tuple(Shard(**one) for one in body["shards"])})
-        proper = manifest.dim > 0 and all(isinstance(body[name], kind) for name, kind in SAID.items())
+        proper = _proper(body)
         named = [(shard.number, sorted(shard.files)) for shard in manifest.shards]
         counted = sum(shard.items for shard in manifest.shards)
     except (TypeError, KeyError):
@@ -211,6 +214,17 @@ def entries(folder: Path, manifest: Manifest, shard: Shard, pictures: bool = Fal
             raise KIND.damaged(told, f"{count} lines or more found, the manifest tells of {shard.items}")
 
 
+def _proper(body: dict[str, Any]) -> bool:
+    """Say whether what a manifest tells is of the kinds that it must be."""
+    return (
+        all(isinstance(body[name], kind) for name, kind in SAID.items())
+        and body["dim"] > 0
+        and SPACE_ID.fullmatch(body["space_id"]) is not None
+        and all(isinstance(one["items"], int) and isinstance(one["files"], dict) for one in body["shards"])
+        and all(isinstance(told, dict) for one in body["shards"] for told in one["files"].values())
+    )
+
+
 def _names(number: int, pictures: bool) -> list[str]:
     """Name the files of a shard: its lines, its vectors, and its pictures if they came along."""
     album = [f"pictures-{number:05}.tar"] if pictures else []
@@ -223,12 +237,11 @@ def _rows(path: Path, many: int, dim: int) -> Iterator[Float32Array]:
     with path.open("rb") as file:
         try:
             found = (np.lib.format.read_magic(file), *np.lib.format.read_array_header_1_0(file))
-        except ValueError as error:
+        except (ValueError, SyntaxError, TokenError, RecursionError) as error:
             raise KIND.damaged(path, f"it is no array of NumPy ({error})") from None
         if found != expected:
             raise KIND.damaged(path, f"found an array {found[3]} {found[1]}; expected float32 {expected[1]}")
+        if path.stat().st_size - file.tell() != VECTOR.itemsize * dim * many:
+            raise KIND.damaged(path, f"it does not hold {many} x {dim} numbers")
         for _ in range(many):
-            data = file.read(VECTOR.itemsize * dim)
-            if len(data) != VECTOR.itemsize * dim:
-                raise KIND.damaged(path, "it ends early")
-            yield np.frombuffer(data, VECTOR)
+            yield np.frombuffer(file.read(VECTOR.itemsize * dim), VECTOR)

@@ -397,6 +397,40 @@ def other_picture(out: Path) -> None:
             archive.addfile(tarfile.TarInfo(name))
 
 
+def links(out: Path) -> None:
+    """Make a link of each picture: to itself, or to what is not there."""
+    with tarfile.open(out / "pictures-00002.tar") as archive:
+        names = archive.getnames()
+    with tarfile.open(out / "pictures-00002.tar", "w") as archive:
+        for name, target in zip(names, [names[0], *["/etc/passwd"] * len(names)], strict=False):
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname = tarfile.SYMTYPE, target
+            archive.addfile(link)
+
+
+def holes(out: Path) -> None:
+    """Say of each picture that it is larger than any memory, and has holes."""
+    with tarfile.open(out / "pictures-00002.tar") as archive:
+        names = archive.getnames()
+    with tarfile.open(out / "pictures-00002.tar", "w", format=tarfile.PAX_FORMAT) as archive:
+        for name in names:
+            hollow = tarfile.TarInfo(name)
+            hollow.pax_headers = {"GNU.sparse.size": str(2**50), "GNU.sparse.map": f"{2**50},0"}
+            archive.addfile(hollow)
+
+
+def endless(out: Path) -> None:
+    with tarfile.open(out / "pictures-00002.tar", "w", format=tarfile.PAX_FORMAT) as archive:
+        long = tarfile.TarInfo("x")
+        long.pax_headers = {"size": "9" * 30}
+        archive.addfile(long)
+
+
+def header(text: str) -> Callable[[Path], object]:
+    data = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
+    return lambda out: (out / "vectors-00002.npy").write_bytes(data)
+
+
 @pytest.mark.parametrize(
     ("change", "what"),
     [
@@ -418,6 +452,15 @@ def other_picture(out: Path) -> None:
         (line_of("sha256", "ab"), "items-00002.*sha256"),
         (line_of("image", "cd" * 32), "items-00002.*line 2.*missing"),
         (other_picture, "items-00002.*line 1.*another"),
+        (links, "items-00002.*line 1.*missing"),
+        (holes, "items-00002.*line 1.*missing"),
+        (endless, "pictures-00002.*no archive"),
+        (header("{'descr': '<f4'"), "vectors-00002.*no array"),
+        (header("{" * 999), "vectors-00002.*no array"),
+        (
+            header(f"{{'descr': '<f4', 'fortran_order': False, 'shape': (3, {DIM})}}\n"),
+            "vectors-00002.*does not hold",
+        ),
         (text_of(lambda text: text + text), "items-00002.*lines or more"),
         (text_of(lambda text: text[: text.index("\n") + 1]), "items-00002.*1 lines"),
         (text_of(lambda text: "[" * 100_000 + "\n"), "items-00002.*line 1"),
@@ -460,6 +503,11 @@ def test_what_another_program_wrote_wrongly_is_named(
         ("shards", [{"number": 1}]),
         ("shards", [{"number": 1, "items": 7, "files": {"../../secret": {}}}]),
         ("shards", 5),
+        ("shards", [{"number": 1, "items": 7.0, "files": {name: {} for name in neutral._names(1, True)}}]),
+        ("shards", [{"number": 1, "items": 7, "files": ["items-00001.jsonl"]}]),
+        ("shards", [{"number": 1, "items": 7, "files": dict.fromkeys(neutral._names(1, True))}]),
+        ("space_id", "\ud800"),
+        ("space_id", "../" * 20),
         ("pictures", False),
     ],
 )
