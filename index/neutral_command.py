@@ -41,6 +41,10 @@ def export_command(
 ) -> None:
     """Write a gallery as JSON and NumPy files. They hold personal data, and no removal reaches into them."""
     with held(root) as galleries:
+        if out.resolve().is_relative_to(galleries.resolve()):
+            raise InvalidRequest(
+                f"{out} lies among the galleries of {root}; name a folder elsewhere", field="out"
+            )
         records = Records(gallery_folder(galleries, name) / FILE)
         try:
             with progress.bar("exporting", total=records.head.items) as advance:

@@ -221,6 +221,9 @@ def test_what_is_neither_is_refused(root: Path, tmp_path: Path) -> None:
         run("import", tmp_path / "nowhere", tmp_path / "new")
     with pytest.raises(GalleryNotFound):
         run("export", root, tmp_path / "out", "-g", "nobody")
+    with pytest.raises(InvalidRequest, match="among the galleries"):
+        run("export", root, root / "galleries/out", "-g", "g")
+    assert sorted(one.name for one in (root / "galleries").iterdir()) == ["g"]
     assert not (tmp_path / "new").exists()
 
 
