@@ -1,9 +1,8 @@
 """A gallery into an export: made aside under a temporary name, flushed, renamed. Knows no search."""
 
-import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from itertools import chain, islice
 from pathlib import Path
@@ -17,11 +16,9 @@ from index.disk import MAKING, disk_errors, sync
 from index.kept_centres import KeptCentres
 from index.neutral import Entry, Manifest, Shard
 from index.records import Records
-from index.rows import moment
-from index.table import NEVER, NO_TIME, Table
-from vireid.arrays import Int64Array
+from index.rows import item_of
 from vireid.errors import ImageNotStored, InvalidRequest, StorageError
-from vireid.types import NO_ATTRIBUTES, Item, ItemMeta, Modality
+from vireid.types import Item
 
 TOLD_EVERY = 500
 
@@ -95,9 +92,10 @@ def stored(records: Records, pictures: bool = False) -> Iterator[Entry]:
     """
     retention = records.head.retention_s * MICROSECONDS
     for table, rows, alive in centring.shown(records):
-        goes = np.minimum(table.expires, table.enrolled + retention) if retention else table.expires
+        if retention:
+            table = replace(table, expires=np.minimum(table.expires, table.enrolled + retention))
         for at in np.flatnonzero(alive).tolist():
-            key, item = int(table.keys[at]), _item(table, at, goes)
+            key, item = int(table.keys[at]), item_of(table, at)
             image, thumbnail = _pictures(records, key, item) if pictures else (None, None)
             yield Entry(key, item, rows[at], image, thumbnail)
 
@@ -117,24 +115,6 @@ def _centring(records: Records) -> dict[str, Any] | None:
     if centres is None or centres.told.since is None:
         return None
     return {**asdict(centres.told), "since": centres.told.since.isoformat()}
-
-
-def _item(table: Table, at: int, goes: Int64Array) -> Item:
-    captured, expires, attributes = int(table.time[at]), int(goes[at]), table.attributes[at]
-    return Item(
-        item_id=table.ids[at],
-        modality=Modality(int(table.modality[at])),
-        meta=ItemMeta(
-            person=table.persons[at],
-            camera=table.cameras[at],
-            captured_at=None if captured == NO_TIME else moment(captured),
-            attributes=json.loads(attributes) if attributes else NO_ATTRIBUTES,
-        ),
-        sha256=table.sha256[at].tobytes().hex(),
-        has_image=bool(table.has_image[at]),
-        enrolled_at=moment(int(table.enrolled[at])),
-        expires_at=None if expires == NEVER else moment(expires),
-    )
 
 
 def _pictures(records: Records, key: int, item: Item) -> tuple[bytes | None, bytes | None]:

@@ -120,6 +120,25 @@ def encoded(table: Table, vectors: Float32Array) -> Iterator[tuple[Cell, ...]]:
         yield *cells, row_checksum(cells)
 
 
+def item_of(table: Table, at: int) -> Item:
+    """Return one of some items."""
+    time, expires, attributes = int(table.time[at]), int(table.expires[at]), table.attributes[at]
+    return Item(
+        item_id=table.ids[at],
+        modality=Modality(int(table.modality[at])),
+        meta=ItemMeta(
+            person=table.persons[at],
+            camera=table.cameras[at],
+            captured_at=None if time == NO_TIME else moment(time),
+            attributes=json.loads(attributes) if attributes else NO_ATTRIBUTES,
+        ),
+        sha256=table.sha256[at].tobytes().hex(),
+        has_image=bool(table.has_image[at]),
+        enrolled_at=moment(int(table.enrolled[at])),
+        expires_at=None if expires == NEVER else moment(expires),
+    )
+
+
 def decode(cells: Sequence[Cell], dim: int) -> tuple[Row, Float32Array] | None:
     """Return the item and its vector, (D,); None if the row is not as it was written."""
     *body, found = cells

@@ -1,6 +1,5 @@
 """The items in a gallery's file, each in a row of its own or many in a parcel. Knows no transaction and no head."""
 
-import itertools
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from index import parcels, rows
-from index.rows import Cell, Row, decode, row_checksum
+from index.rows import Cell, Row, decode, item_of, row_checksum
 from index.schema import INSERT_ITEM, INSERT_PARCEL, INSERT_PICTURES, ITEM, PARCEL, VECTOR
 from index.table import Table
 from vireid.arrays import Float32Array
@@ -70,9 +69,9 @@ class Stored:
                 elif (opened := parcels.unpacked(cells, self.dim)) is None:
                     yield None, spoilt_parcel(cells, self.dim), 0
                 else:
-                    sums = itertools.chain([_number(cells[-1])], itertools.repeat(0))
-                    for row, part in zip(_decoded(*opened, self.dim), sums, strict=False):
-                        yield row, "", part
+                    table = opened[0]
+                    for at, key in enumerate(table.keys.tolist()):
+                        yield Row(key, item_of(table, at)), "", 0 if at else _number(cells[-1])
 
     def vector(self, key: int, item_id: str) -> Float32Array | None:
         """Read an item's embedding, (D,); None if the item is gone.
@@ -225,13 +224,6 @@ def spoilt_parcel(cells: tuple[Any, ...], dim: int) -> str:
     )
     of = f": {named}" if named else ""
     return f"the parcel of items number {first} to {first + held - 1} does not match its checksum{of}"
-
-
-def _decoded(table: Table, vectors: Float32Array, dim: int) -> Iterator[Row]:
-    for cells in rows.encoded(table, vectors):
-        decoded = decode(cells, dim)
-        assert decoded is not None
-        yield decoded[0]
 
 
 def _sum(found: list[tuple[Any, ...]]) -> int:
