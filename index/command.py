@@ -38,21 +38,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Build, inspect, search and look after a gallery folder.",
 )
-for command in (
-    upkeep_command.verify,
-    upkeep_command.salvage,
-    upkeep_command.snapshot,
-    upkeep_command.restore,
-    upkeep_command.compact,
-    upkeep_command.retention,
-    reembed_command.reembed,
-    centre_command.centre,
-    recall_command.recall,
-):
-    app.command()(command)
-app.command("export")(neutral_command.export_command)
-app.command("import")(neutral_command.import_command)
-app.command("compare")(neutral_command.compare_command)
 
 
 @app.command()
@@ -186,3 +171,20 @@ def _modality(word: str) -> Modality:
         return Modality.of(word)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+
+
+for command in (
+    upkeep_command.verify,
+    upkeep_command.salvage,
+    upkeep_command.snapshot,
+    upkeep_command.restore,
+    upkeep_command.compact,
+    upkeep_command.retention,
+    reembed_command.reembed,
+    centre_command.centre,
+    recall_command.recall,
+):
+    app.command()(command)
+app.command("export")(neutral_command.export_command)
+app.command("import")(neutral_command.import_command)
+app.command("compare")(neutral_command.compare_command)
