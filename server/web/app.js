@@ -85,6 +85,7 @@ async function search() {
     byId("timing").textContent = "";
     byId("seen").textContent = "";
     tell(`${problem.message} [${problem.reason}]`);
+    showAnswer();
   } finally {
     if (turn === latest) document.body.classList.remove("busy");
   }

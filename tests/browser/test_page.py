@@ -363,6 +363,12 @@ def test_a_phone_shows_the_whole_page(browser: Browser, demo: Demo, scheme: Lite
     searched(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     assert "cpu" in page.locator("#status").inner_text()
+    page.evaluate("scrollTo(0, 0)")
+    drop(page, Path(__file__), on="#add")  # what is refused beside others is told where it is seen
+    page.wait_for_selector("#message:not([hidden])")
+    page.wait_for_function(
+        "() => document.getElementById('message').getBoundingClientRect().top < innerHeight"
+    )
     paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
     light = sum(int(part) for part in re.findall(r"\d+", paper)[:3]) > 3 * 128
     assert light == (scheme == "light")
