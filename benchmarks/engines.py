@@ -229,15 +229,12 @@ def goals(measured: Sequence[Row]) -> Iterator[Goal]:
     bf16 = _fastest(large, "bf16")
     yield _goal("resnet50_int8_over_fp32", _fastest(large, "int8"), INT8_RATIO)
     yield _goal("resnet50_bf16_over_fp32", bf16, BF16_RATIO)
-    least = None if bf16 is None else bf16.cosine_min
-    yield Goal.at_least("resnet50_bf16_cosine_min", least, BF16_COSINE, _why(bf16))
+    yield _goal("resnet50_bf16_cosine_min", bf16, BF16_COSINE, "cosine_min")
     knowing = [row for row in measured if row.model == RESNET_SMALL]
     source = next(row for row in knowing if row.engine == SOURCE)
     skill = None if source.map_percent is None or not source.chance else source.map_percent / source.chance
     yield Goal.at_least("resnet50_map_over_chance", skill, PAST_CHANCE, "below it a change says little")
-    int8 = _fastest(knowing, "int8")
-    change = None if int8 is None else int8.map_change
-    yield Goal.at_least("resnet50_int8_map_change", change, INT8_MAP_CHANGE, _why(int8))
+    yield _goal("resnet50_int8_map_change", _fastest(knowing, "int8"), INT8_MAP_CHANGE, "map_change")
 
 
 def _fastest(rows_of_one: Sequence[Row], precision: str) -> Row | None:
@@ -246,12 +243,10 @@ def _fastest(rows_of_one: Sequence[Row], precision: str) -> Row | None:
     return max(found, key=lambda row: row.ratio or 0.0, default=None)
 
 
-def _goal(name: str, row: Row | None, least: float) -> Goal:
-    ratio = None if row is None else row.ratio
-    # an engine that was refused misses its goal; one that nobody made is skipped
-    if row is not None and row.why:
-        return Goal.at_least(name, 0.0, least, row.why)
-    return Goal.at_least(name, ratio, least, _why(row))
+def _goal(name: str, row: Row | None, least: float, what: str = "ratio") -> Goal:
+    """Hold one figure of an engine against its goal: one that was refused misses it, one that nobody made is skipped."""
+    value = None if row is None else -float("inf") if row.why else getattr(row, what)
+    return Goal.at_least(name, value, least, _why(row))
 
 
 def _why(row: Row | None) -> str:
