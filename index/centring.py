@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from index.centres import KINDS, Centres, Means, without
-from index.columns import MICROSECONDS, now
+from index.columns import gone_at, now
 from index.records import Records
 from index.table import Table
 from vireid.arrays import BoolArray, Float32Array, Float64Array, Int64Array
@@ -78,12 +78,9 @@ class Gap:
 
 def shown(records: Records) -> Iterator[tuple[Table, Float32Array, BoolArray]]:
     """Read items, their vectors as they came, and which of them have not expired."""
-    limit, moment = records.head.retention_s * MICROSECONDS, now()
+    limit, moment = records.head.retention_s, now()
     for table, rows in records.chunks():
-        alive = table.expires > moment
-        if limit:
-            alive &= table.enrolled + limit > moment
-        yield table, rows, alive
+        yield table, rows, gone_at(table.expires, table.enrolled, limit) > moment
 
 
 def learn(records: Records) -> Means:

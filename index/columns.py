@@ -41,6 +41,17 @@ def now() -> int:
     return time.time_ns() // 1000
 
 
+def gone_at(asked: Int64Array, enrolled: Int64Array, retention_s: int) -> Int64Array:
+    """Return when items go, (N,), microseconds since 1970.
+
+    Args:
+        asked: when they go by their own word, ``NEVER`` if they say nothing, (N,).
+        enrolled: when they came, (N,).
+        retention_s: how long after that they go, or earlier where they say so; 0 sets no time.
+    """
+    return np.minimum(asked, enrolled + retention_s * MICROSECONDS) if retention_s else asked
+
+
 class Columns:
     """The items of a gallery, with cameras, persons, modalities, times and attributes ready to be filtered by.
 
@@ -48,7 +59,7 @@ class Columns:
     """
 
     def __init__(self) -> None:
-        self._count, self._first_expiry, self._retention = 0, NEVER, 0
+        self._count, self._first_expiry, self._retention_s = 0, NEVER, 0
         self._reset()
 
     def __len__(self) -> int:
@@ -71,7 +82,7 @@ class Columns:
         self._has_image[here] = table.has_image
         self._enrolled[here] = table.enrolled
         self._asked[here] = table.expires
-        self._expires[here] = self._effective(table.expires, table.enrolled)
+        self._expires[here] = gone_at(table.expires, table.enrolled, self._retention_s)
         self._alive[here] = True
         self._ids.extend(table.ids)
         self._by_id.update(zip(table.ids, range(start, stop), strict=True))
@@ -80,9 +91,9 @@ class Columns:
 
     def retain(self, seconds: int) -> None:
         """Let every item expire so long after its enrolment, or earlier where it says so; 0 sets no time."""
-        self._retention = seconds * MICROSECONDS
+        self._retention_s = seconds
         here = slice(self._count)
-        self._expires[here] = self._effective(self._asked[here], self._enrolled[here])
+        self._expires[here] = gone_at(self._asked[here], self._enrolled[here], self._retention_s)
         self._first_expiry = int(self._expires[here][self._alive[here]].min(initial=NEVER))
 
     def drop(self, keys: Iterable[int]) -> None:
@@ -196,9 +207,6 @@ class Columns:
 
     def _among(self, keys: Int64Array | None) -> BoolArray | Int64Array:
         return self._visible() if keys is None else np.searchsorted(self._keys[: self._count], keys)
-
-    def _effective(self, asked: Int64Array, enrolled: Int64Array) -> Int64Array:
-        return np.minimum(asked, enrolled + self._retention) if self._retention else asked
 
     def _visible(self) -> BoolArray:
         n, moment_now = self._count, now()

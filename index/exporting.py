@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from index import centring, neutral
-from index.columns import MICROSECONDS
+from index.columns import gone_at
 from index.disk import MAKING, disk_errors, sync
 from index.kept_centres import KeptCentres
 from index.neutral import Entry, Manifest, Shard
@@ -90,10 +90,9 @@ def stored(records: Records, pictures: bool = False) -> Iterator[Entry]:
     Raises:
         DataLoss: one is damaged, or some are missing: nothing may be said of those before.
     """
-    retention = records.head.retention_s * MICROSECONDS
+    limit = records.head.retention_s
     for table, rows, alive in centring.shown(records):
-        if retention:
-            table = replace(table, expires=np.minimum(table.expires, table.enrolled + retention))
+        table = replace(table, expires=gone_at(table.expires, table.enrolled, limit))
         for at in np.flatnonzero(alive).tolist():
             key, item = int(table.keys[at]), item_of(table, at)
             image, thumbnail = _pictures(records, key, item) if pictures else (None, None)
