@@ -1,6 +1,7 @@
 """The end of a benchmark of goals: what was found, one line a goal, and a status that says whether one was missed."""
 
 import json
+import math
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -65,10 +66,16 @@ def give_table(told: Mapping[str, Any], table: str, found: Sequence[Goal], place
     """Print a comparison's table and goals, write them down, and end with status 1 if one is missed."""
     print(table)
     if places.figures is not None:
-        document = {"synthetic": True, **told, "goals": [asdict(goal) for goal in found]}
+        document = {"synthetic": True, **told, "goals": [_plain(goal) for goal in found]}
         places.figures.write_text(json.dumps(document, indent=1) + "\n")
     if places.table is not None:
         places.table.write_text(table)
     for goal in found:
         print(goal.line())
     raise SystemExit(not all(goal.passed for goal in found))
+
+
+def _plain(goal: Goal) -> dict[str, Any]:
+    """Write a goal in what JSON knows, which is no infinity: so low is what was refused."""
+    finite = goal.ratio is not None and math.isfinite(goal.ratio)
+    return {**asdict(goal), "ratio": goal.ratio if finite else None, "outcome": goal.outcome}
