@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 FILE = "gallery.sqlite"
 GALLERIES = "galleries"  # the folder of galleries within a data folder
+LOCK = "lock"  # the file beside it that whoever has the galleries open holds
 # what to do about a damaged file
 REMEDY = "restore a snapshot, or save what is left with 'vireid index salvage'"
 # begins the names of what a kill may leave half made

@@ -4,8 +4,8 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 
 from index.rows import Cell
+from index.schema import LARGEST_KEY
 
-LARGEST_KEY = 2**63 - 1
 ROWS_AT_ONCE = 1024
 
 

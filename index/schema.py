@@ -9,6 +9,7 @@ from index.head import Head
 APPLICATION = 0x56524549  # "VREI"
 FORMAT = 6
 PAGE_BYTES = 8192
+LARGEST_KEY = 2**63 - 1  # of SQLite
 # of a log that was longer once so much is kept when it begins anew; less than what index.writeback begins at
 LOG_KEPT_BYTES = 2**22
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from index import limits, snapshots
 from index.answers import Receipt
 from index.backends import DEFAULT
-from index.disk import FILE, GALLERIES, MAKING, disk_errors, hold, sync
+from index.disk import FILE, GALLERIES, LOCK, MAKING, disk_errors, hold, sync
 from index.gallery import Gallery
 from index.head import Head
 from index.records import Records
@@ -32,7 +32,6 @@ __all__ = ["FILE", "GalleryStore", "survey"]
 
 log = logging.getLogger(__name__)
 
-LOCK = "lock"
 DISCARDED = ".discarded-"  # begins the names of galleries that a kill left half deleted
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from index import parcels, rows
 from index.rows import Cell, Row, decode, item_of, row_checksum
-from index.schema import INSERT_ITEM, INSERT_PARCEL, INSERT_PICTURES, ITEM, PARCEL, VECTOR
+from index.schema import INSERT_ITEM, INSERT_PARCEL, INSERT_PICTURES, ITEM, LARGEST_KEY, PARCEL, VECTOR
 from index.table import Table
 from vireid.arrays import Float32Array
 from vireid.errors import DataLoss
@@ -18,7 +18,6 @@ ROWS_AT_ONCE = 4096
 PARCELS_AT_ONCE = ROWS_AT_ONCE // parcels.AT_MOST
 NAMED = 5
 NO_PICTURES = (None, None, None, None)
-LARGEST_KEY = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,14 +11,13 @@ import typer
 
 from index import centring, limits, lost, restoration, snapshots
 from index import salvage as salvaging
-from index.disk import FILE, GALLERIES, disk_errors, hold
+from index.disk import FILE, GALLERIES, LOCK, disk_errors, hold
 from index.inspection import inspect
 from index.kept_centres import KeptCentres
 from index.records import Records
 from vireid.counted import counted
 from vireid.errors import GalleryNotFound
 
-LOCK = "lock"
 DAY_S = 86400
 
 Root = Annotated[
