@@ -230,7 +230,10 @@ def job_of(document: Document) -> Job:
         errors=tuple(
             ItemFailure(each["item"], each["reason"], each["message"]) for each in document["errors"]
         ),
-        error=None if error is None else ItemFailure("", error["reason"], error["message"], error["status"]),
+        error=None
+        if error is None
+        # servers of before say no status
+        else ItemFailure("", error["reason"], error["message"], error.get("status", 0)),
         result=document["result"],
     )
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from clients import http_documents
+from clients.replies import ItemFailure
 from vireid import errors
 from vireid.types import ItemMeta, Modality
 
@@ -132,3 +134,10 @@ def test_waiting_does_not_block_the_loop(live: Any, gallery: str, archive: Path)
     finally:
         live.engine.takes_s = 0.0
         caller.close()
+
+
+def test_a_failure_told_without_a_status() -> None:
+    told = {"job_id": "a", "kind": "evaluation", "state": "failed", "done": 0, "total": 1, "failed": 0}
+    error = {"reason": "NO_LABELS", "message": "nobody is labelled"}
+    job = http_documents.job_of({**told, "counts": {}, "errors": [], "error": error, "result": {}})
+    assert job.error == ItemFailure("", "NO_LABELS", "nobody is labelled", 0)
